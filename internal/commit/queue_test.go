@@ -1,0 +1,122 @@
+package commit
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestQueue_OrderAndGroups(t *testing.T) {
+	var mu sync.Mutex
+	var got []int
+	gate := make(chan struct{})
+	groups := 0
+	q := New(1000, 1<<20, func(g []int) {
+		<-gate
+		mu.Lock()
+		groups++
+		got = append(got, g...)
+		mu.Unlock()
+	})
+	for i := range 100 {
+		require.NoError(t, q.Reserve(t.Context(), false))
+		q.Push(i, 1)
+	}
+	close(gate)
+	q.Close()
+	require.Len(t, got, 100)
+	for i, v := range got {
+		require.Equal(t, i, v)
+	}
+	assert.Less(t, groups, 100, "what is queued while a group runs becomes one group")
+	require.ErrorIs(t, q.Reserve(t.Context(), false), ErrClosed)
+	q.Close()
+}
+
+func TestQueue_Bounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		q := New(2, 100, func([]int) { <-gate })
+		require.NoError(t, q.Reserve(t.Context(), true))
+		require.NoError(t, q.Reserve(t.Context(), true))
+		require.ErrorIs(t, q.Reserve(t.Context(), true), ErrFull, "count")
+		q.Release()
+		q.Push(1, 100)
+		require.ErrorIs(t, q.Reserve(t.Context(), true), ErrFull, "bytes")
+
+		ctx, cancel := context.WithCancelCause(t.Context())
+		why := errors.New("enough")
+		res := make(chan error, 2)
+		go func() { res <- q.Reserve(ctx, false) }()
+		synctest.Wait()
+		cancel(why)
+		require.ErrorIs(t, <-res, why)
+
+		go func() { res <- q.Reserve(t.Context(), false) }()
+		synctest.Wait()
+		close(gate)
+		require.NoError(t, <-res, "room again once the group is done")
+		q.Release()
+		q.Close()
+		items, bytes := q.Len()
+		assert.Zero(t, items)
+		assert.Zero(t, bytes)
+	})
+}
+
+func TestQueue_CloseAnswersWaiters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := New(1, 100, func([]int) {})
+		require.NoError(t, q.Reserve(t.Context(), false))
+		res := make(chan error, 1)
+		go func() { res <- q.Reserve(t.Context(), false) }()
+		synctest.Wait()
+		closed := make(chan struct{})
+		go func() { q.Close(); close(closed) }()
+		require.ErrorIs(t, <-res, ErrClosed)
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Fatal("Close returned while a place was held")
+		default:
+		}
+		q.Push(7, 1)
+		<-closed
+	})
+}
+
+func TestQueue_Concurrent(t *testing.T) {
+	var sum, most atomic.Int64
+	var inside atomic.Int32
+	q := New(64, 1<<10, func(g []int) {
+		assert.Equal(t, int32(1), inside.Add(1))
+		defer inside.Add(-1)
+		most.Store(max(most.Load(), int64(len(g))))
+		for _, v := range g {
+			sum.Add(int64(v))
+		}
+	})
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for range 1000 {
+				if assert.NoError(t, q.Reserve(t.Context(), false)) {
+					q.Push(1, 100)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	q.Close()
+	assert.EqualValues(t, 16000, sum.Load())
+	assert.LessOrEqual(t, most.Load(), int64(64))
+	items, bytes := q.Len()
+	assert.Zero(t, items)
+	assert.Zero(t, bytes)
+}

@@ -1,0 +1,162 @@
+package record
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Envelope is an event as stored: what the library says about it, and the
+// event's own bytes. Its encoding is canonical: one envelope has one encoding,
+// which the digest chain covers.
+type Envelope struct {
+	Time        int64  // microseconds since 1970, UTC
+	Version     uint64 // schema version
+	Name        string
+	From, To    string // phases
+	Actor       string
+	Origin      uint8
+	Reason      string // of a library event
+	Key         string // idempotency key, on the last record of its write
+	KeySum      uint64
+	Cause       string
+	Correlation string
+	Tags        []string
+	Mark        uint64 // the record an error mark is about
+	Error       string
+	Payload     []byte
+}
+
+// The optional fields, each a bit of the envelope's field set. Numbers are
+// part of the format and never used again.
+const (
+	hasTo          = 1 << 0 // To differs from From
+	hasActor       = 1 << 1
+	hasOrigin      = 1 << 2
+	hasReason      = 1 << 3
+	hasKey         = 1 << 4
+	hasCause       = 1 << 5
+	hasCorrelation = 1 << 6
+	hasTags        = 1 << 7
+	hasMark        = 1 << 8
+	hasError       = 1 << 9
+	envelopeFields = 1<<10 - 1
+)
+
+func appendString(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+// Append adds the encoding of e to dst.
+func (e *Envelope) Append(dst []byte) []byte {
+	var set uint64
+	bit := func(on bool, f uint64) {
+		if on {
+			set |= f
+		}
+	}
+	bit(e.To != e.From, hasTo)
+	bit(e.Actor != "", hasActor)
+	bit(e.Origin != 0, hasOrigin)
+	bit(e.Reason != "", hasReason)
+	bit(e.Key != "", hasKey)
+	bit(e.Cause != "", hasCause)
+	bit(e.Correlation != "", hasCorrelation)
+	bit(len(e.Tags) > 0, hasTags)
+	bit(e.Mark != 0, hasMark)
+	bit(e.Error != "", hasError)
+
+	b := binary.AppendUvarint(dst, set)
+	b = binary.AppendVarint(b, e.Time)
+	b = binary.AppendUvarint(b, e.Version)
+	b = appendString(b, e.Name)
+	b = appendString(b, e.From)
+	if set&hasTo != 0 {
+		b = appendString(b, e.To)
+	}
+	if set&hasActor != 0 {
+		b = appendString(b, e.Actor)
+	}
+	if set&hasOrigin != 0 {
+		b = append(b, e.Origin)
+	}
+	if set&hasReason != 0 {
+		b = appendString(b, e.Reason)
+	}
+	if set&hasKey != 0 {
+		b = appendString(b, e.Key)
+		b = binary.BigEndian.AppendUint64(b, e.KeySum)
+	}
+	if set&hasCause != 0 {
+		b = appendString(b, e.Cause)
+	}
+	if set&hasCorrelation != 0 {
+		b = appendString(b, e.Correlation)
+	}
+	if set&hasTags != 0 {
+		b = appendStrings(b, e.Tags)
+	}
+	if set&hasMark != 0 {
+		b = binary.AppendUvarint(b, e.Mark)
+	}
+	if set&hasError != 0 {
+		b = appendString(b, e.Error)
+	}
+	return append(b, e.Payload...)
+}
+
+// Parse reads an envelope. Payload is part of b; the strings are copies, but
+// those equal to a string of like are shared with it.
+func (e *Envelope) Parse(b []byte, like *Envelope) error {
+	r := reader{b: b}
+	set := r.uvarint()
+	if set&^envelopeFields != 0 {
+		return fmt.Errorf("%w: envelope with unknown fields %#x", ErrNewer, set)
+	}
+	if like == nil {
+		like = &Envelope{}
+	}
+	*e = Envelope{Tags: nil}
+	e.Time = r.varint()
+	e.Version = r.uvarint()
+	e.Name = r.stringLike(like.Name)
+	e.From = r.stringLike(like.To)
+	e.To = e.From
+	if set&hasTo != 0 {
+		e.To = r.string()
+	}
+	if set&hasActor != 0 {
+		e.Actor = r.stringLike(like.Actor)
+	}
+	if set&hasOrigin != 0 {
+		e.Origin = r.byte()
+	}
+	if set&hasReason != 0 {
+		e.Reason = r.string()
+	}
+	if set&hasKey != 0 {
+		e.Key = r.string()
+		e.KeySum = r.fixed64()
+	}
+	if set&hasCause != 0 {
+		e.Cause = r.string()
+	}
+	if set&hasCorrelation != 0 {
+		e.Correlation = r.string()
+	}
+	if set&hasTags != 0 {
+		e.Tags = r.strings()
+	}
+	if set&hasMark != 0 {
+		e.Mark = r.uvarint()
+	}
+	if set&hasError != 0 {
+		e.Error = r.string()
+	}
+	if r.bad {
+		return errors.New("event envelope ends early")
+	}
+	e.Payload = r.b
+	return nil
+}

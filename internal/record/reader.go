@@ -1,0 +1,90 @@
+package record
+
+import "encoding/binary"
+
+// reader takes fields off the front of b. After a field that b does not hold,
+// bad is set and every later field is zero.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) fail() { r.bad, r.b = true, nil }
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) take(n uint64) []byte {
+	if n > uint64(len(r.b)) {
+		r.fail()
+		return nil
+	}
+	v := r.b[:n]
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) byte() uint8 {
+	if v := r.take(1); v != nil {
+		return v[0]
+	}
+	return 0
+}
+
+func (r *reader) fixed64() uint64 {
+	if v := r.take(8); v != nil {
+		return binary.BigEndian.Uint64(v)
+	}
+	return 0
+}
+
+func (r *reader) bytes() []byte { return r.take(r.uvarint()) }
+
+func (r *reader) string() string { return string(r.bytes()) }
+
+// stringLike is string, sharing like's bytes when they are the same.
+func (r *reader) stringLike(like string) string {
+	v := r.bytes()
+	if string(v) == like {
+		return like
+	}
+	return string(v)
+}
+
+func (r *reader) strings() []string {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) { // each takes a byte at least
+		r.fail()
+		return nil
+	}
+	out := make([]string, 0, n)
+	for range n {
+		out = append(out, r.string())
+	}
+	return out
+}
+
+func appendStrings(b []byte, s []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	for _, v := range s {
+		b = appendString(b, v)
+	}
+	return b
+}
