@@ -1,0 +1,53 @@
+package engine
+
+import "fmt"
+
+// Check tells why no engine takes the step, whatever it holds: it breaks a rule
+// that Step and Write state. Engines refuse such a step alone.
+func (s Step) Check() error {
+	for i := range s.Writes {
+		if err := s.Writes[i].check(); err != nil {
+			return err
+		}
+	}
+	return s.checkMachines()
+}
+
+func (s Step) checkMachines() error {
+	if len(s.Writes) < 2 {
+		return nil
+	}
+	seen := make(map[string]struct{}, len(s.Writes))
+	for i := range s.Writes {
+		machine := s.Writes[i].Machine
+		if _, twice := seen[machine]; twice {
+			return fmt.Errorf("step writes to machine %q twice", machine)
+		}
+		seen[machine] = struct{}{}
+	}
+	return nil
+}
+
+func (w *Write) check() error {
+	if w.Machine == "" {
+		return fmt.Errorf("write to a machine without a key")
+	}
+	if w.Purge {
+		return nil
+	}
+	if w.Seq == 0 {
+		return fmt.Errorf("write to machine %q ends at seq 0", w.Machine)
+	}
+	if w.Seq < w.Expect || w.Seq-w.Expect < uint64(len(w.Events)) {
+		return fmt.Errorf("write to machine %q: %d events do not fit between seq %d and %d", w.Machine, len(w.Events), w.Expect, w.Seq)
+	}
+	for i := range w.Snapshots {
+		if seq := w.Snapshots[i].Seq; seq > w.Seq {
+			return fmt.Errorf("write to machine %q up to seq %d: snapshot %d is ahead", w.Machine, w.Seq, seq)
+		}
+	}
+	if w.TrimTo > w.Seq {
+		return fmt.Errorf("write to machine %q up to seq %d: trim to %d is ahead", w.Machine, w.Seq, w.TrimTo)
+	}
+	return nil
+}

@@ -1,0 +1,583 @@
+package enginetest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+func testGroup(s *subject) {
+	out, err := commit(s.ctx(), s.e, nil)
+	require.NoError(s.t, err, "a group of no steps")
+	require.Empty(s.t, out)
+
+	pos := s.store(grow("a", 0, 1), grow("b", 0, 3), grow("c", 0, 2))
+	for i, machine := range []string{"a", "b", "c"} {
+		seq := []uint64{1, 3, 2}[i]
+		h, items := s.load(machine, everything)
+		require.NotZero(s.t, h.Number)
+		require.Equal(s.t, headAt(machine, h.Number, seq, pos[i]), h)
+		require.Equal(s.t, eventItems(machine, 1, seq, pos[i]), items)
+	}
+}
+
+func testChain(s *subject) {
+	// Steps of one machine in one group meet what the ones before them left.
+	var writes []engine.Write
+	for seq := range uint64(50) {
+		writes = append(writes, grow("a", seq, 1))
+	}
+	writes = append(writes, purge("a", 50), purge("a", 0), grow("a", 0, 4), grow("a", 4, 1))
+	s.store(writes[:10]...)
+	first, _ := s.load("a", everything)
+	pos := s.store(writes[10:]...)
+	h, items := s.load("a", everything)
+	require.NotEqual(s.t, first.Number, h.Number)
+	require.Equal(s.t, eventItems("a", 1, 5, pos[len(pos)-1]), items)
+
+	// A step behind a refused one of the same machine is refused too, and one
+	// that expects what is really there is not.
+	out := s.commit(step(grow("a", 6, 1)), step(grow("a", 7, 1)), step(grow("a", 5, 1)))
+	requireConflict(s, out[0], "a", 6, 5)
+	requireConflict(s, out[1], "a", 7, 5)
+	require.NoError(s.t, out[2].Err)
+}
+
+func requireConflict(s *subject, r engine.Result, machine string, want, have uint64) {
+	s.t.Helper()
+	var c *engine.Conflict
+	require.ErrorAs(s.t, r.Err, &c)
+	require.Equal(s.t, engine.Conflict{Machine: machine, Want: want, Have: have}, *c)
+	require.Nil(s.t, r.Pos)
+}
+
+func testPoison(s *subject) {
+	// 1,000 groups with one poisoned step each: only that one is refused.
+	const groups, machines = 1000, 5
+	var seqs, poss [machines]uint64
+	for g := range groups {
+		var steps []engine.Step
+		for m := range machines {
+			steps = append(steps, step(grow(fmt.Sprint("m", m), seqs[m], 1)))
+		}
+		victim := g % machines
+		bad := grow(fmt.Sprint("m", victim), seqs[victim]+1, 2)
+		switch g % 3 {
+		case 1:
+			bad = grow("nobody", 9, 1)
+		case 2:
+			bad = growTo("nobody", 0, 2, 2)
+			bad.Seq = 1
+		}
+		at := g % (machines + 1)
+		if g%3 == 0 && at > victim {
+			bad.Expect, bad.Seq = seqs[victim], seqs[victim]+2 // stale by then
+		}
+		steps = slices.Insert(steps, at, step(bad))
+		out := s.commit(steps...)
+		require.Error(s.t, out[at].Err, "group %d", g)
+		require.Nil(s.t, out[at].Pos)
+		out = slices.Delete(out, at, at+1)
+		for m, r := range out {
+			require.NoError(s.t, r.Err, "group %d, machine %d", g, m)
+			require.Len(s.t, r.Pos, 1)
+			seqs[m]++
+			poss[m] = r.Pos[0]
+		}
+	}
+	for m := range machines {
+		machine := fmt.Sprint("m", m)
+		h, items := s.load(machine, everything)
+		require.Equal(s.t, headAt(machine, h.Number, groups, poss[m]), h)
+		require.Len(s.t, items, groups)
+		for i, it := range items {
+			require.Equal(s.t, uint64(i+1), it.seq)
+			require.Equal(s.t, string(eventBytes(machine, it.seq)), it.bytes)
+		}
+	}
+	require.Len(s.t, s.scan("", "", 0), machines)
+}
+
+func testConflict(s *subject) {
+	s.store(grow("a", 0, 3))
+	before := s.all()
+	for _, expect := range []uint64{0, 1, 2, 4, 1 << 32, engine.All - 2} {
+		out := s.commit(step(grow("a", expect, 1)), step(purge("a", expect)))
+		requireConflict(s, out[0], "a", expect, 3)
+		requireConflict(s, out[1], "a", expect, 3)
+	}
+	for _, expect := range []uint64{1, 3, 1 << 32} {
+		out := s.commit(step(grow("b", expect, 1)), step(purge("b", expect)))
+		requireConflict(s, out[0], "b", expect, 0)
+		requireConflict(s, out[1], "b", expect, 0)
+	}
+	require.Equal(s.t, before, s.all())
+}
+
+// stored is all an engine holds of one machine.
+type stored struct {
+	head  engine.Head
+	items []item
+}
+
+// all is everything of every machine.
+func (s *subject) all() map[string]stored {
+	s.t.Helper()
+	all := make(map[string]stored)
+	for _, at := range s.scan("", "", 0) {
+		h, items := s.load(at.machine, everything)
+		require.Equal(s.t, at.head, h, "head of %.40q in Scan and Load", at.machine)
+		all[at.machine] = stored{h, items}
+	}
+	return all
+}
+
+func testBrokenRules(s *subject) {
+	s.store(grow("a", 0, 3))
+	before := s.all()
+	broken := map[string]engine.Write{
+		"no key":             grow("", 0, 1),
+		"purge without key":  purge("", 0),
+		"seq 0":              growTo("b", 0, 0, 0),
+		"seq behind expect":  {Machine: "a", Expect: 3, Seq: 2},
+		"seq before events":  grow("a", 3, 2),
+		"snapshot ahead":     with(grow("a", 3, 1), 5),
+		"trim ahead":         grow("a", 3, 1),
+		"seq 0 and snapshot": with(growTo("b", 0, 0, 0), 0),
+	}
+	w := broken["seq before events"]
+	w.Seq = 4
+	broken["seq before events"] = w
+	w = broken["trim ahead"]
+	w.TrimTo = 5
+	broken["trim ahead"] = w
+	for name, w := range broken {
+		out := s.commit(step(w))
+		var c *engine.Conflict
+		require.Error(s.t, out[0].Err, name)
+		require.False(s.t, errors.As(out[0].Err, &c), "%s: %v", name, out[0].Err)
+		require.Nil(s.t, out[0].Pos, name)
+		require.Equal(s.t, before, s.all(), name)
+	}
+}
+
+func testWhole(s *subject) {
+	if !s.e.Limits().AtomicAcross {
+		out := s.commit(step(grow("a", 0, 1), grow("b", 0, 1)), step(grow("c", 0, 1)))
+		require.ErrorIs(s.t, out[0].Err, engine.ErrUnsupported)
+		require.Nil(s.t, out[0].Pos)
+		require.NoError(s.t, out[1].Err)
+		require.Equal(s.t, []string{"c"}, s.scanKeys("", "", 0))
+		return
+	}
+	// A step of three machines lands whole, with positions in the order of its
+	// writes.
+	out := s.commit(step(grow("c", 0, 2), grow("a", 0, 1), grow("b", 0, 3)))
+	require.NoError(s.t, out[0].Err)
+	pos := out[0].Pos
+	require.Len(s.t, pos, 3)
+	require.Less(s.t, pos[0], pos[1])
+	require.Less(s.t, pos[1]+2, pos[2])
+	for i, machine := range []string{"c", "a", "b"} {
+		seq := []uint64{2, 1, 3}[i]
+		h, items := s.load(machine, everything)
+		require.Equal(s.t, headAt(machine, h.Number, seq, pos[i]), h)
+		require.Equal(s.t, eventItems(machine, 1, seq, pos[i]), items)
+	}
+
+	// One write that is refused refuses the step, wherever it stands; nothing
+	// of it is stored, be it events, snapshots, heads, drops, trims, purges or
+	// machines.
+	third := s.store(with(grow("a", 1, 2), 0, 2))[0]
+	before := s.all()
+	rich := with(grow("a", 3, 1), 4)
+	rich.Drop = []uint64{0, 2}
+	rich.TrimTo = 2
+	good := []engine.Write{rich, purge("b", 3), grow("new", 0, 1)}
+	tooShort := grow("c", 2, 2)
+	tooShort.Seq = 3
+	for _, bad := range []engine.Write{grow("c", 1, 1), purge("c", 1), grow("d", 1, 1), tooShort, grow("", 0, 1)} {
+		for at := range len(good) + 1 {
+			out := s.commit(step(slices.Insert(slices.Clone(good), at, bad)...), step(grow("beside", 0, 1)), step(purge("beside", 1)))
+			require.Error(s.t, out[0].Err)
+			require.Nil(s.t, out[0].Pos)
+			require.NoError(s.t, out[1].Err)
+			require.NoError(s.t, out[2].Err)
+			require.Equal(s.t, before, s.all())
+		}
+	}
+	out = s.commit(step(good...))
+	require.NoError(s.t, out[0].Err)
+	require.Equal(s.t, []string{"a", "c", "new"}, s.scanKeys("", "", 0))
+	s.reopen()
+	_, items := s.load("a", everything)
+	require.Equal(s.t, slices.Concat(snapshotItems("a", 4), eventItems("a", 3, 3, third), eventItems("a", 4, 4, out[0].Pos[0])), items)
+}
+
+func testTwice(s *subject) {
+	s.across()
+	s.store(grow("a", 0, 1))
+	before := s.all()
+	for _, writes := range [][]engine.Write{
+		{grow("a", 1, 1), grow("a", 2, 1)},
+		{grow("a", 1, 1), grow("b", 0, 1), grow("a", 1, 1)},
+		{grow("a", 1, 1), purge("a", 2)},
+		{purge("a", 1), grow("a", 0, 1)},
+		{grow("b", 0, 1), grow("b", 0, 1)},
+	} {
+		out := s.commit(step(writes...))
+		require.Error(s.t, out[0].Err)
+		require.Nil(s.t, out[0].Pos)
+		require.Equal(s.t, before, s.all())
+	}
+}
+
+func testSkipped(s *subject) {
+	// A machine may begin anywhere and go on with holes; skipped seqs take
+	// their positions and have no event.
+	pos := s.store(with(growTo("fork", 0, 1000, 1), 999), grow("other", 0, 1), grow("fork", 1000, 1),
+		growTo("fork", 1001, 2000, 0), growTo("fork", 2000, 1<<33, 2), with(growTo("states", 0, 1, 0), 1), with(growTo("states", 1, 2, 0), 2))
+	require.GreaterOrEqual(s.t, pos[0], uint64(1000))
+	require.GreaterOrEqual(s.t, pos[3]-pos[2], uint64(999))
+	require.GreaterOrEqual(s.t, pos[4]-pos[3], uint64(1<<33-2000))
+	s.reopen()
+	h, items := s.load("fork", everything)
+	require.Equal(s.t, headAt("fork", h.Number, 1<<33, pos[4]), h)
+	require.Equal(s.t, slices.Concat(snapshotItems("fork", 999), eventItems("fork", 1000, 1000, pos[0]),
+		eventItems("fork", 1001, 1001, pos[2]), eventItems("fork", 1<<33-1, 1<<33, pos[4])), items)
+	_, items = s.load("fork", engine.Want{Events: true, After: 1001, To: 1<<33 - 2})
+	require.Empty(s.t, items)
+	h, items = s.load("states", everything)
+	require.Equal(s.t, headAt("states", h.Number, 2, pos[6]), h)
+	require.Equal(s.t, snapshotItems("states", 1, 2), items)
+}
+
+func testSameSeq(s *subject) {
+	// A write that goes on by no seq takes no position and changes the rest.
+	pos := s.store(with(grow("a", 0, 4), 0, 2), grow("b", 0, 1))
+	w := growTo("a", 4, 4, 0)
+	w.Head, w.Token = []byte("other"), [16]byte{1}
+	w.Drop, w.TrimTo = []uint64{0}, 1
+	again := s.store(with(w, 3))
+	require.Equal(s.t, pos[0], again[0])
+	s.reopen()
+	h, items := s.load("a", everything)
+	require.Equal(s.t, engine.Head{Number: h.Number, Seq: 4, Pos: pos[0], Token: [16]byte{1}, Bytes: []byte("other")}, h)
+	require.Equal(s.t, append(snapshotItems("a", 2, 3), eventItems("a", 2, 4, pos[0])...), items)
+	require.Greater(s.t, s.store(grow("a", 4, 1))[0], pos[1])
+}
+
+func testInputs(s *subject) {
+	// commit spoils what it lent as soon as Commit returned; here the copies
+	// are reused for the next group at once, as a committer's buffers are.
+	const rounds = 40
+	var writes [3]engine.Write
+	for i := range writes {
+		writes[i] = engine.Write{
+			Events:    []engine.Event{{Bytes: make([]byte, 0, 200)}, {Bytes: make([]byte, 0, 200)}},
+			Snapshots: []engine.Snapshot{{Bytes: make([]byte, 0, 200)}},
+			Head:      make([]byte, 0, 200),
+			Drop:      make([]uint64, 1),
+		}
+	}
+	steps := []engine.Step{{Writes: writes[0:1]}, {Writes: writes[1:2]}, {Writes: writes[2:3]}}
+	out := make([]engine.Result, len(steps))
+	var pos, kept [3][]uint64
+	for round := range uint64(rounds) {
+		for i := range writes {
+			w, machine := &writes[i], fmt.Sprint("m", i)
+			w.Machine, w.Expect, w.Seq = machine, 2*round, 2*round+2
+			for j := range w.Events {
+				w.Events[j].Bytes = append(w.Events[j].Bytes[:0], eventBytes(machine, w.Expect+uint64(j)+1)...)
+			}
+			w.Snapshots[0].Seq = w.Seq
+			w.Snapshots[0].Bytes = append(w.Snapshots[0].Bytes[:0], snapshotBytes(machine, w.Seq)...)
+			w.Head = append(w.Head[:0], headBytes(machine, w.Seq)...)
+			w.Token = tokenOf(machine, w.Seq)
+			w.Drop[0] = engine.All
+		}
+		require.NoError(s.t, s.e.Commit(s.ctx(), steps, out))
+		for i := range out {
+			require.NoError(s.t, out[i].Err)
+			pos[i] = append(pos[i], out[i].Pos[0])
+			if round == 0 {
+				kept[i] = out[i].Pos
+			}
+		}
+	}
+	for i := range writes {
+		require.Equal(s.t, pos[i][:1], kept[i], "Result.Pos is the caller's to keep")
+		machine := fmt.Sprint("m", i)
+		h, items := s.load(machine, everything)
+		require.Equal(s.t, headAt(machine, h.Number, 2*rounds, pos[i][rounds-1]), h)
+		var want []item
+		for round := range uint64(rounds) {
+			want = append(want, snapshotItems(machine, 2*round+2)...)
+		}
+		for round := range uint64(rounds) {
+			want = append(want, eventItems(machine, 2*round+1, 2*round+2, pos[i][round])...)
+		}
+		require.Equal(s.t, want, items)
+	}
+}
+
+func testTooLarge(s *subject) {
+	most := s.e.Limits().MaxStep
+	if most == 0 {
+		s.t.Skip("the engine has no limit")
+	}
+	piece := make([]byte, min(most, 1<<20)) // shared by the parts of one step
+	over := func(add func()) {
+		for n := 0; n <= most; n += len(piece) {
+			add()
+		}
+	}
+	events := engine.Write{Machine: "events"}
+	over(func() { events.Events = append(events.Events, engine.Event{Bytes: piece}); events.Seq++ })
+	snapshots := engine.Write{Machine: "snapshots"}
+	over(func() {
+		snapshots.Seq++
+		snapshots.Snapshots = append(snapshots.Snapshots, engine.Snapshot{Seq: snapshots.Seq, Bytes: piece})
+	})
+	large := []engine.Step{step(events), step(snapshots)}
+	if most < 64<<20 {
+		large = append(large, step(engine.Write{Machine: "head", Seq: 1, Head: make([]byte, most+1)}))
+	}
+	if s.e.Limits().AtomicAcross {
+		var several engine.Step
+		over(func() {
+			w := engine.Write{Machine: fmt.Sprint("several", len(several.Writes)), Seq: 1, Events: []engine.Event{{Bytes: piece}}}
+			several.Writes = append(several.Writes, w)
+		})
+		large = append(large, several)
+	}
+	for i, l := range large {
+		steps := []engine.Step{step(grow("a", uint64(i), 1)), l, step(grow("b", uint64(i), 1))}
+		out := make([]engine.Result, len(steps))
+		require.NoError(s.t, s.e.Commit(s.ctx(), steps, out))
+		require.NoError(s.t, out[0].Err)
+		require.ErrorIs(s.t, out[1].Err, engine.ErrTooLarge, "case %d", i)
+		require.Nil(s.t, out[1].Pos)
+		require.NoError(s.t, out[2].Err)
+		require.Equal(s.t, []string{"a", "b"}, s.scanKeys("", "", 0))
+	}
+	half := engine.Write{Machine: "half", Seq: 1, Events: []engine.Event{{Bytes: make([]byte, min(most/2, 16<<20))}}}
+	s.store(half)
+	h, items := s.load("half", everything)
+	require.Equal(s.t, uint64(1), h.Seq)
+	require.Len(s.t, items, 1)
+	require.Len(s.t, items[0].bytes, len(half.Events[0].Bytes))
+}
+
+func testTrim(s *subject) {
+	pos := s.store(with(grow("a", 0, 10), 0, 5), grow("aa", 0, 10), grow("a", 10, 10))
+	trim := func(to uint64) {
+		w := growTo("a", 20, 20, 0)
+		w.TrimTo = to
+		s.store(w)
+	}
+	trim(0)
+	for _, to := range []uint64{1, 1, 9, 3, 10, 15} {
+		trim(to)
+		_, items := s.load("a", engine.Want{Events: true, After: 14, To: engine.All})
+		require.Equal(s.t, eventItems("a", max(to, 14)+1, 20, pos[2]), items)
+	}
+	_, items := s.load("a", everything)
+	require.Equal(s.t, append(snapshotItems("a", 0, 5), eventItems("a", 16, 20, pos[2])...), items, "snapshots stay")
+	// Up to the head, with the events of the same write; what comes later stays.
+	w := grow("a", 20, 3)
+	w.TrimTo = 22
+	pos2 := s.store(w)
+	_, items = s.load("a", engine.Want{Events: true, To: engine.All})
+	require.Equal(s.t, eventItems("a", 23, 23, pos2[0]), items)
+	w = grow("a", 23, 1)
+	w.TrimTo = 24
+	s.store(w)
+	s.reopen()
+	h, items := s.load("a", everything)
+	require.Equal(s.t, uint64(24), h.Seq)
+	require.Equal(s.t, snapshotItems("a", 0, 5), items)
+	pos3 := s.store(grow("a", 24, 2))
+	_, items = s.load("a", engine.Want{Events: true, To: engine.All})
+	require.Equal(s.t, eventItems("a", 25, 26, pos3[0]), items)
+	_, items = s.load("aa", everything)
+	require.Equal(s.t, eventItems("aa", 1, 10, pos[1]), items, "the neighbour is untouched")
+}
+
+func testPurge(s *subject) {
+	pos := s.store(with(grow("a", 0, 5), 0, 5), with(grow("ab", 0, 2), 0), grow("b", 0, 1))
+	first, _ := s.load("a", everything)
+	w := with(grow("a", 5, 2), 6)
+	w.Purge, w.Seq, w.TrimTo = true, 1, 99 // ignored
+	require.Zero(s.t, s.store(w)[0], "a purge has no position")
+	h, items := s.load("a", everything)
+	require.Equal(s.t, engine.Head{}, h)
+	require.Empty(s.t, items)
+	require.Equal(s.t, []string{"ab", "b"}, s.scanKeys("", "", 0))
+	_, items = s.load("ab", everything)
+	require.Equal(s.t, append(snapshotItems("ab", 0), eventItems("ab", 1, 2, pos[1])...), items)
+	s.store(purge("a", 0)) // of nothing: nothing
+	require.Equal(s.t, []string{"ab", "b"}, s.scanKeys("", "", 0))
+
+	s.reopen()
+	again := s.store(grow("a", 0, 3))
+	require.Greater(s.t, again[0]-2, pos[2])
+	h, items = s.load("a", everything)
+	require.NotEqual(s.t, first.Number, h.Number)
+	require.Equal(s.t, headAt("a", h.Number, 3, again[0]), h)
+	require.Equal(s.t, eventItems("a", 1, 3, again[0]), items, "nothing of the old machine comes back")
+}
+
+func testNumbers(s *subject) {
+	// Numbers and positions of purged machines are not given again, least of
+	// all the highest ones, even after reopening an empty file.
+	seen := make(map[uint64]bool)
+	var last uint64
+	for round := range 12 {
+		pos := s.store(grow("x", 0, 2), grow("y", 0, 2))
+		require.Greater(s.t, pos[0]-1, last)
+		require.Greater(s.t, pos[1]-1, pos[0])
+		last = pos[1]
+		for _, at := range s.scan("", "", 0) {
+			require.NotZero(s.t, at.head.Number)
+			require.False(s.t, seen[at.head.Number], "number %d is given twice", at.head.Number)
+			seen[at.head.Number] = true
+		}
+		s.store(purge("y", 2), purge("x", 2))
+		require.Empty(s.t, s.scan("", "", 0))
+		if round%3 == 0 {
+			s.reopen()
+		}
+	}
+}
+
+func testPositions(s *subject) {
+	var last uint64
+	seqs := make(map[string]uint64)
+	for group := range 60 {
+		var writes []engine.Write
+		for i := range 1 + group%7 {
+			machine := fmt.Sprint("m", (group*5+i*3)%11)
+			n := uint64(1 + (group+i)%4)
+			writes = append(writes, grow(machine, seqs[machine], n))
+			seqs[machine] += n
+		}
+		for i, pos := range s.store(writes...) {
+			require.GreaterOrEqual(s.t, pos-uint64(len(writes[i].Events)), last, "group %d", group)
+			last = pos
+		}
+		if group%20 == 10 {
+			s.reopen()
+		}
+	}
+	taken := make(map[uint64]bool)
+	for machine, seq := range seqs {
+		h, items := s.load(machine, everything)
+		require.Equal(s.t, seq, h.Seq)
+		require.Len(s.t, items, int(seq))
+		require.Equal(s.t, h.Pos, items[len(items)-1].pos)
+		for i, it := range items {
+			assert.NotZero(s.t, it.pos)
+			require.False(s.t, taken[it.pos], "position %d is given twice", it.pos)
+			taken[it.pos] = true
+			require.True(s.t, i == 0 || items[i-1].pos < it.pos)
+		}
+	}
+}
+
+func testEmpty(s *subject) {
+	pos := s.store(engine.Write{Machine: "a", Seq: 3, Events: []engine.Event{{}, {Bytes: []byte{}}, {Bytes: []byte("x")}},
+		Snapshots: []engine.Snapshot{{Seq: 0}, {Seq: 2, Bytes: []byte{}}}},
+		engine.Write{Machine: "b", Seq: 1, Head: []byte{}})
+	s.reopen()
+	h, items := s.load("a", everything)
+	require.Equal(s.t, uint64(3), h.Seq)
+	require.Empty(s.t, h.Bytes)
+	require.Equal(s.t, []item{{engine.PartSnapshot, 0, 0, ""}, {engine.PartSnapshot, 2, 0, ""}, {engine.PartEvent, 1, pos[0] - 2, ""},
+		{engine.PartEvent, 2, pos[0] - 1, ""}, {engine.PartEvent, 3, pos[0], "x"}}, items)
+	h, _ = s.load("b", everything)
+	require.Equal(s.t, uint64(1), h.Seq)
+	require.Empty(s.t, h.Bytes)
+	// A head of length 0 takes the place of one with bytes.
+	s.store(grow("c", 0, 1), engine.Write{Machine: "c", Expect: 1, Seq: 2})
+	h, _ = s.load("c", everything)
+	require.Empty(s.t, h.Bytes)
+}
+
+// block is n bytes that do not compress and tell their place.
+func block(n int, seed uint64) []byte {
+	b := make([]byte, n)
+	x := seed*0x9E3779B97F4A7C15 + 1
+	for i := range b {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		b[i] = byte(x)
+	}
+	return b
+}
+
+func testBig(s *subject) {
+	size := 1 << 20
+	if most := s.e.Limits().MaxStep; most > 0 {
+		size = min(size, most/16)
+	}
+	w := engine.Write{Machine: "big", Seq: 6, Head: block(size/16, 1)}
+	w.Snapshots = []engine.Snapshot{{Seq: 0, Bytes: block(size, 2)}, {Seq: 6, Bytes: block(size/2+1, 3)}}
+	for i, n := range []int{size, 1, size - 1, size / 2, 0, size + 1} {
+		w.Events = append(w.Events, engine.Event{Bytes: block(n, uint64(i)+10)})
+	}
+	zeros := engine.Write{Machine: "zeros", Seq: 1, Events: []engine.Event{{Bytes: make([]byte, size)}}}
+	pos := s.store(grow("before", 0, 1), w, zeros, grow("behind", 0, 1))
+	for range 2 {
+		h, items := s.load("big", everything)
+		require.True(s.t, string(h.Bytes) == string(w.Head))
+		require.Len(s.t, items, 8)
+		for i, it := range items {
+			if i < 2 {
+				require.True(s.t, it.bytes == string(w.Snapshots[i].Bytes), "snapshot %d", it.seq)
+			} else {
+				require.True(s.t, it.bytes == string(w.Events[i-2].Bytes), "event %d", it.seq)
+				require.Equal(s.t, pos[1]-(6-it.seq), it.pos)
+			}
+		}
+		_, items = s.load("zeros", everything)
+		require.True(s.t, items[0].bytes == string(zeros.Events[0].Bytes))
+		_, items = s.load("behind", everything)
+		require.Equal(s.t, eventItems("behind", 1, 1, pos[3]), items)
+		s.reopen()
+	}
+}
+
+func testManyEvents(s *subject) {
+	// One write of many events, and many writes of one, read alike.
+	const n = 3000
+	pos := s.store(grow("block", 0, n))
+	var writes []engine.Write
+	for seq := range uint64(n) {
+		writes = append(writes, grow("single", seq, 1))
+	}
+	single := s.store(writes...)
+	s.reopen()
+	_, items := s.load("block", everything)
+	require.Equal(s.t, eventItems("block", 1, n, pos[0]), items)
+	_, items = s.load("single", everything)
+	require.Len(s.t, items, n)
+	for i, it := range items {
+		require.Equal(s.t, item{engine.PartEvent, uint64(i + 1), single[i], string(eventBytes("single", uint64(i+1)))}, it)
+	}
+	for _, at := range []uint64{0, 1, 15, 16, 17, 255, 256, 1023, n - 2, n - 1} {
+		for _, newest := range []bool{false, true} {
+			for _, machine := range []string{"block", "single"} {
+				_, items := s.load(machine, engine.Want{Events: true, After: at, To: at + 1, Newest: newest})
+				require.Len(s.t, items, 1)
+				require.Equal(s.t, string(eventBytes(machine, at+1)), items[0].bytes)
+			}
+		}
+	}
+}

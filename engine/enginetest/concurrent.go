@@ -1,0 +1,161 @@
+package enginetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// testConcurrent reads while one committer writes. It checks that
+//  1. each look at a machine is of one moment: the head's seq is that of the
+//     last event, the events follow one another from the trim, a snapshot or
+//     the beginning on, and all bytes are those of their seq;
+//  2. whatever Commit returned for is seen by every later look;
+//  3. no look goes back behind an earlier one of the same reader;
+//  4. a Scan gives heads in order, each of one moment.
+func testConcurrent(s *subject) {
+	const machines, groups = 5, 800
+	var (
+		acked   [machines]atomic.Uint64
+		done    atomic.Bool
+		readers sync.WaitGroup
+	)
+	name := func(m int) string { return fmt.Sprint("m", m) }
+	for r := range 3 {
+		readers.Go(func() {
+			look := reader{s: s, ctx: context.Background(), numbers: map[string]uint64{}, seqs: map[string]uint64{}}
+			for n := 0; !s.t.Failed(); n++ {
+				last := done.Load() // once more after the end
+				if r == 2 && n%3 == 0 {
+					look.scan()
+				} else {
+					m := n % machines
+					look.load(name(m), n, acked[m].Load())
+				}
+				if last {
+					return
+				}
+			}
+		})
+	}
+	func() {
+		defer readers.Wait()
+		defer done.Store(true)
+		var seqs [machines]uint64
+		for g := range groups {
+			var steps []engine.Step
+			for m := range machines {
+				if m == machines-1 && g%7 == 6 { // the last one comes and goes
+					steps = append(steps, step(purge(name(m), seqs[m])))
+					seqs[m] = 0
+				}
+				n := uint64(1 + (g+m)%3)
+				w := grow(name(m), seqs[m], n)
+				seqs[m] += n
+				if m != 0 && g%5 == m {
+					w = with(w, seqs[m])
+					if m == 2 && seqs[m] > 40 {
+						w.TrimTo = seqs[m] - 20
+					}
+				}
+				steps = append(steps, step(w))
+			}
+			if s.e.Limits().AtomicAcross && g%2 == 0 {
+				steps[0].Writes = append(steps[0].Writes, steps[1].Writes...)
+				steps[1] = step(grow("never", 1, 1))
+			}
+			out, err := commit(context.Background(), s.e, steps)
+			if !assert.NoError(s.t, err) || s.t.Failed() {
+				return
+			}
+			for i := range out {
+				if steps[i].Writes[0].Machine != "never" && !assert.NoError(s.t, out[i].Err) {
+					return
+				}
+			}
+			for m := range machines - 1 {
+				acked[m].Store(seqs[m])
+			}
+		}
+	}()
+	require.False(s.t, s.t.Failed())
+}
+
+type reader struct {
+	s       *subject
+	ctx     context.Context
+	numbers map[string]uint64
+	seqs    map[string]uint64
+}
+
+// load looks at one machine in one of the ways a reader may.
+func (r *reader) load(machine string, n int, acked uint64) {
+	t := r.s.t
+	want := engine.Want{Events: true, To: engine.All, Newest: n%2 == 0}
+	if n%4 < 2 {
+		want.Snapshot, want.SnapshotTo = engine.NewestSnapshot, engine.All
+	}
+	h, items, err := load(r.ctx, r.s.e, machine, want)
+	if !assert.NoError(t, err) || !r.head(machine, h, acked) {
+		return
+	}
+	if want.Newest {
+		events := items
+		if len(events) > 0 && events[0].part == engine.PartSnapshot {
+			events = events[1:]
+		}
+		slices.Reverse(events)
+	}
+	at, pos := h.Seq, h.Pos
+	for i := len(items) - 1; i >= 0; i-- {
+		it := items[i]
+		good := assert.Equal(t, at, it.seq, "the item of %s behind %d", machine, at)
+		if it.part == engine.PartSnapshot {
+			good = good && assert.Equal(t, string(snapshotBytes(machine, it.seq)), it.bytes) && assert.Zero(t, i)
+		} else {
+			good = good && assert.Equal(t, string(eventBytes(machine, it.seq)), it.bytes) &&
+				assert.True(t, it.pos <= pos && (at != h.Seq || it.pos == pos), "pos %d of event %d of %s", it.pos, it.seq, machine)
+			at, pos = at-1, it.pos-1
+		}
+		if !good {
+			return
+		}
+	}
+	if machine != "m2" && (len(items) == 0 || items[0].part != engine.PartSnapshot) {
+		assert.Zero(t, at, "the events of %s begin at 1", machine)
+	}
+}
+
+// head checks one head against what this reader knows.
+func (r *reader) head(machine string, h engine.Head, acked uint64) bool {
+	t := r.s.t
+	if h.Number == 0 {
+		_, seen := r.numbers[machine]
+		return assert.Zero(t, acked, "%s is not there", machine) && assert.False(t, seen && machine != "m4", "%s is gone", machine)
+	}
+	if h.Number == r.numbers[machine] && !assert.GreaterOrEqual(t, h.Seq, r.seqs[machine], "%s goes back", machine) {
+		return false
+	}
+	r.numbers[machine], r.seqs[machine] = h.Number, h.Seq
+	return assert.GreaterOrEqual(t, h.Seq, acked, "%s: a committed write is not seen", machine) &&
+		assert.Equal(t, headAt(machine, h.Number, h.Seq, h.Pos), h)
+}
+
+func (r *reader) scan() {
+	last := ""
+	err := r.s.e.Scan(r.ctx, "m", "", 0, func(machine string, h engine.Head) error {
+		assert.Less(r.s.t, last, machine)
+		assert.NoError(r.s.t, h.Err)
+		last = machine
+		r.head(machine, h, 0)
+		return nil
+	})
+	assert.NoError(r.s.t, err)
+}

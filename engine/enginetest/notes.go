@@ -1,0 +1,88 @@
+package enginetest
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+func testNotes(s *subject) {
+	get := func(name string) []byte {
+		s.t.Helper()
+		b, err := s.e.Note(s.ctx(), name)
+		require.NoError(s.t, err)
+		own := append([]byte(nil), b...)
+		spoil(b) // the bytes are the caller's
+		if b != nil && own == nil {
+			own = []byte{}
+		}
+		return own
+	}
+	set := func(name string, value []byte) {
+		s.t.Helper()
+		require.NoError(s.t, s.e.SetNote(s.ctx(), name, value))
+		spoil(value)
+	}
+	require.Nil(s.t, get("never"))
+	set("never", nil) // removing what is not there
+	require.Nil(s.t, get("never"))
+
+	// Names that are prefixes of one another, and those that machines have.
+	names := []string{"n", "n\x00", "nn", "\x00", "\xff", "kind/1", "kind/10", "a", strings.Repeat("n", 255)}
+	pos := s.store(grow("a", 0, 2))
+	for i, name := range names {
+		set(name, fmt.Appendf(nil, "value %d", i))
+	}
+	for range 2 {
+		for i, name := range names {
+			require.Equal(s.t, fmt.Sprint("value ", i), string(get(name)))
+			require.Equal(s.t, fmt.Sprint("value ", i), string(get(name)), "a second look sees the same")
+		}
+		require.Nil(s.t, get("kind/"))
+		s.reopen()
+	}
+	set("n", []byte("other, and longer"))
+	set("nn", []byte{})
+	set("a", nil)
+	set("big", block(100_000, 1))
+	for range 2 {
+		require.Equal(s.t, "other, and longer", string(get("n")))
+		require.Equal(s.t, "value 1", string(get("n\x00")))
+		require.Equal(s.t, []byte{}, get("nn"), "a value of length 0 is one")
+		require.Nil(s.t, get("a"))
+		require.Equal(s.t, block(100_000, 1), get("big"))
+		h, items := s.load("a", everything)
+		require.Equal(s.t, headAt("a", h.Number, 2, pos[0]), h)
+		require.Equal(s.t, eventItems("a", 1, 2, pos[0]), items)
+		require.Equal(s.t, []string{"a"}, s.scanKeys("", "", 0), "notes are no machines")
+		s.reopen()
+	}
+}
+
+func testSize(s *subject) {
+	machines := func(want int64) {
+		s.t.Helper()
+		for range 2 {
+			size, err := s.e.Size(s.ctx())
+			require.NoError(s.t, err)
+			require.Equal(s.t, want, size.Machines)
+			require.GreaterOrEqual(s.t, size.FileBytes, int64(0))
+			if s.config.Reopen != nil {
+				require.Positive(s.t, size.FileBytes)
+			}
+			s.reopen()
+		}
+	}
+	machines(0)
+	s.store(grow("a", 0, 1), grow("b", 0, 1), grow("a", 1, 1))
+	machines(2)
+	s.commit(step(grow("c", 5, 1)), step(engine.Write{Machine: "d"})) // both refused
+	machines(2)
+	s.store(purge("a", 2), grow("e", 0, 1), purge("e", 1))
+	machines(1)
+	s.store(purge("b", 1), purge("b", 0))
+	machines(0)
+}

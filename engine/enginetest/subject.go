@@ -1,0 +1,194 @@
+package enginetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// subject is the engine under test.
+type subject struct {
+	t      *testing.T
+	config Config
+	e      engine.Engine
+}
+
+func start(t *testing.T, c Config) *subject {
+	s := &subject{t: t, config: c, e: c.Open(t)}
+	t.Cleanup(func() { require.NoError(t, s.e.Close()) })
+	return s
+}
+
+// reopen opens the engine again, where it keeps anything.
+func (s *subject) reopen() {
+	s.t.Helper()
+	if s.config.Reopen != nil {
+		s.e = s.config.Reopen(s.t, s.e)
+		require.NotNil(s.t, s.e)
+	}
+}
+
+// across skips tests of steps with several machines where there are none.
+func (s *subject) across() {
+	if !s.e.Limits().AtomicAcross {
+		s.t.Skip("the engine has no steps across machines")
+	}
+}
+
+func (s *subject) ctx() context.Context { return s.t.Context() }
+
+// commit hands the engine a copy of the steps and spoils the copy afterwards,
+// so that whatever the engine keeps of it turns up as a difference.
+func (s *subject) commit(steps ...engine.Step) []engine.Result {
+	s.t.Helper()
+	out, err := commit(s.ctx(), s.e, steps)
+	require.NoError(s.t, err)
+	return out
+}
+
+func commit(ctx context.Context, e engine.Engine, steps []engine.Step) ([]engine.Result, error) {
+	lent := make([]engine.Step, len(steps))
+	for i := range steps {
+		lent[i] = cloneStep(steps[i])
+	}
+	out := make([]engine.Result, len(steps))
+	for i := range out { // the engine has to fill both
+		out[i] = engine.Result{Pos: []uint64{1 << 60}, Err: errors.New("left over")}
+	}
+	err := e.Commit(ctx, lent, out)
+	for i := range lent {
+		spoilStep(lent[i])
+	}
+	clear(lent)
+	return out, err
+}
+
+func cloneStep(step engine.Step) engine.Step {
+	writes := slices.Clone(step.Writes)
+	for i := range writes {
+		w := &writes[i]
+		w.Events = slices.Clone(w.Events)
+		for j := range w.Events {
+			w.Events[j].Bytes = bytes.Clone(w.Events[j].Bytes)
+		}
+		w.Snapshots = slices.Clone(w.Snapshots)
+		for j := range w.Snapshots {
+			w.Snapshots[j].Bytes = bytes.Clone(w.Snapshots[j].Bytes)
+		}
+		w.Head = bytes.Clone(w.Head)
+		w.Drop = slices.Clone(w.Drop)
+	}
+	return engine.Step{Writes: writes}
+}
+
+func spoilStep(step engine.Step) {
+	for i := range step.Writes {
+		w := &step.Writes[i]
+		for j := range w.Events {
+			spoil(w.Events[j].Bytes)
+		}
+		for j := range w.Snapshots {
+			spoil(w.Snapshots[j].Bytes)
+		}
+		spoil(w.Head)
+		clear(w.Events)
+		clear(w.Snapshots)
+		clear(w.Drop)
+	}
+	clear(step.Writes)
+}
+
+func spoil(b []byte) {
+	for i := range b {
+		b[i] ^= 0xA5
+	}
+}
+
+// store commits each write as a step of its own, all in one group, none of
+// which may be refused, and gives the pos of each.
+func (s *subject) store(writes ...engine.Write) []uint64 {
+	s.t.Helper()
+	steps := make([]engine.Step, len(writes))
+	for i, w := range writes {
+		steps[i] = step(w)
+	}
+	pos := make([]uint64, len(writes))
+	for i, r := range s.commit(steps...) {
+		require.NoError(s.t, r.Err, "step %d", i)
+		require.Len(s.t, r.Pos, 1, "step %d", i)
+		pos[i] = r.Pos[0]
+	}
+	return pos
+}
+
+func step(writes ...engine.Write) engine.Step { return engine.Step{Writes: writes} }
+
+// item is an engine.Item that outlives its callback and compares with ==.
+type item struct {
+	part     engine.Part
+	seq, pos uint64
+	bytes    string
+}
+
+// everything wants all there is.
+var everything = engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
+
+// load gives the head and the items; the head's bytes are spoiled afterwards
+// and given as a copy, since they are the caller's.
+func (s *subject) load(machine string, want engine.Want) (engine.Head, []item) {
+	s.t.Helper()
+	h, items, err := load(s.ctx(), s.e, machine, want)
+	require.NoError(s.t, err, "load %.40q %+v", machine, want)
+	return h, items
+}
+
+func load(ctx context.Context, e engine.Engine, machine string, want engine.Want) (engine.Head, []item, error) {
+	var items []item
+	h, err := e.Load(ctx, machine, want, func(it engine.Item) error {
+		if it.Err != nil {
+			return it.Err
+		}
+		if it.Last != it.Seq {
+			return errors.New("an item that is not damaged has a Last that is not its Seq")
+		}
+		items = append(items, item{it.Part, it.Seq, it.Pos, string(it.Bytes)})
+		return nil
+	})
+	own := bytes.Clone(h.Bytes)
+	spoil(h.Bytes)
+	h.Bytes = own
+	return h, items, err
+}
+
+// heading is one call of Scan's callback.
+type heading struct {
+	machine string
+	head    engine.Head
+}
+
+func (s *subject) scan(prefix, after string, limit int) []heading {
+	s.t.Helper()
+	var got []heading
+	err := s.e.Scan(s.ctx(), prefix, after, limit, func(machine string, h engine.Head) error {
+		h.Bytes = bytes.Clone(h.Bytes)
+		got = append(got, heading{machine, h})
+		return h.Err
+	})
+	require.NoError(s.t, err, "scan prefix %.40q after %.40q limit %d", prefix, after, limit)
+	return got
+}
+
+func (s *subject) scanKeys(prefix, after string, limit int) []string {
+	s.t.Helper()
+	var keys []string
+	for _, at := range s.scan(prefix, after, limit) {
+		keys = append(keys, at.machine)
+	}
+	return keys
+}
