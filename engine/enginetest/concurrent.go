@@ -35,8 +35,9 @@ func testConcurrent(s *subject) {
 				last := done.Load() // once more after the end
 				if r == 2 && n%3 == 0 {
 					look.scan()
+				} else if m := n % machines; n%4 == 3 {
+					look.snapshots(name(m), acked[m].Load())
 				} else {
-					m := n % machines
 					look.load(name(m), n, acked[m].Load())
 				}
 				if last {
@@ -60,7 +61,12 @@ func testConcurrent(s *subject) {
 				w := grow(name(m), seqs[m], n)
 				seqs[m] += n
 				if m != 0 && g%5 == m {
-					w = with(w, seqs[m])
+					w = with(w, seqs[m], seqs[m]-1) // one may be there already
+					if seqs[m] > 60 {
+						for seq := seqs[m] - 60; seq < seqs[m]-40; seq++ {
+							w.Drop = append(w.Drop, seq)
+						}
+					}
 					if m == 2 && seqs[m] > 40 {
 						w.TrimTo = seqs[m] - 20
 					}
@@ -130,6 +136,21 @@ func (r *reader) load(machine string, n int, acked uint64) {
 	}
 	if machine != "m2" && (len(items) == 0 || items[0].part != engine.PartSnapshot) {
 		assert.Zero(t, at, "the events of %s begin at 1", machine)
+	}
+}
+
+// snapshots looks at every snapshot of a machine.
+func (r *reader) snapshots(machine string, acked uint64) {
+	t := r.s.t
+	h, items, err := load(r.ctx, r.s.e, machine, engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All})
+	if !assert.NoError(t, err) || !r.head(machine, h, acked) {
+		return
+	}
+	for i, it := range items {
+		if !assert.True(t, i == 0 || items[i-1].seq < it.seq, "snapshots of %s in order", machine) ||
+			!assert.LessOrEqual(t, it.seq, h.Seq) || !assert.Equal(t, string(snapshotBytes(machine, it.seq)), it.bytes) {
+			return
+		}
 	}
 }
 

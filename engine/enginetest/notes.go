@@ -5,8 +5,6 @@ import (
 	"strings"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/liap-tui/savepoint/engine"
 )
 
 func testNotes(s *subject) {
@@ -60,29 +58,4 @@ func testNotes(s *subject) {
 		require.Equal(s.t, []string{"a"}, s.scanKeys("", "", 0), "notes are no machines")
 		s.reopen()
 	}
-}
-
-func testSize(s *subject) {
-	machines := func(want int64) {
-		s.t.Helper()
-		for range 2 {
-			size, err := s.e.Size(s.ctx())
-			require.NoError(s.t, err)
-			require.Equal(s.t, want, size.Machines)
-			require.GreaterOrEqual(s.t, size.FileBytes, int64(0))
-			if s.config.Reopen != nil {
-				require.Positive(s.t, size.FileBytes)
-			}
-			s.reopen()
-		}
-	}
-	machines(0)
-	s.store(grow("a", 0, 1), grow("b", 0, 1), grow("a", 1, 1))
-	machines(2)
-	s.commit(step(grow("c", 5, 1)), step(engine.Write{Machine: "d"})) // both refused
-	machines(2)
-	s.store(purge("a", 2), grow("e", 0, 1), purge("e", 1))
-	machines(1)
-	s.store(purge("b", 1), purge("b", 0))
-	machines(0)
 }

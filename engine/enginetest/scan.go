@@ -121,6 +121,9 @@ func testScanMany(s *subject) {
 		}
 		require.Equal(s.t, keys, got, "pages of %d", limit)
 	}
+	for _, limit := range []int{63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512, 513, 999, 1000, 1001, 4095, 4096, 4097, n} {
+		require.Equal(s.t, scanned(keys, "", "", limit), s.scanKeys("", "", limit), "limit %d", limit)
+	}
 	for _, prefix := range []string{"00/", "42/", "43/", "96/", "9", "97/"} {
 		require.Equal(s.t, scanned(keys, prefix, "", 0), s.scanKeys(prefix, "", 0))
 	}

@@ -34,7 +34,9 @@ func (k kept) Size(ctx context.Context) (engine.Size, error) {
 
 func TestConformance_Reopened(t *testing.T) {
 	enginetest.Run(t, enginetest.Config{
-		Open:   func(*testing.T) engine.Engine { return kept{memory.New()} },
+		Open: func(*testing.T) engine.Engine {
+			return kept{memory.NewLimited(engine.Limits{AtomicAcross: true, MaxStep: 4 << 20})}
+		},
 		Reopen: func(_ *testing.T, e engine.Engine) engine.Engine { return kept{e.(kept).Reopened()} },
 	})
 }
