@@ -1,0 +1,163 @@
+package savepoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// acquire gives the machine, locked, with its live state. leave ends it.
+func (db *DB) acquire(ctx context.Context, k *kind, id string) (*machine, error) {
+	for {
+		m, err := db.cache.get(k, id)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.acquire(ctx); err != nil {
+			return nil, err
+		}
+		if m.gone {
+			m.release()
+			continue
+		}
+		if m.st != nil && !m.failed.Load() {
+			db.metrics.hits.Add(1)
+			return m, nil
+		}
+		if err := db.bring(ctx, m); err != nil {
+			db.leave(m)
+			return nil, err
+		}
+		return m, nil
+	}
+}
+
+// bring makes a locked machine live.
+func (db *DB) bring(ctx context.Context, m *machine) error {
+	if m.failed.Load() {
+		if err := db.restart(ctx, m); err != nil {
+			return err
+		}
+	}
+	if m.known {
+		db.metrics.secondHits.Add(1)
+		if err := m.enliven(); err == nil {
+			return nil
+		}
+		// What was applied once does not apply again: the engine decides.
+		if !m.idle() {
+			return fmt.Errorf("%w: %s %q cannot be rebuilt while writes are queued", ErrBusy, m.kind.name, m.id)
+		}
+		m.forget()
+	}
+	db.metrics.misses.Add(1)
+	if err := db.wards.refuse(m.kind, m.id); err != nil {
+		return err
+	}
+	start := time.Now()
+	r, _, tried, err := db.rebuild(ctx, m.kind, m.id, engine.All, 0)
+	if err != nil {
+		if rebuildable(err) {
+			err = db.wards.admit(m.kind, m.id, err)
+			db.log.Error("machine quarantined", "kind", m.kind.name, "id", m.id, "error", err)
+		}
+		return err
+	}
+	db.wards.dismiss(m.kind, m.id)
+	for _, a := range tried {
+		db.log.Warn("recovered another way", "kind", m.kind.name, "id", m.id, "attempt", a.String())
+	}
+	db.metrics.rebuilt(time.Since(start), len(tried))
+	m.adopt(r)
+	if r.tailBytes > tailRoom {
+		m.trim()
+	}
+	return nil
+}
+
+// restart forgets a machine after one of its writes was not stored, once the
+// writes behind that one are answered.
+func (db *DB) restart(ctx context.Context, m *machine) error {
+	if m.doubt.Load() {
+		return fmt.Errorf("%w: a write to %s %q: open the file again", ErrInDoubt, m.kind.name, m.id)
+	}
+	for _, a := range m.takeUnsaved() {
+		db.answer(a, errBehind)
+	}
+	for m.pending.Load() > 0 && m.newest != nil {
+		select {
+		case <-m.newest.done:
+			if m.pending.Load() > 0 {
+				continue
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("wait for queued writes of %s %q: %w", m.kind.name, m.id, context.Cause(ctx))
+		}
+	}
+	m.forget()
+	m.failed.Store(false)
+	return nil
+}
+
+// leave gives a machine back.
+func (db *DB) leave(m *machine) {
+	drop := m.idle() && !m.doubt.Load() && (!m.known || m.seq == 0)
+	live, encoded := m.size()
+	if drop {
+		m.gone = true
+	}
+	m.release()
+	if drop {
+		db.cache.remove(m)
+		return
+	}
+	db.cache.resize(m, live, encoded)
+}
+
+// seen waits until everything of the machine up to now is durable; the lock is
+// held when it is called, and released.
+func (db *DB) seen(ctx context.Context, m *machine) error {
+	ack, unsaved := m.newest, len(m.unsaved) > 0
+	if m.durable.Load() == m.seq && m.pending.Load() == 0 {
+		ack = nil
+	}
+	db.leave(m)
+	if unsaved {
+		return db.save(ctx, m.kind, m.id)
+	}
+	if ack == nil {
+		return nil
+	}
+	if _, err := ack.Wait(ctx); err != nil && !errors.Is(err, ErrClosed) {
+		return fmt.Errorf("what was seen of %s %q is not durable: %w", m.kind.name, m.id, err)
+	}
+	return nil
+}
+
+// settle waits until the machine's queued writes are durable, for readers of
+// the engine. It does not load the machine.
+func (db *DB) settle(ctx context.Context, k *kind, id string) (*machine, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	if db.closed.Load() {
+		return nil, ErrClosed
+	}
+	m := db.cache.peek(k, id)
+	if m == nil {
+		return newMachine(k, id), nil
+	}
+	if err := m.acquire(ctx); err != nil {
+		return nil, err
+	}
+	if m.failed.Load() {
+		if err := db.restart(ctx, m); err != nil {
+			m.release()
+			return nil, err
+		}
+	}
+	return m, db.seen(ctx, m)
+}

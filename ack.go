@@ -1,0 +1,83 @@
+package savepoint
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Head is where a machine is.
+type Head struct {
+	Kind, ID string
+	Seq      uint64 // of the newest record; 0 = there is none yet
+	Pos      uint64 // of that record in the file; 0 while it is queued
+	Phase    string
+	Version  Version // schema version of the newest record
+	Created  time.Time
+	Updated  time.Time // time of the newest record
+	Revision uint64    // of the newest Save, versioned strategy
+	Deleted  bool
+}
+
+// Ack is the promise of an answer to a write that did not wait.
+type Ack struct {
+	done  chan struct{}
+	head  Head
+	err   error
+	start time.Time
+	op    op
+	again bool // another process owns the engine's machine: decide anew
+}
+
+var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+func newAck(o op, start time.Time) *Ack {
+	return &Ack{done: make(chan struct{}), op: o, start: start}
+}
+
+// refused is an Ack that is already answered.
+func refused(err error) *Ack { return &Ack{done: closedChan, err: err} }
+
+// settled is an Ack of something that is durable already.
+func settled(h Head) *Ack { return &Ack{done: closedChan, head: h} }
+
+// resolve answers; only once.
+func (a *Ack) resolve(err error) {
+	a.err = err
+	close(a.done)
+}
+
+// resolved says whether the answer is there.
+func (a *Ack) resolved() bool {
+	select {
+	case <-a.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Done is closed when the answer is there.
+func (a *Ack) Done() <-chan struct{} { return a.done }
+
+// Err waits for the answer: nil means that the write is durable.
+func (a *Ack) Err() error {
+	<-a.done
+	return a.err
+}
+
+// Wait waits for the answer, or for the end of ctx. The write goes on without
+// its caller: ErrInDoubt then says that it may become durable yet.
+func (a *Ack) Wait(ctx context.Context) (Head, error) {
+	select {
+	case <-a.done:
+		return a.head, a.err
+	default:
+	}
+	select {
+	case <-a.done:
+		return a.head, a.err
+	case <-ctx.Done():
+		return Head{}, fmt.Errorf("%w: the caller stopped waiting: %w", ErrInDoubt, context.Cause(ctx))
+	}
+}

@@ -1,0 +1,179 @@
+package savepoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// Tx is a db.Update in progress. It dies with the callback.
+type Tx struct {
+	db     *DB
+	ctx    context.Context
+	opt    writeOptions
+	drafts []*draft
+	ended  bool
+	failed error
+}
+
+var errTxDead = errors.New("the Tx was used after its callback")
+
+// Update changes several machines, of several kinds, all or nothing. In fn,
+// [Store.In] gives each machine; it is held until Update has queued the step.
+// fn runs once and must use the machines of the Tx only, never a Store. Updates
+// of several machines run one at a time, but the next one need not wait for the
+// disk. It is durable on return; its errors are those of [Store.Append]. On an
+// engine that cannot do it, the second machine answers ErrUnsupported. The
+// options By, Tag, Cause, Correlation, NoWait and an Origin go for all machines.
+func (db *DB) Update(ctx context.Context, fn func(*Tx) error, opts ...WriteOption) error {
+	_, err := db.wait(ctx, func() *Ack {
+		ack, err := db.updateAcross(ctx, fn, opts)
+		if err != nil {
+			db.metrics.refuse(opAcross, err)
+			return refused(fmt.Errorf("update: %w", err))
+		}
+		return ack
+	})
+	return err
+}
+
+func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []WriteOption) (*Ack, error) {
+	start := time.Now()
+	o := gather(opts)
+	if o.hasIfSeq || o.key != "" {
+		return nil, fmt.Errorf("%w: IfSeq and Key are for one machine: give them to In", ErrUnsupported)
+	}
+	if err := db.reserve(ctx, o.noWait, false); err != nil {
+		return nil, err
+	}
+	select {
+	case db.across <- struct{}{}:
+		defer func() { <-db.across }()
+	case <-ctx.Done():
+		db.queue.Release()
+		return nil, fmt.Errorf("wait for another Update: %w", context.Cause(ctx))
+	}
+	tx := &Tx{db: db, ctx: ctx, opt: o}
+	defer func() {
+		for _, d := range tx.drafts {
+			db.leave(d.m)
+		}
+	}()
+	ack, err := tx.run(ctx, start, fn)
+	if err != nil {
+		for _, d := range tx.drafts {
+			d.undo()
+		}
+	}
+	if ack == nil { // nothing was queued
+		db.queue.Release()
+	}
+	if err == nil && ack == nil {
+		ack = settled(Head{})
+	}
+	return ack, err
+}
+
+func (tx *Tx) run(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ack, error) {
+	err := tx.call(fn)
+	tx.ended = true
+	if err == nil {
+		err = tx.failed
+	}
+	if err != nil {
+		return nil, err
+	}
+	db := tx.db
+	s := &step{ack: newAck(opAcross, start)}
+	var bytes int64
+	var drafts []*draft
+	for _, d := range tx.drafts {
+		if d.empty() {
+			continue
+		}
+		w, err := d.finish(ctx)
+		if err != nil {
+			return nil, d.errorf("write to", err)
+		}
+		s.writes = append(s.writes, w)
+		bytes += d.bytes
+		if err := db.fits(&w, bytes); err != nil {
+			return nil, err
+		}
+		drafts = append(drafts, d)
+	}
+	if len(drafts) == 0 {
+		return nil, nil
+	}
+	for _, d := range drafts {
+		d.land(s.ack)
+		d.m.queued = d.m.seq
+		s.acks = append(s.acks, d.m.takeUnsaved()...)
+		s.parts = append(s.parts, part{d.m, d.m.seq})
+	}
+	db.push(s, bytes)
+	return s.ack, nil
+}
+
+func (tx *Tx) call(fn func(*Tx) error) (err error) {
+	if fn == nil {
+		return errors.New("the callback is nil")
+	}
+	defer guard("the callback", &err)
+	return fn(tx)
+}
+
+// In gives the machine for use in tx, live and held until the Update ends. The
+// options IfSeq, By, Tag and so on go for what tx appends to this machine; IfSeq
+// is checked at once.
+func (s *Store[S]) In(tx *Tx, id string, opts ...WriteOption) (*Machine[S], error) {
+	m, err := s.in(tx, id, opts)
+	if err != nil {
+		if tx.failed == nil {
+			tx.failed = err
+		}
+		return nil, err
+	}
+	return m, nil
+}
+
+func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error) {
+	if tx.ended {
+		return nil, errTxDead
+	}
+	if tx.db != s.db {
+		return nil, fmt.Errorf("kind %q is of another database", s.kind.name)
+	}
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	for _, d := range tx.drafts {
+		if d.m.kind == s.kind && d.m.id == id {
+			return &Machine[S]{draft: d, tx: tx}, nil
+		}
+	}
+	if len(tx.drafts) > 0 && !s.db.eng.Limits().AtomicAcross {
+		return nil, fmt.Errorf("%w: the engine stores one machine at a time", engine.ErrUnsupported)
+	}
+	o := tx.opt
+	for _, opt := range opts {
+		opt.set(&o)
+	}
+	if o.key != "" {
+		return nil, fmt.Errorf("%w: a Key is for a write to one machine", ErrUnsupported)
+	}
+	m, err := s.db.acquire(tx.ctx, s.kind, id)
+	if err != nil {
+		return nil, err
+	}
+	d := s.db.newDraft(m, &o)
+	if err := d.admit(); err != nil {
+		s.db.leave(m)
+		return nil, err
+	}
+	tx.drafts = append(tx.drafts, d)
+	return &Machine[S]{draft: d, tx: tx}, nil
+}

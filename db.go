@@ -1,0 +1,194 @@
+package savepoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/engine/memory"
+	"github.com/liap-tui/savepoint/internal/commit"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// DB is an open database. All methods may be called from several goroutines.
+type DB struct {
+	path string
+	opt  Options
+	log  *slog.Logger
+	eng  engine.Engine
+
+	queue   *commit.Queue[*step]
+	group   group // the committer's own
+	cache   *cache
+	metrics *metrics
+	wards   quarantine
+	unclean bool // the last process did not close the file
+
+	mu    sync.Mutex // guards kinds
+	kinds map[string]*registered
+
+	across  chan struct{} // one db.Update at a time
+	closed  atomic.Bool
+	closing sync.Mutex
+	stopped atomic.Pointer[error]
+
+	background context.Context // ends with Close
+	cancel     context.CancelFunc
+	tasks      sync.WaitGroup
+}
+
+// group is room the committer uses again and again.
+type group struct {
+	live  []*step
+	steps []engine.Step
+	out   []engine.Result
+}
+
+// Memory is the path of a database that lives in memory only.
+const Memory = ":memory:"
+
+// Open opens the database in the file at path, or makes it. The file has one
+// user at a time: a second Open answers ErrLocked, from this process too. With
+// the path [Memory] nothing is stored.
+func Open(path string, opts *Options) (*DB, error) {
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	db := &DB{path: path, opt: opts.withDefaults(), kinds: map[string]*registered{}, across: make(chan struct{}, 1)}
+	db.log = db.opt.Logger
+	switch {
+	case db.opt.Engine != nil:
+		db.eng = db.opt.Engine
+	case path == Memory:
+		db.eng = memory.New()
+	case path == "":
+		return nil, errors.New("savepoint: open: the path is empty: name a file, or use savepoint.Memory")
+	default:
+		e, err := openBolt(path, boltOptions{readOnly: db.opt.ReadOnly, lockTimeout: db.opt.LockTimeout,
+			noCompression: db.opt.NoCompression, logger: db.log})
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", path, err)
+		}
+		db.eng = e
+		db.unclean = e.unclean
+	}
+	db.background, db.cancel = context.WithCancel(context.Background())
+	db.metrics = newMetrics()
+	db.cache = newCache(db.opt.Cache)
+	db.wards.init()
+	db.queue = commit.New(db.opt.Queue, db.opt.QueueBytes, db.commitGroup)
+	return db, nil
+}
+
+// Path is the path the database was opened with.
+func (db *DB) Path() string { return db.path }
+
+// closeWait bounds how long Close waits for queued writes.
+const closeWait = 30 * time.Second
+
+// Close is Shutdown with 30 seconds of time. It may be called twice.
+func (db *DB) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
+	return db.Shutdown(ctx)
+}
+
+// Shutdown takes no more writes, makes those that were taken durable, stores
+// the snapshots that the kinds' policies want at the end, and closes the file.
+// When ctx ends first, the rest is left out, not what was acknowledged; the
+// file counts as not cleanly closed then.
+func (db *DB) Shutdown(ctx context.Context) error {
+	db.closing.Lock()
+	defer db.closing.Unlock()
+	if db.closed.Swap(true) {
+		return nil
+	}
+	var errs []error
+	if db.writable() == nil {
+		if err := db.flush(ctx); err != nil {
+			errs = append(errs, err)
+		}
+		if err := db.lastSnapshots(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	db.cancel()
+	drained := make(chan struct{})
+	go func() {
+		db.queue.Close()
+		db.tasks.Wait()
+		close(drained)
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("close %s: writes are still queued: %w", db.path, context.Cause(ctx)))
+		<-drained // the engine must not go away under the committer
+	}
+	if err := db.eng.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("close %s: %w", db.path, err))
+	}
+	return errors.Join(errs...)
+}
+
+// lastSnapshots stores the snapshots of Close.
+func (db *DB) lastSnapshots(ctx context.Context) error {
+	var acks []*Ack
+	for _, m := range db.cache.machines() {
+		if !m.kind.strategy.byPolicy() || m.kind.policy.NoClose {
+			continue
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if !m.tryAcquire() { // somebody still works with it
+			continue
+		}
+		due := m.known && !m.failed.Load() && m.exists() && m.seq > m.h.Snapshot
+		m.release()
+		if !due {
+			continue
+		}
+		o := gather(nil)
+		acks = append(acks, db.write(ctx, m.kind, m.id, &o, opFlush, func(d *draft) error {
+			if !d.m.exists() || d.m.seq <= d.m.h.Snapshot {
+				return nil
+			}
+			return d.snapshot("close", nil)
+		}))
+	}
+	var errs []error
+	for _, a := range acks {
+		if _, err := a.Wait(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// explain turns an engine's error about a machine into the library's words.
+func (db *DB) explain(k *kind, id string, err error) error {
+	var d *engine.Damage
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, record.ErrNewer):
+		return fmt.Errorf("%w: %s %q: %w", ErrNewer, k.name, id, err)
+	case errors.As(err, &d):
+		return &CorruptError{Kind: k.name, ID: id, Part: d.Part, Seq: d.Seq, Why: d.Why}
+	}
+	return err
+}
+
+// missing says why a machine cannot be loaded.
+func missing(m *machine) error {
+	if m.seq > 0 && m.h.Deleted {
+		return fmt.Errorf("%w: %s %q", ErrDeleted, m.kind.name, m.id)
+	}
+	return fmt.Errorf("%w: %s %q", ErrNotFound, m.kind.name, m.id)
+}

@@ -1,0 +1,285 @@
+package savepoint
+
+import (
+	"fmt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/codec"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// draft is one machine's part of a write while it is being made. The machine's
+// lock is held from begin until land or undo. Everything is checked, applied
+// and encoded here, in the caller's goroutine; the committer only stores it.
+type draft struct {
+	db  *DB
+	m   *machine
+	opt *writeOptions
+	now int64
+
+	seq     uint64      // after the events so far
+	h       record.Head // the same
+	records [][]byte
+	events  []engine.Event
+	bytes   int64
+
+	touched  bool // the live state is not m's any more
+	replaced int  // index of the newest replaced record + 1
+	state    []byte
+	revised  bool // a Save under versioned
+	keySum   uint64
+	earlier  *Ack // the write was done before, under the same key
+	based    bool // the base of the log is among snapshots
+
+	snapshots []engine.Snapshot
+	drop      []uint64
+	encoded   []byte // the state at seq, if it was encoded for a snapshot
+	saved     bool   // a snapshot at seq is among snapshots
+}
+
+// maxKeys is how many idempotency keys a machine remembers.
+const maxKeys = 256
+
+func (db *DB) newDraft(m *machine, opt *writeOptions) *draft {
+	d := &draft{db: db, m: m, opt: opt, seq: m.seq, h: m.h, now: micros(db.opt.Now())}
+	d.h.Gaps = m.h.Gaps[:len(m.h.Gaps):len(m.h.Gaps)]
+	return d
+}
+
+// value is the live *S.
+func (d *draft) value() any { return d.m.kind.value(d.m.st) }
+
+func (d *draft) head() Head { return publicHead(d.m.kind, d.m.id, d.seq, &d.h) }
+
+// errorf says which machine the write was for.
+func (d *draft) errorf(what string, err error) error {
+	return fmt.Errorf("%s %s %q: %w", what, d.m.kind.name, d.m.id, err)
+}
+
+// exists says whether the machine is there for IfSeq and Load.
+func (m *machine) exists() bool { return m.seq > 0 && !m.h.Deleted }
+
+// admit checks the conditions of the write before anything else.
+func (d *draft) admit() error {
+	if !d.opt.hasIfSeq {
+		return nil
+	}
+	have := d.m.seq
+	if d.opt.ifSeq == have || d.opt.ifSeq == 0 && !d.m.exists() {
+		return nil
+	}
+	return &ConflictError{Kind: d.m.kind.name, ID: d.m.id, Want: d.opt.ifSeq, Have: have}
+}
+
+// keyed looks for the key of the write. found means that the write was done
+// before; ack is its answer.
+func (d *draft) keyed(sum uint64) (ack *Ack, found bool, err error) {
+	if d.opt.key == "" {
+		return nil, false, nil
+	}
+	for i := len(d.m.keys) - 1; i >= 0; i-- {
+		k := &d.m.keys[i]
+		if k.Name != d.opt.key {
+			continue
+		}
+		if k.Sum != sum {
+			return nil, true, fmt.Errorf("%w: %.60q was used for another write, record %d of %s %q", ErrKeyReused, k.Name, k.Seq, d.m.kind.name, d.m.id)
+		}
+		if k.ack != nil {
+			return k.ack, true, nil
+		}
+		h := publicHead(d.m.kind, d.m.id, k.Seq, &record.Head{Version: k.Version, Phase: k.Phase,
+			Created: d.m.h.Created, Updated: k.Time})
+		if k.Seq == d.m.seq {
+			h = d.m.head()
+		}
+		return settled(h), true, nil
+	}
+	return nil, false, nil
+}
+
+// append checks, encodes and applies one event.
+func (d *draft) append(ev any) error {
+	k := d.m.kind
+	t, err := k.typeOf(ev)
+	if err != nil {
+		return err
+	}
+	if err := d.open(); err != nil {
+		return err
+	}
+	env := d.envelope(t.name)
+	meta := metaOf(k, d.m.id, d.seq+1, 0, &env)
+	if err := k.check(ev, d.value(), &meta); err != nil {
+		return err
+	}
+	payload, err := d.encodeEvent(t, ev)
+	if err != nil {
+		return err
+	}
+	env.Payload = payload
+	stored := ev
+	if !t.flat {
+		if stored, err = t.decode(payload); err != nil {
+			return fmt.Errorf("%w: %w", ErrBadEvent, err)
+		}
+	}
+	d.touched = true
+	if err := k.apply(stored, d.value(), &meta); err != nil {
+		return err
+	}
+	return d.record(&env, true)
+}
+
+func (d *draft) encodeEvent(t *eventType, ev any) (b []byte, err error) {
+	defer guard("the encoding of event "+t.name, &err)
+	if b, err = codec.Marshal(ev); err != nil {
+		return nil, fmt.Errorf("%w: encode event %q: %w", ErrBadEvent, t.name, err)
+	}
+	if len(b) > d.db.opt.MaxEvent {
+		return nil, fmt.Errorf("%w: event %q has %d bytes, more than Options.MaxEvent %d", ErrTooLarge, t.name, len(b), d.db.opt.MaxEvent)
+	}
+	return b, nil
+}
+
+// open makes a deleted machine live again before its first new event.
+func (d *draft) open() error {
+	if !d.h.Deleted {
+		return nil
+	}
+	enc, err := d.m.kind.first()
+	if err != nil {
+		return err
+	}
+	return d.replace(reasonCreated, enc, "")
+}
+
+// replace records a whole state.
+func (d *draft) replace(reason string, enc []byte, problem string) error {
+	k := d.m.kind
+	if len(enc) > d.db.opt.MaxState {
+		return fmt.Errorf("%w: the state has %d bytes, more than Options.MaxState %d", ErrTooLarge, len(enc), d.db.opt.MaxState)
+	}
+	st, err := k.decode(enc)
+	if err != nil {
+		return err
+	}
+	env := d.envelope(replacedName)
+	env.Reason, env.Error, env.Payload = reason, problem, enc
+	if reason == reasonSaved && k.strategy == Versioned {
+		d.h.Revision++
+		env.Revision = d.h.Revision
+		d.revised = true
+	}
+	d.touched = true
+	d.m.st = st
+	d.h.Deleted = false
+	if err := d.record(&env, reason == reasonSaved); err != nil {
+		return err
+	}
+	d.replaced, d.state = len(d.records), enc
+	return nil
+}
+
+// remove records the tombstone.
+func (d *draft) remove() error {
+	env := d.envelope(deletedName)
+	d.h.Deleted = true
+	return d.record(&env, false)
+}
+
+// mark records that record seq ended in an error.
+func (d *draft) mark(seq uint64, problem string) error {
+	env := d.envelope(markedName)
+	env.Mark, env.Error = seq, problem
+	d.h.Mark = seq
+	return d.record(&env, false)
+}
+
+func (d *draft) envelope(name string) record.Envelope {
+	o := d.opt
+	return record.Envelope{Time: d.now, Version: d.m.kind.version.pack(), Name: name, From: d.h.Phase, To: d.h.Phase,
+		Actor: o.actor, Origin: uint8(o.origin), Cause: o.cause, Correlation: o.correlation, Tags: o.tags}
+}
+
+// record ends one record: the state it leaves is checked, its bytes are made.
+func (d *draft) record(env *record.Envelope, legal bool) error {
+	k := d.m.kind
+	phase, err := k.phaseOf(d.value())
+	if err != nil {
+		return err
+	}
+	if legal && !k.allowed(d.h.Phase, phase) {
+		return fmt.Errorf("%w: %q leads from phase %q to %q, which Legal does not list", ErrIllegal, env.Name, d.h.Phase, phase)
+	}
+	if err := k.valid(d.value()); err != nil && env.Name != deletedName && env.Name != markedName {
+		return fmt.Errorf("the state after %q is not valid: %w", env.Name, err)
+	}
+	env.To = phase
+	if d.opt.key != "" {
+		env.Key, env.KeySum = d.opt.key, d.keySum
+	}
+	b := env.Append(make([]byte, 0, 96+len(env.Payload)))
+	d.seq++
+	d.h.Digest = d.h.Digest.Next(b)
+	d.h.Phase, d.h.Version, d.h.Updated = phase, env.Version, env.Time
+	if d.h.Created == 0 {
+		d.h.Created = env.Time
+	}
+	d.h.Bytes += uint64(len(b))
+	d.records = append(d.records, b)
+	d.events = append(d.events, engine.Event{Bytes: b, Terms: engine.Terms{Name: env.Name, From: env.From, To: env.To,
+		Actor: env.Actor, Origin: env.Origin, Time: env.Time}})
+	d.bytes += int64(len(b)) + 32
+	return nil
+}
+
+// undo gives the machine its state before the draft back. The live state is
+// made again from the second level when somebody needs it.
+func (d *draft) undo() {
+	if d.touched {
+		d.m.st = nil
+	}
+	d.m.snaps = nil
+}
+
+// empty says that the draft changes nothing.
+func (d *draft) empty() bool {
+	return d.seq == d.m.seq && len(d.snapshots) == 0 && len(d.drop) == 0
+}
+
+// land makes the draft the machine's newest moment.
+func (d *draft) land(ack *Ack) {
+	m := d.m
+	old := m.seq
+	m.seq, m.h = d.seq, d.h
+	rest := d.records
+	switch {
+	case d.encoded != nil:
+		m.enc, m.encSeq, m.tail, m.tailBytes, rest = d.encoded, d.seq, nil, 0, nil
+	case d.replaced > 0:
+		rest = rest[d.replaced:]
+		m.enc, m.encSeq, m.tail, m.tailBytes = d.state, d.seq-uint64(len(rest)), nil, 0
+	}
+	for _, b := range rest {
+		m.tail = append(m.tail, b)
+		m.tailBytes += len(b)
+	}
+	m.trim()
+	if d.opt.key != "" && d.seq > old {
+		m.keys = appendKey(m.keys, keyed{Key: record.Key{Name: d.opt.key, Sum: d.keySum, Seq: d.seq,
+			Version: d.h.Version, Phase: d.h.Phase, Time: d.h.Updated}, ack: ack})
+	}
+	m.newest = ack
+}
+
+// appendKey adds a key and forgets the oldest above maxKeys.
+func appendKey(keys []keyed, k keyed) []keyed {
+	if k.Name != "" && len(keys) > 0 && keys[len(keys)-1].Name == k.Name {
+		keys = keys[:len(keys)-1] // a write of several records carries its key on each
+	}
+	if len(keys) >= maxKeys {
+		keys = append(keys[:0:0], keys[len(keys)-maxKeys+1:]...)
+	}
+	return append(keys, k)
+}

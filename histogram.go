@@ -1,0 +1,93 @@
+package savepoint
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+// histogram counts durations in buckets an eighth of a power of two wide, so
+// that a percentile is at most 12.5 % above the true one. It is bounded, and
+// atomic.
+type histogram struct {
+	buckets [64 * 8]atomic.Uint32
+	count   atomic.Int64
+	sum     atomic.Int64
+	max     atomic.Int64
+}
+
+func bucketOf(ns uint64) int {
+	if ns < 8 {
+		return int(ns)
+	}
+	top := bits.Len64(ns) - 1
+	return (top-2)*8 + int(ns>>(top-3)&7)
+}
+
+// bucketTop is the largest duration of a bucket.
+func bucketTop(i int) time.Duration {
+	if i < 8 {
+		return time.Duration(i)
+	}
+	top := i/8 + 2
+	return time.Duration((uint64(8+i%8)+1)<<(top-3) - 1)
+}
+
+func (h *histogram) add(d time.Duration) {
+	ns := max(0, int64(d))
+	h.buckets[bucketOf(uint64(ns))].Add(1)
+	h.count.Add(1)
+	h.sum.Add(ns)
+	for {
+		old := h.max.Load()
+		if ns <= old || h.max.CompareAndSwap(old, ns) {
+			return
+		}
+	}
+}
+
+// merge adds the counts of other.
+func (h *histogram) merge(other *histogram) {
+	for i := range other.buckets {
+		if n := other.buckets[i].Load(); n > 0 {
+			h.buckets[i].Add(n)
+		}
+	}
+	h.count.Add(other.count.Load())
+	h.sum.Add(other.sum.Load())
+	h.max.Store(max(h.max.Load(), other.max.Load()))
+}
+
+// Latency sums up how long one kind of operation took. Percentiles are at most
+// 12.5 % above the true ones.
+type Latency struct {
+	Count         int64
+	Mean          time.Duration
+	P50, P95, P99 time.Duration
+	Max           time.Duration
+}
+
+func (h *histogram) latency() Latency {
+	var counts [len(h.buckets)]uint64
+	var n uint64
+	for i := range counts {
+		counts[i] = uint64(h.buckets[i].Load())
+		n += counts[i]
+	}
+	l := Latency{Count: int64(n), Max: time.Duration(h.max.Load())}
+	if n == 0 {
+		return l
+	}
+	l.Mean = time.Duration(h.sum.Load() / max(1, h.count.Load()))
+	at := func(share float64) time.Duration {
+		rank, seen := uint64(share*float64(n-1)), uint64(0)
+		for i, c := range counts {
+			if seen += c; seen > rank {
+				return min(bucketTop(i), l.Max)
+			}
+		}
+		return l.Max
+	}
+	l.P50, l.P95, l.P99 = at(0.50), at(0.95), at(0.99)
+	return l
+}

@@ -1,0 +1,64 @@
+package savepoint
+
+import (
+	"errors"
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxID is the longest id and the longest name of a kind, in bytes.
+const maxID = 255
+
+// checkName says what is wrong with a name or an id.
+func checkName(s string) error {
+	switch {
+	case s == "":
+		return errors.New("it is empty")
+	case len(s) > maxID:
+		return fmt.Errorf("it has %d bytes, more than %d", len(s), maxID)
+	case !utf8.ValidString(s):
+		return errors.New("it is not valid UTF-8")
+	}
+	for i, r := range s {
+		if unicode.IsControl(r) {
+			return fmt.Errorf("it has the control character %U at byte %d", r, i)
+		}
+	}
+	return nil
+}
+
+func checkID(id string) error {
+	for i := range len(id) { // the usual id needs no closer look
+		if c := id[i]; c < 0x20 || c >= 0x7f {
+			return badID(id)
+		}
+	}
+	if id == "" || len(id) > maxID {
+		return badID(id)
+	}
+	return nil
+}
+
+func badID(id string) error {
+	if err := checkName(id); err != nil {
+		return fmt.Errorf("%w: %.60q: %w", ErrBadID, id, err)
+	}
+	return nil
+}
+
+// keyOf is the engine's key of a machine: the kind's length, the kind, the id.
+// No two pairs share a key, and a kind's machines stand together in the order of
+// their ids.
+func keyOf(kind, id string) string {
+	return string(append(append(append(make([]byte, 0, 1+len(kind)+len(id)), byte(len(kind))), kind...), id...))
+}
+
+// splitKey is the opposite of keyOf.
+func splitKey(key string) (kind, id string, ok bool) {
+	if key == "" || len(key) < 1+int(key[0]) {
+		return "", "", false
+	}
+	n := 1 + int(key[0])
+	return key[1:n], key[n:], true
+}

@@ -1,0 +1,86 @@
+package savepoint
+
+import (
+	"context"
+	"time"
+)
+
+// Under the snapshot-only strategy Go applies at once and is made durable
+// later, many writes with one stored state.
+
+// flushDue says that a write of Go has to store the state now.
+func (d *draft) flushDue() bool {
+	p := &d.m.kind.policy
+	since := d.seq - d.m.queued
+	return p.Events > 0 && since >= uint64(p.Events) ||
+		p.Every > 0 && d.m.queued > 0 && d.now-d.lastSnapshot() >= p.Every.Microseconds()
+}
+
+// saveLater has the machine's unsaved writes stored when the interval is over.
+// The machine's lock is held.
+func (db *DB) saveLater(m *machine) {
+	every := m.kind.policy.Every
+	if m.saver != nil || every <= 0 {
+		return
+	}
+	m.saver = time.AfterFunc(every, func() {
+		if err := db.save(db.background, m.kind, m.id); err != nil {
+			db.log.Warn("interval snapshot", "kind", m.kind.name, "id", m.id, "error", err)
+		}
+	})
+}
+
+// takeUnsaved gives the acks of the unsaved writes to the step that stores
+// them. The machine's lock is held.
+func (m *machine) takeUnsaved() []*Ack {
+	acks := m.unsaved
+	m.unsaved = nil
+	if m.saver != nil {
+		m.saver.Stop()
+		m.saver = nil
+	}
+	return acks
+}
+
+// save stores the unsaved writes of a machine and waits until they are durable.
+func (db *DB) save(ctx context.Context, k *kind, id string) error {
+	o := gather(nil)
+	ack := db.write(ctx, k, id, &o, opFlush, func(d *draft) error {
+		if len(d.m.unsaved) == 0 {
+			return nil
+		}
+		return d.snapshot("interval", nil)
+	})
+	_, err := ack.Wait(ctx)
+	return err
+}
+
+// Flush makes every write that was made before it durable, those of Go under
+// the snapshot-only strategy included. It answers the first error.
+func (db *DB) Flush(ctx context.Context) error {
+	if db.closed.Load() {
+		return ErrClosed
+	}
+	return db.flush(ctx)
+}
+
+func (db *DB) flush(ctx context.Context) error {
+	var first error
+	for _, m := range db.cache.machines() {
+		if err := m.acquire(ctx); err != nil {
+			return err
+		}
+		unsaved, newest := len(m.unsaved) > 0, m.newest
+		m.release()
+		var err error
+		if unsaved {
+			err = db.save(ctx, m.kind, m.id)
+		} else if newest != nil {
+			_, err = newest.Wait(ctx)
+		}
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}

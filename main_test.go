@@ -1,0 +1,168 @@
+package savepoint_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+)
+
+// table is a small card game, the state of most tests here.
+type table struct {
+	Phase  string
+	Seats  []string
+	Hands  map[int][]string
+	Turn   int
+	Played []string
+	Scores map[string]int
+	Note   string
+}
+
+type dealt struct {
+	Seats []string
+	Hands map[int][]string
+}
+
+func (e dealt) Check(t *table, _ savepoint.Meta) error {
+	if t.Phase != "waiting" {
+		return errors.New("the cards are dealt already")
+	}
+	return nil
+}
+
+func (e dealt) Apply(t *table, _ savepoint.Meta) error {
+	t.Phase, t.Seats, t.Hands, t.Scores = "turn", e.Seats, e.Hands, map[string]int{}
+	return nil
+}
+
+type played struct {
+	Seat int
+	Card string
+}
+
+var errNotYourTurn = errors.New("not your turn")
+
+func (e played) Check(t *table, _ savepoint.Meta) error {
+	if t.Phase != "turn" || e.Seat != t.Turn {
+		return fmt.Errorf("seat %d: %w", e.Seat, errNotYourTurn)
+	}
+	return nil
+}
+
+func (e played) Apply(t *table, _ savepoint.Meta) error {
+	i := slices.Index(t.Hands[e.Seat], e.Card)
+	if i < 0 {
+		return fmt.Errorf("seat %d has no %s", e.Seat, e.Card)
+	}
+	t.Hands[e.Seat] = slices.Delete(t.Hands[e.Seat], i, i+1)
+	t.Played = append(t.Played, e.Card)
+	t.Turn = (t.Turn + 1) % len(t.Seats)
+	return nil
+}
+
+// noted is an event by pointer; it can be made to fail in Apply.
+type noted struct {
+	Text  string
+	Fail  bool
+	Panic bool
+	Tags  []string
+}
+
+func (e *noted) Apply(t *table, m savepoint.Meta) error {
+	t.Note = fmt.Sprintf("%s by %s", e.Text, m.Actor)
+	if e.Fail {
+		return errors.New("noted fails")
+	}
+	if e.Panic {
+		panic("noted panics")
+	}
+	return nil
+}
+
+// moved goes to any phase.
+type moved struct{ To string }
+
+func (e moved) Apply(t *table, _ savepoint.Meta) error { t.Phase = e.To; return nil }
+
+func tableKind() savepoint.Kind[table] {
+	return savepoint.Kind[table]{
+		Name: "table",
+		Events: savepoint.Events[table]{
+			"dealt": dealt{}, "played": played{}, "noted": &noted{}, "moved": moved{},
+		},
+		New:   func() table { return table{Phase: "waiting"} },
+		Phase: func(t *table) string { return t.Phase },
+		Legal: map[string][]string{"waiting": {"turn", "scoring"}, "turn": {"turn", "scoring"}, "scoring": {"waiting"}},
+		Validate: func(t *table) error {
+			if t.Note == "invalid by " {
+				return errors.New("the note is not valid")
+			}
+			return nil
+		},
+	}
+}
+
+func deal() dealt {
+	return dealt{Seats: []string{"ann", "bob"}, Hands: map[int][]string{
+		0: {"7H", "8H", "9H", "TH", "JH"}, 1: {"7S", "8S", "9S", "TS", "JS"}}}
+}
+
+var plays = []played{{0, "7H"}, {1, "7S"}, {0, "8H"}, {1, "8S"}, {0, "9H"}, {1, "9S"}, {0, "TH"}, {1, "TS"}}
+
+// engines are the ways to open a database that every test of behaviour runs on.
+var engines = map[string]func(t *testing.T) string{
+	"memory": func(*testing.T) string { return savepoint.Memory },
+	"file":   func(t *testing.T) string { return filepath.Join(t.TempDir(), "game.db") },
+}
+
+// onEach runs a test on each engine.
+func onEach(t *testing.T, fn func(t *testing.T, db *savepoint.DB)) {
+	for _, name := range slices.Sorted(maps.Keys(engines)) {
+		t.Run(name, func(t *testing.T) {
+			fn(t, open(t, engines[name](t), nil))
+		})
+	}
+}
+
+func open(t testing.TB, path string, o *savepoint.Options) *savepoint.DB {
+	t.Helper()
+	db, err := savepoint.Open(path, o)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, db.Close()) })
+	return db
+}
+
+func register(t testing.TB, db *savepoint.DB) *savepoint.Store[table] {
+	t.Helper()
+	s, err := savepoint.Register(db, tableKind())
+	require.NoError(t, err)
+	return s
+}
+
+// begin deals and plays n cards.
+func begin(t testing.TB, s *savepoint.Store[table], id string, n int) savepoint.Head {
+	t.Helper()
+	ctx := context.Background()
+	h, err := s.Append(ctx, id, deal())
+	require.NoError(t, err)
+	for _, p := range plays[:n] {
+		h, err = s.Append(ctx, id, p, savepoint.By("seat"))
+		require.NoError(t, err)
+	}
+	return h
+}
+
+func load(t testing.TB, s *savepoint.Store[table], id string) savepoint.State[table] {
+	t.Helper()
+	st, err := s.Load(context.Background(), id)
+	require.NoError(t, err)
+	return st
+}

@@ -1,0 +1,143 @@
+package savepoint
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// Meta is what the library knows of a record. Check and Apply see it as it is
+// stored, but for Pos, which is given at commit.
+type Meta struct {
+	Kind, ID    string
+	Seq         uint64 // of this machine: 1, 2, 3, ...
+	Pos         uint64 // in the whole file; 0 in Check and Apply
+	Name        string // of the event
+	Time        time.Time
+	Version     Version // of the kind when the record was written
+	From, To    string  // phase before and after; in Check and Apply both are the phase before
+	Actor       string
+	Origin      Origin
+	Reason      string // of a record of the library: "saved", "restored", ...
+	Key         string
+	Cause       string
+	Correlation string
+	Tags        []string
+	Revision    uint64        // of a saved state under the versioned strategy
+	Marked      uint64        // of an error mark: the record it is about
+	Error       string        // of an error mark
+	Took        time.Duration // since the record before; only from Events, never below zero
+}
+
+// Origin says where an event came from. It is a WriteOption.
+type Origin uint8
+
+// Origins. A write without one is OriginSystem if its actor begins with
+// "system", else OriginUser.
+const (
+	OriginUser Origin = iota + 1
+	OriginSystem
+	OriginTimeout
+	OriginRecovery
+	OriginAdmin
+)
+
+var originNames = [...]string{"", "user", "system", "timeout", "recovery", "admin"}
+
+func (o Origin) String() string {
+	if int(o) < len(originNames) {
+		return originNames[o]
+	}
+	return fmt.Sprintf("origin(%d)", uint8(o))
+}
+
+// micros is a time as it is stored.
+func micros(t time.Time) int64 { return t.UnixMicro() }
+
+// stored is the time that micros stands for.
+func stored(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+// metaOf is what an envelope says.
+func metaOf(k *kind, id string, seq, pos uint64, e *record.Envelope) Meta {
+	return Meta{Kind: k.name, ID: id, Seq: seq, Pos: pos, Name: e.Name, Time: stored(e.Time),
+		Version: unpackVersion(e.Version), From: e.From, To: e.To, Actor: e.Actor,
+		Origin: Origin(e.Origin), Reason: e.Reason, Key: e.Key, Cause: e.Cause,
+		Correlation: e.Correlation, Tags: e.Tags, Revision: e.Revision, Marked: e.Mark, Error: e.Error}
+}
+
+// WriteOption adds to a write: who did it, why, and when it may happen.
+type WriteOption interface{ set(*writeOptions) }
+
+type writeOptions struct {
+	actor, key, cause, correlation string
+	tags                           []string
+	origin                         Origin
+	ifSeq                          uint64
+	hasIfSeq, noWait               bool
+	reason                         string
+}
+
+type optionFunc func(*writeOptions)
+
+func (f optionFunc) set(o *writeOptions) { f(o) }
+
+func (o Origin) set(w *writeOptions) { w.origin = o }
+
+// By names the actor.
+func By(actor string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.actor = actor })
+}
+
+// IfSeq lets the write happen only if the machine's head, queued writes
+// included, is at seq; 0 means that the machine must not exist. Otherwise the
+// write answers a *ConflictError.
+func IfSeq(seq uint64) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.ifSeq, o.hasIfSeq = seq, true })
+}
+
+// Key makes the write idempotent: a second write to the machine with the same
+// key and the same content returns the first one's result and appends nothing;
+// with other content it answers ErrKeyReused. The machine remembers its last
+// 256 keys. For Update the callback counts as the same content.
+func Key(key string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.key = key })
+}
+
+// Tag adds tags to the records, or to a snapshot. Tagged snapshots are never
+// pruned.
+func Tag(tags ...string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.tags = append(o.tags, tags...) })
+}
+
+// Cause names what led to the write, for example another event.
+func Cause(cause string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.cause = cause })
+}
+
+// Correlation names what the write belongs to, for example a request.
+func Correlation(id string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.correlation = id })
+}
+
+// NoWait answers ErrBusy instead of waiting for a place in the queue.
+func NoWait() WriteOption {
+	return optionFunc(func(o *writeOptions) { o.noWait = true })
+}
+
+func gather(opts []WriteOption) writeOptions {
+	var o writeOptions
+	for _, opt := range opts {
+		if opt != nil {
+			opt.set(&o)
+		}
+	}
+	if o.origin == 0 {
+		o.origin = OriginUser
+		if strings.HasPrefix(o.actor, "system") {
+			o.origin = OriginSystem
+		}
+	}
+	return o
+}

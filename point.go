@@ -1,0 +1,274 @@
+package savepoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// Point is a moment of a machine. The zero Point is Latest.
+type Point struct {
+	what  pointKind
+	seq   uint64
+	at    time.Time
+}
+
+type pointKind uint8
+
+const (
+	pointLatest pointKind = iota
+	pointSeq
+	pointTime
+	pointSnapshot
+	pointBeforeError
+	pointRevision
+)
+
+// Latest is the newest record.
+func Latest() Point { return Point{} }
+
+// AtSeq is right after record seq; 0 is the state before the first one.
+func AtSeq(seq uint64) Point { return Point{what: pointSeq, seq: seq} }
+
+// AtTime is after the last record, by seq, whose time is not later than t.
+func AtTime(t time.Time) Point { return Point{what: pointTime, at: t} }
+
+// AtSnapshot is the kept snapshot of record seq.
+func AtSnapshot(seq uint64) Point { return Point{what: pointSnapshot, seq: seq} }
+
+// BeforeError is right before the record that the newest error mark is about.
+func BeforeError() Point { return Point{what: pointBeforeError} }
+
+// AtRevision is a saved state of the versioned strategy.
+func AtRevision(n uint64) Point { return Point{what: pointRevision, seq: n} }
+
+func (p Point) String() string {
+	switch p.what {
+	case pointSeq:
+		return fmt.Sprintf("seq %d", p.seq)
+	case pointTime:
+		return "time " + p.at.UTC().Format(time.RFC3339Nano)
+	case pointSnapshot:
+		return fmt.Sprintf("snapshot %d", p.seq)
+	case pointBeforeError:
+		return "before the error"
+	case pointRevision:
+		return fmt.Sprintf("revision %d", p.seq)
+	}
+	return "latest"
+}
+
+func noPoint(k *kind, id string, p Point, why string) error {
+	return fmt.Errorf("%w: %s of %s %q: %s", ErrNoPoint, p, k.name, id, why)
+}
+
+// resolve finds the seq of a point in the engine.
+func (db *DB) resolve(ctx context.Context, k *kind, id string, p Point) (uint64, error) {
+	key := keyOf(k.name, id)
+	head, err := db.eng.Load(ctx, key, engine.Want{}, nil)
+	if err != nil {
+		return 0, db.explain(k, id, err)
+	}
+	if head.Number == 0 {
+		return 0, missing(newMachine(k, id))
+	}
+	var h record.Head
+	if err := h.Parse(head.Bytes, key); err != nil {
+		return 0, &CorruptError{Kind: k.name, ID: id, Part: "head", Seq: head.Seq, Why: err}
+	}
+	seq := head.Seq
+	switch p.what {
+	case pointLatest:
+		return seq, nil
+	case pointSeq:
+		seq = p.seq
+	case pointTime:
+		if seq, err = db.seqAt(ctx, k, id, &h, p); err != nil {
+			return 0, err
+		}
+	case pointSnapshot:
+		seq = p.seq
+		if err := db.hasSnapshot(ctx, k, id, p); err != nil {
+			return 0, err
+		}
+	case pointBeforeError:
+		if h.Mark == 0 {
+			return 0, noPoint(k, id, p, "no record has an error mark")
+		}
+		seq = h.Mark - 1
+	case pointRevision:
+		if seq, err = db.seqOfRevision(ctx, k, id, &h, p); err != nil {
+			return 0, err
+		}
+	}
+	if seq > head.Seq {
+		return 0, noPoint(k, id, p, fmt.Sprintf("the machine is at %d", head.Seq))
+	}
+	for _, g := range h.Gaps {
+		if seq >= g.From && seq <= g.To {
+			return 0, fmt.Errorf("%w: %s of %s %q: %w", ErrNoPoint, p, k.name, id, &GapError{From: g.From, To: g.To})
+		}
+	}
+	return seq, nil
+}
+
+// seqAt walks back from the newest record to one that is not later.
+func (db *DB) seqAt(ctx context.Context, k *kind, id string, h *record.Head, p Point) (uint64, error) {
+	limit, found, seq := micros(p.at), false, uint64(0)
+	if !k.strategy.keepsEvents() {
+		return db.snapshotAt(ctx, k, id, p)
+	}
+	var env record.Envelope
+	_, err := db.eng.Load(ctx, keyOf(k.name, id), engine.Want{Events: true, To: engine.All, Newest: true}, func(it engine.Item) error {
+		if it.Err != nil {
+			return nil
+		}
+		if err := env.Parse(it.Bytes, &env); err != nil {
+			return nil
+		}
+		if env.Time <= limit {
+			found, seq = true, it.Seq
+			return engine.Stop
+		}
+		return ctx.Err()
+	})
+	switch {
+	case err != nil:
+		return 0, db.explain(k, id, err)
+	case found:
+		return seq, nil
+	case h.Base == 0:
+		return 0, nil
+	}
+	return 0, fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
+}
+
+// snapshotAt is seqAt where only snapshots are kept: the newest write not later
+// than the time has to be a kept one.
+func (db *DB) snapshotAt(ctx context.Context, k *kind, id string, p Point) (uint64, error) {
+	limit, key := micros(p.at), keyOf(k.name, id)
+	var seq, after uint64
+	_, err := db.eng.Load(ctx, key, engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: true}, func(it engine.Item) error {
+		var s record.Snapshot
+		if it.Err == nil && s.Parse(it.Bytes, key) == nil && s.Updated <= limit {
+			seq = it.Seq
+			return engine.Stop
+		}
+		after = it.Seq
+		return nil
+	})
+	switch {
+	case err != nil:
+		return 0, db.explain(k, id, err)
+	case seq == 0:
+		return 0, noPoint(k, id, p, "no snapshot is so old")
+	case after > seq+1:
+		return 0, noPoint(k, id, p, fmt.Sprintf("the states between %d and %d were not kept", seq, after))
+	}
+	return seq, nil
+}
+
+func (db *DB) hasSnapshot(ctx context.Context, k *kind, id string, p Point) error {
+	found := false
+	_, err := db.eng.Load(ctx, keyOf(k.name, id), engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: p.seq}, func(it engine.Item) error {
+		found = it.Seq == p.seq
+		return nil
+	})
+	if err != nil {
+		return db.explain(k, id, err)
+	}
+	if !found {
+		return noPoint(k, id, p, "it is not kept")
+	}
+	return nil
+}
+
+// seqOfRevision walks back to the record, or the snapshot, of a revision.
+func (db *DB) seqOfRevision(ctx context.Context, k *kind, id string, h *record.Head, p Point) (uint64, error) {
+	if p.seq == 0 || p.seq > h.Revision {
+		return 0, noPoint(k, id, p, fmt.Sprintf("the newest revision is %d", h.Revision))
+	}
+	var env record.Envelope
+	var seq uint64
+	_, err := db.eng.Load(ctx, keyOf(k.name, id), engine.Want{Events: true, To: engine.All, Newest: true}, func(it engine.Item) error {
+		if it.Err == nil && env.Parse(it.Bytes, &env) == nil && env.Revision == p.seq {
+			seq = it.Seq
+			return engine.Stop
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return 0, db.explain(k, id, err)
+	}
+	if seq == 0 {
+		return 0, noPoint(k, id, p, "its record is not there")
+	}
+	return seq, nil
+}
+
+// At gives the machine as it was at a point. It shows what was written before
+// the call, and takes no lock while it reads. A point that the machine does not
+// have answers ErrNoPoint, one before the base of its log ErrCompacted.
+func (s *Store[S]) At(ctx context.Context, id string, p Point) (State[S], error) {
+	start := time.Now()
+	st, err := s.at(ctx, id, p)
+	s.db.metrics.read(opAt, start, err)
+	if err != nil {
+		return State[S]{}, fmt.Errorf("%s %.60q at %s: %w", s.kind.name, id, p, err)
+	}
+	return st, nil
+}
+
+func (s *Store[S]) at(ctx context.Context, id string, p Point) (State[S], error) {
+	if _, err := s.db.settle(ctx, s.kind, id); err != nil {
+		return State[S]{}, err
+	}
+	seq, err := s.db.resolve(ctx, s.kind, id, p)
+	if err != nil {
+		return State[S]{}, err
+	}
+	r, err := s.db.rebuildAt(ctx, s.kind, id, seq, p, 0)
+	if err != nil {
+		return State[S]{}, err
+	}
+	st := *r.st.(*State[S])
+	st.Head = publicHead(s.kind, id, r.seq, &r.head)
+	st.Pos = r.pos
+	if r.head.Deleted {
+		return State[S]{}, fmt.Errorf("%w: at this point", ErrDeleted)
+	}
+	return st, nil
+}
+
+// rebuildAt is rebuild for a point that is not the newest: what is not there
+// any more is no damage.
+func (db *DB) rebuildAt(ctx context.Context, k *kind, id string, seq uint64, p Point, limit int) (*rebuilt, error) {
+	r, best, _, err := db.rebuild(ctx, k, id, seq, limit)
+	var c *CorruptError
+	if err == nil || !errors.As(err, &c) || best == nil && c.Part == "head" {
+		return r, err
+	}
+	h := db.newestHead(ctx, k, id)
+	if h == nil || seq >= h.Base && h.Base != 0 || h.Base == 0 {
+		return nil, err
+	}
+	if !k.strategy.keepsEvents() {
+		return nil, noPoint(k, id, p, "only kept snapshots can be shown under snapshot-only, and it is not one")
+	}
+	return nil, fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
+}
+
+// newestHead is the machine's head as the engine has it, or nil.
+func (db *DB) newestHead(ctx context.Context, k *kind, id string) *record.Head {
+	key := keyOf(k.name, id)
+	head, err := db.eng.Load(ctx, key, engine.Want{}, nil)
+	var h record.Head
+	if err != nil || head.Number == 0 || h.Parse(head.Bytes, key) != nil {
+		return nil
+	}
+	return &h
+}

@@ -1,0 +1,332 @@
+package savepoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// RecoverOptions say what a machine is to be brought back to.
+type RecoverOptions struct {
+	// To is the point; the zero value is Latest.
+	To Point
+	// Else are tried in their order when To cannot be reached.
+	Else []Point
+	// Partial takes the longest good prefix when nothing else works. The records
+	// behind it are given up: Events names them as a gap.
+	Partial bool
+	// DryRun only reports what would happen.
+	DryRun bool
+	// Reason and Actor go into the record.
+	Reason, Actor string
+	// MaxReplay is how many records may be replayed; more is an error, never a
+	// shorter replay. 0 = no limit.
+	MaxReplay int
+}
+
+// RecoverStatus is how a recovery ended.
+type RecoverStatus string
+
+// How a recovery ended.
+const (
+	Healthy   RecoverStatus = "healthy"   // to Latest, and nothing was wrong: nothing was written
+	Recovered RecoverStatus = "recovered" // the state of the point was restored
+	Partially RecoverStatus = "partially" // the longest good prefix was restored
+	Failed    RecoverStatus = "failed"    // nothing was written
+)
+
+// Report tells what a recovery found and did.
+type Report struct {
+	Kind, ID string
+	To       string // the point that was asked for
+	Status   RecoverStatus
+	DryRun   bool          `json:",omitempty"`
+	Source   string        // where the state was rebuilt from: "snapshot", "new" or "replaced"
+	From     uint64        // its seq
+	Seq      uint64        // the record whose state was restored
+	Time     time.Time     // of that record
+	Head     uint64        // the newest record before the recovery
+	Restored uint64        // the record that the recovery appended; 0 = none
+	Replayed int           // records
+	Tried    []Attempt     `json:",omitempty"` // what did not work, in order
+	LostFrom uint64        `json:",omitempty"` // records given up
+	LostTo   uint64        `json:",omitempty"`
+	Reason   string        `json:",omitempty"`
+	Took     time.Duration // up to the write
+}
+
+func (r *Report) String() string {
+	s := fmt.Sprintf("%s %q to %s: %s at seq %d from %s %d, %d records replayed in %v", r.Kind, r.ID, r.To, r.Status, r.Seq, r.Source, r.From, r.Replayed, r.Took.Round(time.Microsecond))
+	if r.LostTo > 0 {
+		s += fmt.Sprintf(", records %d to %d given up", r.LostFrom, r.LostTo)
+	}
+	for _, a := range r.Tried {
+		s += "; " + a.String()
+	}
+	return s
+}
+
+// Recover brings a machine back to a point, by appending a record with the
+// state it had there; nothing of its history is changed. It waits for the
+// machine's queued writes first. To Latest, on a machine that is well, it only
+// reports. The report is there with an error too.
+func (s *Store[S]) Recover(ctx context.Context, id string, o RecoverOptions) (*Report, error) {
+	return s.db.recoverMachine(ctx, s.kind, id, o)
+}
+
+func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverOptions) (*Report, error) {
+	start := time.Now()
+	rep := &Report{Kind: k.name, ID: id, To: o.To.String(), Status: Failed, DryRun: o.DryRun, Reason: o.Reason}
+	wrap := func(err error) error {
+		db.metrics.failed[opRecover].Add(1)
+		return fmt.Errorf("recover %s %.60q to %s: %w", k.name, id, o.To, err)
+	}
+	if !o.DryRun {
+		if err := db.reserve(ctx, false, false); err != nil {
+			return rep, wrap(err)
+		}
+	}
+	pushed := false
+	defer func() {
+		if !o.DryRun && !pushed {
+			db.queue.Release()
+		}
+	}()
+	m, err := db.hold(ctx, k, id)
+	if err != nil {
+		return rep, wrap(err)
+	}
+	defer db.leave(m)
+	found, err := db.search(ctx, k, id, o, rep)
+	rep.Took = time.Since(start)
+	if err != nil {
+		return rep, wrap(err)
+	}
+	if rep.Status == Healthy {
+		db.wards.dismiss(k, id)
+		m.forget()
+		m.adopt(found)
+		db.metrics.latency[opRecover].add(rep.Took)
+		return rep, nil
+	}
+	if o.DryRun {
+		return rep, nil
+	}
+	ack, err := db.restore(ctx, m, found, o, rep, start)
+	if err != nil {
+		m.forget()
+		rep.Status = Failed
+		return rep, wrap(err)
+	}
+	pushed = true
+	if _, err := ack.Wait(ctx); err != nil {
+		rep.Status = Failed
+		return rep, wrap(err)
+	}
+	db.wards.dismiss(k, id)
+	db.log.Info("machine recovered", "kind", k.name, "id", id, "report", rep.String())
+	return rep, nil
+}
+
+// hold gives the machine locked, with nothing of it queued, loaded or not.
+func (db *DB) hold(ctx context.Context, k *kind, id string) (*machine, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	if db.closed.Load() {
+		return nil, ErrClosed
+	}
+	for {
+		m, err := db.cache.get(k, id)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.acquire(ctx); err != nil {
+			return nil, err
+		}
+		if m.gone {
+			m.release()
+			continue
+		}
+		if len(m.unsaved) > 0 && !m.failed.Load() {
+			m.release()
+			if err := db.save(ctx, k, id); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if m.newest != nil {
+			if _, err := m.newest.Wait(ctx); err != nil && !m.newest.resolved() {
+				db.leave(m)
+				return nil, err
+			}
+		}
+		if m.failed.Load() {
+			if err := db.restart(ctx, m); err != nil {
+				db.leave(m)
+				return nil, err
+			}
+		}
+		return m, nil
+	}
+}
+
+// search finds the state to restore and fills in the report.
+func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, rep *Report) (*rebuilt, error) {
+	var first error
+	var best *rebuilt
+	for _, p := range append([]Point{o.To}, o.Else...) {
+		seq := engine.All
+		var err error
+		if p.what != pointLatest {
+			seq, err = db.resolve(ctx, k, id, p)
+		}
+		var r, b *rebuilt
+		var tried []Attempt
+		if err == nil {
+			r, b, tried, err = db.rebuild(ctx, k, id, seq, o.MaxReplay)
+			rep.Tried = append(rep.Tried, tried...)
+			best = further(best, b)
+		}
+		if err == nil && r.stored.Number == 0 {
+			err = missing(newMachine(k, id))
+		}
+		if err == nil && r.head.Deleted {
+			err = fmt.Errorf("%w: at %s", ErrDeleted, p)
+		}
+		if err == nil {
+			rep.found(r)
+			rep.Status = Recovered
+			if p.what == pointLatest && len(tried) == 0 {
+				rep.Status = Healthy
+			} else if p.what == pointLatest && r.source != "replaced" {
+				rep.Status = Healthy // by another way, with the same answer
+			}
+			return r, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if !o.Partial || best == nil || best.st == nil {
+		return nil, first
+	}
+	if best.head.Deleted {
+		return nil, first
+	}
+	if err := k.valid(k.value(best.st)); err != nil {
+		return nil, fmt.Errorf("the longest good prefix ends at %d with a state that is not valid: %w; %w", best.seq, err, first)
+	}
+	rep.found(best)
+	rep.Status = Partially
+	if best.stored.Seq > best.seq {
+		rep.LostFrom, rep.LostTo = best.seq+1, best.stored.Seq
+	}
+	return best, nil
+}
+
+func (rep *Report) found(r *rebuilt) {
+	rep.Source, rep.From, rep.Seq, rep.Replayed, rep.Head = r.source, r.from, r.seq, r.replayed, r.stored.Seq
+	rep.Time = stored(r.head.Updated)
+}
+
+// restore appends the restored record.
+func (db *DB) restore(ctx context.Context, m *machine, r *rebuilt, o RecoverOptions, rep *Report, start time.Time) (*Ack, error) {
+	wo := gather([]WriteOption{By(o.Actor), OriginRecovery, Cause(o.Reason)})
+	m.forget()
+	m.known, m.seq, m.h, m.queued = true, r.stored.Seq, r.newest, r.stored.Seq
+	m.enc, m.encSeq, m.st, m.keys = r.enc, r.encSeq, r.st, r.keys
+	m.pos.Store(r.stored.Pos)
+	m.durable.Store(r.stored.Seq)
+	d := db.newDraft(m, &wo)
+	enc, err := m.kind.encode(m.kind.value(r.st))
+	if err != nil {
+		return nil, err
+	}
+	rep.Restored = d.seq + 1
+	if rep.LostTo > 0 {
+		d.h.Gaps = append(d.h.Gaps, record.Gap{From: rep.LostFrom, To: rep.LostTo})
+		d.h.Mark = rep.LostFrom
+	}
+	text, err := json.Marshal(rep)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.replace(reasonRestored, enc, string(text)); err != nil {
+		return nil, err
+	}
+	if err := d.snapshot(reasonRestored, nil); err != nil {
+		return nil, err
+	}
+	w, err := d.finish(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ack := newAck(opRecover, start)
+	d.land(ack)
+	m.queued = m.seq
+	ack.head = m.head()
+	db.push(&step{ack: ack, writes: []engine.Write{w}, parts: []part{{m, m.seq}}}, d.bytes)
+	return ack, nil
+}
+
+// Recovery is one recovery of a machine's past.
+type Recovery struct {
+	Meta
+	Report Report
+}
+
+// Recoveries lists the recoveries of a machine, oldest first, from its records.
+func (s *Store[S]) Recoveries(ctx context.Context, id string) iter.Seq2[Recovery, error] {
+	return func(yield func(Recovery, error) bool) {
+		for rec, err := range s.Events(ctx, id, Range{}) {
+			var gap *GapError
+			if errors.As(err, &gap) {
+				continue
+			}
+			if err != nil {
+				yield(Recovery{}, err)
+				return
+			}
+			if rec.Reason != reasonRestored {
+				continue
+			}
+			r := Recovery{Meta: rec.Meta}
+			if err := json.Unmarshal([]byte(rec.Error), &r.Report); err != nil {
+				yield(r, fmt.Errorf("report of recovery %d: %w", rec.Seq, err))
+				return
+			}
+			r.Error = ""
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Mark says that record seq of the machine ended in an error, for
+// [BeforeError]. The mark is a record of its own.
+func (s *Store[S]) Mark(ctx context.Context, id string, seq uint64, problem error, opts ...WriteOption) (Head, error) {
+	return s.db.wait(ctx, func() *Ack {
+		o := gather(opts)
+		return s.db.write(ctx, s.kind, id, &o, opMark, func(d *draft) error {
+			if !d.m.exists() {
+				return missing(d.m)
+			}
+			if seq == 0 || seq > d.m.seq {
+				return fmt.Errorf("%w: record %d: the machine is at %d", ErrNoPoint, seq, d.m.seq)
+			}
+			text := "error"
+			if problem != nil {
+				text = problem.Error()
+			}
+			return d.mark(seq, text)
+		})
+	})
+}

@@ -1,0 +1,94 @@
+package savepoint
+
+import (
+	"fmt"
+
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// The library's own events.
+const (
+	replacedName = "_replaced" // the whole state, and why
+	deletedName  = "_deleted"
+	markedName   = "_marked"
+)
+
+// Reasons of a replaced record.
+const (
+	reasonSaved    = "saved"
+	reasonRestored = "restored"
+	reasonForked   = "forked"
+	reasonMigrated = "migrated"
+	reasonCreated  = "created" // again, after a deletion
+)
+
+// replay brings a state forward, record by record.
+type replay struct {
+	kind *kind
+	id   string
+
+	st    any // *State[S]
+	seq   uint64
+	env   record.Envelope // of the newest record
+	like  record.Envelope
+	count int
+}
+
+// begin starts at the state that enc is after record seq.
+func (r *replay) begin(seq uint64, enc []byte) error {
+	st, err := r.kind.decode(enc)
+	if err != nil {
+		return fmt.Errorf("state at %d: %w", seq, err)
+	}
+	r.st, r.seq = st, seq
+	return nil
+}
+
+// beginNew starts at the state that New gave.
+func (r *replay) beginNew(k *kind, id string, enc []byte) error {
+	r.kind, r.id = k, id
+	return r.begin(0, enc)
+}
+
+// next applies the record seq, whose canonical bytes are b.
+func (r *replay) next(seq uint64, b []byte) error {
+	r.like = r.env
+	if err := r.env.Parse(b, &r.like); err != nil {
+		return fmt.Errorf("record %d: %w", seq, err)
+	}
+	if err := r.step(seq, &r.env); err != nil {
+		return fmt.Errorf("record %d (%s): %w", seq, r.env.Name, err)
+	}
+	r.seq = seq
+	r.count++
+	return nil
+}
+
+// step applies one envelope.
+func (r *replay) step(seq uint64, e *record.Envelope) error {
+	if r.kind.version.pack() < e.Version && !r.kind.version.reads(unpackVersion(e.Version)) {
+		return fmt.Errorf("%w: it has version %s, this program %s", ErrNewer, unpackVersion(e.Version), r.kind.version)
+	}
+	switch e.Name {
+	case replacedName:
+		st, err := r.kind.decode(e.Payload)
+		if err != nil {
+			return err
+		}
+		r.st = st
+		return nil
+	case deletedName, markedName:
+		return nil
+	}
+	t, ok := r.kind.types[e.Name]
+	if !ok {
+		return fmt.Errorf("kind %q has no event %q", r.kind.name, e.Name)
+	}
+	ev, err := t.decode(e.Payload)
+	if err != nil {
+		return err
+	}
+	m := metaOf(r.kind, r.id, seq, 0, e)
+	m.To = m.From
+	return r.kind.apply(ev, r.kind.value(r.st), &m)
+}

@@ -1,0 +1,404 @@
+package savepoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// SnapshotPolicy says when a write takes a snapshot in the same step, and how
+// many snapshots a machine keeps. In each field zero means the default and a
+// negative number "off" or "without limit".
+type SnapshotPolicy struct {
+	// Events takes one when so many records follow the newest. Default 100.
+	Events int
+	// Every takes one with the first write that comes so long after the newest
+	// was stored. Default 5 minutes.
+	Every time.Duration
+	// OnPhase takes one with each change of phase.
+	OnPhase bool
+	// OnError takes one with each error mark.
+	OnError bool
+	// NoClose leaves out the snapshots that Close takes of machines whose newest
+	// snapshot is not of their newest record.
+	NoClose bool
+	// Keep is how many are kept. Tagged ones and the base of the log do not
+	// count and are never pruned. Default 10.
+	Keep int
+	// MaxAge prunes those taken longer ago, but never the newest. Default: no
+	// limit.
+	MaxAge time.Duration
+}
+
+var defaultSnapshotPolicy = SnapshotPolicy{Events: 100, Every: 5 * time.Minute, Keep: 10, MaxAge: -1}
+
+func (p SnapshotPolicy) validate() error { return nil }
+
+// or fills the zero fields from d.
+func (p SnapshotPolicy) or(d SnapshotPolicy) SnapshotPolicy {
+	def(&p.Events, d.Events)
+	def(&p.Every, d.Every)
+	def(&p.OnPhase, d.OnPhase)
+	def(&p.OnError, d.OnError)
+	def(&p.NoClose, d.NoClose)
+	def(&p.Keep, d.Keep)
+	def(&p.MaxAge, d.MaxAge)
+	return p
+}
+
+// Because names the reason of a snapshot or of a write by hand.
+func Because(reason string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.reason = reason })
+}
+
+// SnapshotInfo tells about one snapshot.
+type SnapshotInfo struct {
+	Kind, ID string
+	Seq      uint64 // the record it is right after
+	Phase    string
+	Version  Version
+	Taken    time.Time
+	Updated  time.Time // time of record Seq
+	Size     int       // bytes of the encoded state
+	Digest   string    // of the machine's records up to Seq, 32 hex digits
+	Base     bool      // the log begins here: it cannot be deleted
+	Revision uint64
+	Reason   string
+	Tags     []string
+	Err      error // the stored bytes are damaged: only Kind, ID and Seq are known
+}
+
+// SnapshotRange says which snapshots to list. The zero value lists all, oldest
+// first.
+type SnapshotRange struct {
+	Newest bool   // newest first
+	Limit  int    // at most so many; 0 = all
+	Tag    string // only those with this tag
+}
+
+// snapshotIndex is what pruning needs to know of a machine's snapshots, queued
+// ones included, in the order of seq.
+type snapshotIndex struct{ all []snapshotEntry }
+
+type snapshotEntry struct {
+	seq   uint64
+	taken int64
+	keep  bool // tagged or pinned
+}
+
+func (x *snapshotIndex) add(e snapshotEntry) {
+	i, found := slices.BinarySearchFunc(x.all, e.seq, func(a snapshotEntry, seq uint64) int {
+		switch {
+		case a.seq < seq:
+			return -1
+		case a.seq > seq:
+			return 1
+		}
+		return 0
+	})
+	if found {
+		e.keep = e.keep || x.all[i].keep
+		x.all[i] = e
+		return
+	}
+	x.all = slices.Insert(x.all, i, e)
+}
+
+// prune removes what the policy does not keep and returns the seqs.
+func (x *snapshotIndex) prune(p SnapshotPolicy, base uint64, now int64) (drop []uint64) {
+	loose := 0
+	for i := len(x.all) - 1; i >= 0; i-- {
+		e := x.all[i]
+		if e.keep || e.seq == base {
+			continue
+		}
+		loose++
+		old := p.MaxAge >= 0 && p.MaxAge != 0 && now-e.taken > p.MaxAge.Microseconds()
+		if loose > 1 && (p.Keep >= 0 && loose > p.Keep || old) {
+			drop = append(drop, e.seq)
+		}
+	}
+	if len(drop) > 0 {
+		x.all = slices.DeleteFunc(x.all, func(e snapshotEntry) bool { return slices.Contains(drop, e.seq) })
+	}
+	return drop
+}
+
+// index loads the machine's snapshot index if it is not known.
+func (db *DB) index(ctx context.Context, m *machine) error {
+	if m.snaps != nil {
+		return nil
+	}
+	x := &snapshotIndex{}
+	if m.seq > 0 {
+		want := engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All}
+		_, err := db.eng.Load(ctx, m.key, want, func(it engine.Item) error {
+			var s record.Snapshot
+			if it.Err == nil && s.Parse(it.Bytes, m.key) == nil {
+				x.add(snapshotEntry{seq: it.Seq, taken: s.Time, keep: s.Pinned || len(s.Tags) > 0})
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	m.snaps = x
+	return nil
+}
+
+// due says whether the policy wants a snapshot with this write.
+func (d *draft) due() (string, bool) {
+	k, p := d.m.kind, &d.m.kind.policy
+	switch {
+	case k.strategy == SnapshotOnly:
+		return "every write", true
+	case d.revised:
+		return "revision", true
+	case !k.strategy.byPolicy() || d.seq == d.m.seq:
+		return "", false
+	case p.Events > 0 && d.seq-d.h.Snapshot >= uint64(p.Events):
+		return "events", true
+	case p.Every > 0 && d.now-d.lastSnapshot() >= p.Every.Microseconds():
+		return "interval", true
+	case p.OnPhase && d.m.seq > 0 && d.h.Phase != d.m.h.Phase:
+		return "phase", true
+	case p.OnError && d.h.Mark != d.m.h.Mark:
+		return "error", true
+	}
+	if k.snapshot != nil {
+		when, err := k.wants(d.value())
+		if err != nil {
+			d.db.log.Warn("SnapshotWhen panicked", "kind", k.name, "id", d.m.id, "error", err)
+		}
+		return "asked", when
+	}
+	return "", false
+}
+
+// lastSnapshot is when the newest snapshot was stored; the first write counts
+// as one, for it stores the base.
+func (d *draft) lastSnapshot() int64 {
+	if d.h.SnapshotTime != 0 {
+		return d.h.SnapshotTime
+	}
+	return d.h.Created
+}
+
+func (k *kind) wants(value any) (b bool, err error) {
+	defer guard("SnapshotWhen", &err)
+	return k.snapshot(value), nil
+}
+
+// snapshot adds the encoded state at seq to the write.
+func (d *draft) snapshot(reason string, tags []string) error {
+	k := d.m.kind
+	enc := d.encoded
+	if enc == nil {
+		if d.replaced > 0 && d.replaced == len(d.records) {
+			enc = d.state
+		} else if d.seq == d.m.seq && d.m.encSeq == d.seq && len(d.m.tail) == 0 {
+			enc = d.m.enc
+		} else {
+			var err error
+			if enc, err = k.encode(d.value()); err != nil {
+				return err
+			}
+		}
+		if len(enc) > d.db.opt.MaxState {
+			return fmt.Errorf("%w: the state has %d bytes, more than Options.MaxState %d", ErrTooLarge, len(enc), d.db.opt.MaxState)
+		}
+		d.encoded = enc
+	}
+	d.saved = true
+	d.h.Snapshot, d.h.SnapshotTime = d.seq, d.now
+	if !k.strategy.keepsEvents() {
+		d.h.Base, d.h.Bytes = d.seq, 0 // the log, if there is one, begins here
+	}
+	s := record.Snapshot{Kind: k.name, ID: d.m.id, Seq: d.seq, Version: d.h.Version, Phase: d.h.Phase, Time: d.now,
+		Created: d.h.Created, Updated: d.h.Updated, Deleted: d.h.Deleted, Digest: d.h.Digest, Bytes: d.h.Bytes,
+		Revision: d.h.Revision, Mark: d.h.Mark, Reason: reason, Tags: tags, Keys: d.keysAfter(), State: enc}
+	d.addSnapshot(&s)
+	return nil
+}
+
+func (d *draft) addSnapshot(s *record.Snapshot) {
+	b := s.Append(make([]byte, 0, len(s.State)+256), d.m.key)
+	d.snapshots = append(d.snapshots, engine.Snapshot{Seq: s.Seq, Bytes: b})
+	d.bytes += int64(len(b))
+	if d.m.snaps != nil {
+		d.m.snaps.add(snapshotEntry{seq: s.Seq, taken: s.Time, keep: s.Pinned || len(s.Tags) > 0})
+	}
+}
+
+// keysAfter are the last keys including the write's own.
+func (d *draft) keysAfter() []record.Key {
+	keys := d.m.keys
+	if d.opt.key != "" && d.seq > d.m.seq {
+		keys = appendKey(slices.Clone(keys), keyed{Key: record.Key{Name: d.opt.key, Sum: d.keySum, Seq: d.seq,
+			Version: d.h.Version, Phase: d.h.Phase, Time: d.h.Updated}})
+	}
+	out := make([]record.Key, len(keys))
+	for i := range keys {
+		out[i] = keys[i].Key
+	}
+	return out
+}
+
+// base pins the state before the first record, so that a later change of New
+// rewrites no history.
+func (d *draft) base() {
+	m := d.m
+	s := record.Snapshot{Kind: m.kind.name, ID: m.id, Version: m.kind.version.pack(), Phase: m.h.Phase, Time: d.now,
+		Created: d.now, Updated: d.now, Pinned: true, Reason: "base", State: m.enc}
+	d.addSnapshot(&s)
+}
+
+// finish completes the write: snapshots by policy, pruning, the head.
+func (d *draft) finish(ctx context.Context) (engine.Write, error) {
+	m, k := d.m, d.m.kind
+	if m.seq == 0 && !d.based && k.strategy.keepsEvents() && len(d.events) > 0 {
+		m.snaps = &snapshotIndex{}
+		d.base()
+	}
+	if reason, due := d.due(); due && !d.saved && d.seq > m.seq {
+		if err := d.snapshot(reason, nil); err != nil {
+			return engine.Write{}, err
+		}
+	}
+	if d.saved && (k.policy.Keep >= 0 || k.policy.MaxAge > 0) {
+		if err := d.db.index(ctx, m); err != nil {
+			return engine.Write{}, err
+		}
+		m.snaps.add(snapshotEntry{seq: d.seq, taken: d.now})
+		d.drop = append(d.drop, m.snaps.prune(k.policy, d.h.Base, d.now)...)
+	}
+	w := engine.Write{Machine: m.key, Kind: k.number, Schema: k.version.pack(), Expect: m.queued, Seq: d.seq,
+		Snapshots: d.snapshots, Drop: d.drop, Token: d.h.Digest, Head: d.h.Append(make([]byte, 0, 96), m.key)}
+	if k.strategy.keepsEvents() {
+		w.Events = d.events
+	}
+	return w, nil
+}
+
+// Snapshot stores a snapshot of the machine as it is, for example with a Tag
+// that keeps it from being pruned, or with Because. It is durable on return.
+func (s *Store[S]) Snapshot(ctx context.Context, id string, opts ...WriteOption) (SnapshotInfo, error) {
+	var info SnapshotInfo
+	o := gather(opts)
+	ack := s.db.write(ctx, s.kind, id, &o, opSnapshot, func(d *draft) error {
+		if !d.m.exists() {
+			return missing(d.m)
+		}
+		reason := o.reason
+		if reason == "" {
+			reason = "by hand"
+		}
+		if err := d.snapshot(reason, o.tags); err != nil {
+			return err
+		}
+		var r record.Snapshot
+		if err := r.Parse(d.snapshots[len(d.snapshots)-1].Bytes, d.m.key); err != nil {
+			return err
+		}
+		info = snapshotInfo(s.kind, id, &r, d.h.Base)
+		return nil
+	})
+	_, err := ack.Wait(ctx)
+	return info, err
+}
+
+func snapshotInfo(k *kind, id string, r *record.Snapshot, base uint64) SnapshotInfo {
+	return SnapshotInfo{Kind: k.name, ID: id, Seq: r.Seq, Phase: r.Phase, Version: unpackVersion(r.Version),
+		Taken: stored(r.Time), Updated: stored(r.Updated), Size: len(r.State), Digest: fmt.Sprintf("%x", r.Digest),
+		Base: r.Seq == base, Revision: r.Revision, Reason: r.Reason, Tags: slices.Clone(r.Tags)}
+}
+
+// Snapshots lists the machine's snapshots. A damaged one is listed with Err
+// set. An error ends the list.
+func (s *Store[S]) Snapshots(ctx context.Context, id string, r SnapshotRange) iter.Seq2[SnapshotInfo, error] {
+	return func(yield func(SnapshotInfo, error) bool) {
+		m, err := s.db.settle(ctx, s.kind, id)
+		if err != nil {
+			yield(SnapshotInfo{}, err)
+			return
+		}
+		var list []SnapshotInfo
+		want := engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: r.Newest}
+		head, err := s.db.eng.Load(ctx, m.key, want, func(it engine.Item) error {
+			info := SnapshotInfo{Kind: s.kind.name, ID: id, Seq: it.Seq, Err: it.Err}
+			if it.Err == nil {
+				var rs record.Snapshot
+				if info.Err = rs.Parse(it.Bytes, m.key); info.Err == nil {
+					info = snapshotInfo(s.kind, id, &rs, engine.All)
+				}
+			}
+			if info.Err != nil && !errors.Is(info.Err, ErrNewer) {
+				info.Err = &CorruptError{Kind: s.kind.name, ID: id, Part: "snapshot", Seq: it.Seq, Why: info.Err}
+			}
+			if r.Tag == "" || slices.Contains(info.Tags, r.Tag) {
+				list = append(list, info)
+			}
+			if r.Limit > 0 && len(list) >= r.Limit {
+				return engine.Stop
+			}
+			return nil
+		})
+		if err == nil && head.Number == 0 {
+			err = missing(m)
+		}
+		var h record.Head
+		if err == nil {
+			err = h.Parse(head.Bytes, m.key)
+		}
+		for i := range list {
+			list[i].Base = err == nil && list[i].Seq == h.Base
+			if !yield(list[i], nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(SnapshotInfo{}, s.db.explain(s.kind, id, err))
+		}
+	}
+}
+
+// DeleteSnapshot removes the snapshot at seq and says whether there was one. It
+// refuses the base of the log, which the records need.
+func (s *Store[S]) DeleteSnapshot(ctx context.Context, id string, seq uint64) (bool, error) {
+	found := false
+	o := gather(nil)
+	ack := s.db.write(ctx, s.kind, id, &o, opSnapshot, func(d *draft) error {
+		if d.m.seq == 0 {
+			return missing(d.m)
+		}
+		if err := s.db.index(ctx, d.m); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(d.m.snaps.all, func(e snapshotEntry) bool { return e.seq == seq })
+		if i < 0 {
+			return nil
+		}
+		if seq == d.h.Base {
+			return fmt.Errorf("snapshot %d is the base of the log: the records behind it need it", seq)
+		}
+		found = true
+		d.drop = append(d.drop, seq)
+		d.m.snaps.all = slices.Delete(d.m.snaps.all, i, i+1)
+		if d.h.Snapshot == seq {
+			d.h.Snapshot = d.h.Base
+			for _, e := range d.m.snaps.all {
+				d.h.Snapshot = max(d.h.Snapshot, e.seq)
+			}
+		}
+		return nil
+	})
+	_, err := ack.Wait(ctx)
+	return found && err == nil, err
+}

@@ -1,0 +1,112 @@
+package savepoint
+
+import (
+	"context"
+	"time"
+)
+
+// Stats are counts since Open, and what is held now.
+type Stats struct {
+	Machines  int64 // that exist in the engine, deleted ones included
+	FileBytes int64
+	Positions uint64 // records written to the file so far, of all machines
+
+	Saves, Loads, Snapshots, Recoveries int64
+	FailedWrites, FailedReads           int64
+	Refused                             int64 // writes not queued: rules, conflicts, bad input
+	Conflicts, Illegal                  int64 // of those
+
+	// Operations are the latencies by name: "append", "update", "save",
+	// "snapshot", "load", "view", "at", "recover", ... Those of writes count
+	// from the call to the answer.
+	Operations map[string]Latency
+	Commit     Latency // of one group in the engine
+	Groups     int64   // committed
+	Steps      int64   // in those
+	Rebuild    Latency // of a machine from the engine
+	Fallbacks  int64   // rebuilds that needed another way than the first
+
+	Cache CacheStats
+	Queue QueueStats
+
+	Quarantined int
+	Stopped     error // why writing has stopped, or nil
+	Uptime      time.Duration
+}
+
+// CacheStats tell about the machines in memory.
+type CacheStats struct {
+	Hits       int64 // the live machine was there
+	SecondHits int64 // its encoded state was
+	Misses     int64 // the engine was asked
+	Rate       float64
+	Live       int // machines with a decoded state
+	Encoded    int // machines with only the encoded one
+	Bytes      int64
+	LiveBytes  int64
+	Evicted    int64
+	Demoted    int64
+	Expired    int64
+}
+
+// QueueStats tell about the writes on their way.
+type QueueStats struct {
+	Steps int
+	Bytes int64
+}
+
+// Stats gives the counts of now.
+func (db *DB) Stats() Stats {
+	m := db.metrics
+	s := Stats{Operations: map[string]Latency{}, Uptime: time.Since(m.start)}
+	var joined [ops]histogram
+	byName := map[string]*histogram{}
+	for o := range ops {
+		name := o.String()
+		h := byName[name]
+		if h == nil {
+			h = &joined[o]
+			byName[name] = h
+		}
+		h.merge(&m.latency[o])
+		s.Refused += m.refused[o].Load()
+		if o >= opLoad {
+			s.FailedReads += m.failed[o].Load()
+		} else {
+			s.FailedWrites += m.failed[o].Load()
+		}
+	}
+	for name, h := range byName {
+		if l := h.latency(); l.Count > 0 {
+			s.Operations[name] = l
+		}
+	}
+	for _, o := range []op{opAppend, opUpdate, opGo, opGoUpdate, opSave, opAcross} {
+		s.Saves += m.latency[o].count.Load()
+	}
+	s.Loads = m.latency[opLoad].count.Load() + m.latency[opView].count.Load()
+	s.Snapshots, s.Recoveries = m.snapshots.Load(), m.latency[opRecover].count.Load()
+	s.Conflicts, s.Illegal = m.conflicts.Load(), m.illegal.Load()
+	s.Commit, s.Groups, s.Steps = m.commitTime.latency(), m.groups.Load(), m.grouped.Load()
+	s.Rebuild, s.Fallbacks = m.rebuildTime.latency(), m.fallbacks.Load()
+	s.Positions = m.position.Load()
+
+	c := db.cache
+	c.mu.Lock()
+	s.Cache = CacheStats{Hits: m.hits.Load(), SecondHits: m.secondHits.Load(), Misses: m.misses.Load(),
+		Live: c.live.n, Encoded: c.encoded.n, Bytes: c.size, LiveBytes: c.liveSize,
+		Evicted: c.evicted, Demoted: c.demoted, Expired: c.expired}
+	c.mu.Unlock()
+	if looks := s.Cache.Hits + s.Cache.SecondHits + s.Cache.Misses; looks > 0 {
+		s.Cache.Rate = float64(s.Cache.Hits+s.Cache.SecondHits) / float64(looks)
+	}
+	s.Queue.Steps, s.Queue.Bytes = db.queue.Len()
+	s.Quarantined = len(db.Quarantined())
+	if why := db.stopped.Load(); why != nil {
+		s.Stopped = *why
+	}
+	if size, err := db.eng.Size(context.Background()); err == nil {
+		s.Machines, s.FileBytes = size.Machines, size.FileBytes
+	}
+	return s
+}

@@ -1,0 +1,386 @@
+package savepoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// Store is the way to the machines of one kind. All methods may be called from
+// several goroutines; those of one machine take turns.
+type Store[S any] struct {
+	db   *DB
+	kind *kind
+}
+
+// State is a machine at one moment.
+type State[S any] struct {
+	Head
+	Value S
+}
+
+// DB is the database of the store.
+func (s *Store[S]) DB() *DB { return s.db }
+
+// Kind is the name of the store's kind.
+func (s *Store[S]) Kind() string { return s.kind.name }
+
+// Append appends one event. It is durable on return, together with the
+// snapshot that the kind's policy wants. A machine that does not exist begins
+// with it. The event stays the caller's.
+//
+// Its errors: those of Check and Apply as they are, within what was attempted;
+// [*ConflictError], ErrIllegal, ErrBadEvent, ErrTooLarge, ErrKeyReused: nothing
+// happened; ErrBusy, ErrAborted, ErrDiskFull: nothing happened, try again;
+// ErrInDoubt: it may have; ErrStopped, ErrQuarantined, ErrClosed.
+func (s *Store[S]) Append(ctx context.Context, id string, ev Event[S], opts ...WriteOption) (Head, error) {
+	return s.db.wait(ctx, func() *Ack { return s.appendOne(ctx, id, ev, opAppend, opts) })
+}
+
+// Go is Append without waiting for the disk: the event is checked and applied
+// when it returns, or refused, and the Ack tells when it is durable. Acks of one
+// machine resolve in the order of their records.
+func (s *Store[S]) Go(ctx context.Context, id string, ev Event[S], opts ...WriteOption) *Ack {
+	return s.appendOne(ctx, id, ev, opGo, opts)
+}
+
+func (s *Store[S]) appendOne(ctx context.Context, id string, ev Event[S], op op, opts []WriteOption) *Ack {
+	o := gather(opts)
+	return s.db.write(ctx, s.kind, id, &o, op, func(d *draft) error {
+		if o.key != "" {
+			t, err := s.kind.typeOf(ev)
+			if err != nil {
+				return err
+			}
+			b, err := d.encodeEvent(t, ev)
+			if err != nil {
+				return err
+			}
+			if done, err := d.seenBefore(t.name, b); done || err != nil {
+				return err
+			}
+		}
+		if err := d.admit(); err != nil {
+			return err
+		}
+		return d.append(ev)
+	})
+}
+
+// seenBefore looks for the write's key and notes the earlier answer.
+func (d *draft) seenBefore(name string, payload []byte) (bool, error) {
+	sum, err := keySum(name, payload)
+	if err != nil {
+		return false, err
+	}
+	d.keySum = sum
+	ack, found, err := d.keyed(sum)
+	if err == nil && found {
+		d.earlier = ack
+	}
+	return found, err
+}
+
+// Update lets fn look at a machine and append to it: all of fn's events land,
+// or none. It is durable on return. fn runs once (again only if another process
+// owns the engine's machine), holds the machine, and must not use any store
+// itself. An error or panic of fn refuses the whole.
+func (s *Store[S]) Update(ctx context.Context, id string, fn func(*Machine[S]) error, opts ...WriteOption) (Head, error) {
+	return s.db.wait(ctx, func() *Ack { return s.update(ctx, id, fn, opUpdate, opts) })
+}
+
+// GoUpdate is Update without waiting for the disk.
+func (s *Store[S]) GoUpdate(ctx context.Context, id string, fn func(*Machine[S]) error, opts ...WriteOption) *Ack {
+	return s.update(ctx, id, fn, opGoUpdate, opts)
+}
+
+func (s *Store[S]) update(ctx context.Context, id string, fn func(*Machine[S]) error, op op, opts []WriteOption) *Ack {
+	o := gather(opts)
+	return s.db.write(ctx, s.kind, id, &o, op, func(d *draft) error {
+		m := &Machine[S]{draft: d}
+		defer m.end()
+		return callBack(m, fn)
+	})
+}
+
+func callBack[S any](m *Machine[S], fn func(*Machine[S]) error) (err error) {
+	if fn == nil {
+		return errors.New("the callback is nil")
+	}
+	defer guard("the callback", &err)
+	if err := fn(m); err != nil {
+		return err
+	}
+	return m.failed
+}
+
+// attempts is how often a write is made anew when another process was first.
+const attempts = 3
+
+// wait is the waiting half of every write.
+func (db *DB) wait(ctx context.Context, write func() *Ack) (Head, error) {
+	for n := 1; ; n++ {
+		a := write()
+		h, err := a.Wait(ctx)
+		if err == nil || !a.resolved() || !a.again || n >= attempts {
+			return h, err
+		}
+	}
+}
+
+// Save stores a whole state, as one record. It is durable on return. Without
+// IfSeq it overwrites. The state stays the caller's. Its errors are those of
+// Append.
+func (s *Store[S]) Save(ctx context.Context, id string, state S, opts ...WriteOption) (Head, error) {
+	return s.db.wait(ctx, func() *Ack {
+		o := gather(opts)
+		return s.db.write(ctx, s.kind, id, &o, opSave, func(d *draft) error {
+			enc, err := s.kind.encode(&state)
+			if err != nil {
+				return fmt.Errorf("encode the state: %w", err)
+			}
+			if o.key != "" {
+				if done, err := d.seenBefore(replacedName, enc); done || err != nil {
+					return err
+				}
+			}
+			if err := d.admit(); err != nil {
+				return err
+			}
+			return d.replace(reasonSaved, enc, o.reason)
+		})
+	})
+}
+
+// Machine is a machine in the hands of an Update. It dies with the callback.
+type Machine[S any] struct {
+	draft  *draft
+	tx     *Tx // of a db.Update, or nil
+	failed error
+}
+
+var errMachineDead = errors.New("the Machine was used after its callback")
+
+func (m *Machine[S]) end() { m.draft = nil }
+
+// ID is the machine's id.
+func (m *Machine[S]) ID() string { return m.draft.m.id }
+
+// Head is where the machine is, the events of this Update included.
+func (m *Machine[S]) Head() Head { return m.draft.head() }
+
+// State is the live state, to look at. Only events change it; what is written
+// to it here is not stored and differs from what a replay gives.
+func (m *Machine[S]) State() *S { return m.draft.value().(*S) }
+
+// Append appends events, in order. The first error ends it; then the whole
+// Update is refused, even if the callback answers nil.
+func (m *Machine[S]) Append(events ...Event[S]) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	for _, ev := range events {
+		if err := m.draft.append(ev); err != nil {
+			return m.fail(err)
+		}
+	}
+	return nil
+}
+
+func (m *Machine[S]) usable() error {
+	switch {
+	case m.draft == nil || m.tx != nil && m.tx.ended:
+		return errMachineDead
+	case m.tx != nil:
+		return m.tx.failed
+	}
+	return m.failed
+}
+
+// fail makes the whole Update fail, whatever its callback answers.
+func (m *Machine[S]) fail(err error) error {
+	if m.tx != nil {
+		m.tx.failed = m.draft.errorf("write to", err)
+		return m.tx.failed
+	}
+	m.failed = err
+	return err
+}
+
+// Save replaces the whole state, as one record.
+func (m *Machine[S]) Save(state S) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	enc, err := m.draft.m.kind.encode(&state)
+	if err == nil {
+		err = m.draft.replace(reasonSaved, enc, "")
+	}
+	if err != nil {
+		return m.fail(err)
+	}
+	return nil
+}
+
+// Load gives a copy of the machine's newest state. What it shows is durable on
+// return. A machine that does not exist answers ErrNotFound, a deleted one
+// ErrDeleted.
+func (s *Store[S]) Load(ctx context.Context, id string) (State[S], error) {
+	start := time.Now()
+	st, err := s.load(ctx, id)
+	s.db.metrics.read(opLoad, start, err)
+	if err != nil {
+		return State[S]{}, fmt.Errorf("load %s %.60q: %w", s.kind.name, id, err)
+	}
+	return st, nil
+}
+
+func (s *Store[S]) load(ctx context.Context, id string) (State[S], error) {
+	m, err := s.hold(ctx, id)
+	if err != nil {
+		return State[S]{}, err
+	}
+	head, enc := m.head(), m.enc
+	if m.encSeq != m.seq || len(m.tail) > 0 {
+		if enc, err = s.kind.encode(s.kind.value(m.st)); err != nil {
+			s.db.leave(m)
+			return State[S]{}, err
+		}
+	}
+	if err := s.db.seen(ctx, m); err != nil {
+		return State[S]{}, err
+	}
+	if head.Pos == 0 && m.durable.Load() == head.Seq {
+		head.Pos = m.pos.Load()
+	}
+	st, err := s.kind.decode(enc)
+	if err != nil {
+		return State[S]{}, err
+	}
+	copied := st.(*State[S])
+	copied.Head = head
+	return *copied, nil
+}
+
+// View lets fn look at the machine's newest state without a copy. fn holds the
+// machine, changes nothing, must not use any store, and the pointer dies with
+// it. What fn saw is durable, and counts, when View answers nil; Head.Pos is 0
+// where the newest record was still queued.
+func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error) error {
+	start := time.Now()
+	m, err := s.hold(ctx, id)
+	if err == nil {
+		st := m.st.(*State[S])
+		if st.Seq != m.seq || st.Pos == 0 || st.Kind == "" {
+			st.Head = m.head()
+		}
+		if err = see(st, fn); err != nil {
+			s.db.leave(m)
+		} else {
+			err = s.db.seen(ctx, m)
+		}
+	}
+	s.db.metrics.read(opView, start, err)
+	if err != nil {
+		return fmt.Errorf("view %s %.60q: %w", s.kind.name, id, err)
+	}
+	return nil
+}
+
+func see[S any](st *State[S], fn func(*State[S]) error) (err error) {
+	defer guard("the callback", &err)
+	return fn(st)
+}
+
+// hold gives a live machine that exists, locked, for a look at it.
+func (s *Store[S]) hold(ctx context.Context, id string) (*machine, error) {
+	if s.db.closed.Load() {
+		return nil, ErrClosed
+	}
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	m, err := s.db.acquire(ctx, s.kind, id)
+	if err == nil && !m.exists() {
+		err = missing(m)
+		s.db.leave(m)
+	}
+	return m, err
+}
+
+// ListOptions say which machines to list.
+type ListOptions struct {
+	Prefix  string // only ids that begin with it
+	After   string // only ids greater than it: the last one of the page before
+	Limit   int    // at most so many; 0 = all
+	Deleted bool   // deleted machines too
+}
+
+// listPage is how many heads one look at the engine takes.
+const listPage = 256
+
+// List gives the heads of the machines of the kind, in the order of their ids,
+// as they are on disk: queued writes do not show. A machine whose head is
+// damaged gives a *CorruptError beside a Head with its id, and the list goes on
+// behind it; any other error ends the list.
+func (s *Store[S]) List(ctx context.Context, o ListOptions) iter.Seq2[Head, error] {
+	return func(yield func(Head, error) bool) {
+		type found struct {
+			head Head
+			err  error
+		}
+		prefix, after, given := keyOf(s.kind.name, o.Prefix), "", 0
+		if o.After != "" {
+			after = keyOf(s.kind.name, o.After)
+		}
+		for {
+			if s.db.closed.Load() {
+				yield(Head{}, ErrClosed)
+				return
+			}
+			var page []found
+			n := 0
+			err := s.db.eng.Scan(ctx, prefix, after, listPage, func(key string, eh engine.Head) error {
+				n++
+				after = key
+				_, id, _ := splitKey(key)
+				var h record.Head
+				err := eh.Err
+				if err == nil {
+					err = h.Parse(eh.Bytes, key)
+				}
+				if err != nil {
+					page = append(page, found{Head{Kind: s.kind.name, ID: id}, &CorruptError{Kind: s.kind.name, ID: id, Part: "head", Seq: eh.Seq, Why: err}})
+					return nil
+				}
+				if h.Deleted && !o.Deleted {
+					return nil
+				}
+				head := publicHead(s.kind, id, eh.Seq, &h)
+				head.Pos = eh.Pos
+				page = append(page, found{head, nil})
+				return nil
+			})
+			for _, f := range page {
+				if given++; o.Limit > 0 && given > o.Limit {
+					return
+				}
+				if !yield(f.head, f.err) {
+					return
+				}
+			}
+			if err != nil {
+				yield(Head{}, fmt.Errorf("list %s: %w", s.kind.name, err))
+				return
+			}
+			if n < listPage {
+				return
+			}
+		}
+	}
+}

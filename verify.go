@@ -1,0 +1,314 @@
+package savepoint
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// Divergence is a place where a replay does not give what is stored.
+type Divergence struct {
+	Seq  uint64 // the first record after which they part, as near as can be told
+	Name string // its event
+	At   uint64 // the record whose stored state or phase differs
+	What string
+}
+
+func (d Divergence) String() string {
+	return fmt.Sprintf("record %d (%s): %s", d.Seq, d.Name, d.What)
+}
+
+// VerifyReport tells what Verify found.
+type VerifyReport struct {
+	Kind, ID    string
+	Events      int // replayed
+	Snapshots   int // compared
+	Head        uint64
+	Divergences []Divergence
+	Gaps        []GapError // records that recoveries gave up, passed over
+}
+
+// OK says that the replay gave what is stored.
+func (r *VerifyReport) OK() bool { return len(r.Divergences) == 0 }
+
+// Verify replays a machine from the base of its log and compares what it gets
+// with every stored snapshot, with the phases in the records, and with the
+// newest state. A difference means that an Apply changed, or cheats: reads a
+// clock, a random source, or something outside. Damaged bytes are an error, not
+// a divergence.
+func (s *Store[S]) Verify(ctx context.Context, id string) (*VerifyReport, error) {
+	rep, err := s.db.verify(ctx, s.kind, id)
+	if err != nil {
+		return rep, fmt.Errorf("verify %s %.60q: %w", s.kind.name, id, err)
+	}
+	return rep, nil
+}
+
+// verifier is one Verify.
+type verifier struct {
+	db   *DB
+	kind *kind
+	m    *machine
+	rep  *VerifyReport
+	head record.Head
+
+	replay replay
+	last   uint64 // where replay and store were last known to be the same
+	digest record.Digest
+	parted bool // a phase differed since then; it was reported
+}
+
+func (db *DB) verify(ctx context.Context, k *kind, id string) (*VerifyReport, error) {
+	rep := &VerifyReport{Kind: k.name, ID: id}
+	m, err := db.settle(ctx, k, id)
+	if err != nil {
+		return rep, err
+	}
+	head, err := db.eng.Load(ctx, m.key, engine.Want{}, nil)
+	if err != nil {
+		return rep, db.explain(k, id, err)
+	}
+	if head.Number == 0 {
+		return rep, missing(newMachine(k, id))
+	}
+	v := &verifier{db: db, kind: k, m: m, rep: rep}
+	rep.Head = head.Seq
+	if err := v.head.Parse(head.Bytes, m.key); err != nil {
+		return rep, &CorruptError{Kind: k.name, ID: id, Part: "head", Seq: head.Seq, Why: err}
+	}
+	for _, g := range v.head.Gaps {
+		rep.Gaps = append(rep.Gaps, GapError{From: g.From, To: g.To})
+	}
+	snaps, err := v.snapshots(ctx)
+	if err != nil {
+		return rep, err
+	}
+	for i, snap := range snaps {
+		if i == 0 {
+			if err := v.start(&snap); err != nil {
+				return rep, err
+			}
+			continue
+		}
+		if err := v.upTo(ctx, &snap); err != nil {
+			return rep, err
+		}
+	}
+	return rep, v.toHead(ctx, head.Seq)
+}
+
+// snapshots are all snapshots from the base on, oldest first.
+func (v *verifier) snapshots(ctx context.Context) (out []record.Snapshot, err error) {
+	_, err = v.db.eng.Load(ctx, v.m.key, engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All}, func(it engine.Item) error {
+		if it.Err != nil {
+			return it.Err
+		}
+		var s record.Snapshot
+		if err := s.Parse(append([]byte(nil), it.Bytes...), v.m.key); err != nil {
+			return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "snapshot", Seq: it.Seq, Why: err}
+		}
+		if s.Seq >= v.head.Base && s.Seq <= v.rep.Head {
+			out = append(out, s)
+		}
+		return nil
+	})
+	if err == nil && len(out) == 0 {
+		err = &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "snapshot", Seq: v.head.Base, Why: errors.New("the base of the log is not there")}
+	}
+	return out, v.db.explain(v.kind, v.m.id, err)
+}
+
+// start begins at a stored state.
+func (v *verifier) start(s *record.Snapshot) error {
+	v.replay = replay{kind: v.kind, id: v.m.id}
+	v.last, v.digest, v.parted = s.Seq, s.Digest, false
+	v.replay.env.To = s.Phase
+	if err := v.replay.begin(s.Seq, s.State); err != nil {
+		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "snapshot", Seq: s.Seq, Why: err}
+	}
+	return nil
+}
+
+// upTo replays up to a snapshot and compares. Behind a gap it begins again
+// there.
+func (v *verifier) upTo(ctx context.Context, s *record.Snapshot) error {
+	if v.crosses(s.Seq) {
+		return v.start(s)
+	}
+	if err := v.forward(ctx, &v.replay, s.Seq, v.watch); err != nil {
+		return err
+	}
+	stored, err := v.kind.decode(s.State)
+	if err != nil {
+		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "snapshot", Seq: s.Seq, Why: err}
+	}
+	v.rep.Snapshots++
+	if s.Digest != v.digest {
+		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "chain", Seq: s.Seq, Why: fmt.Errorf("the digest of the records is %x, the snapshot says %x", v.digest, s.Digest)}
+	}
+	if same, how := v.kind.equal(v.kind.value(v.replay.st), v.kind.value(stored)); !same && !v.parted {
+		if err := v.diverged(ctx, s, how); err != nil {
+			return err
+		}
+	}
+	// From here on compare with what is stored, so that one difference is told once.
+	return v.start(s)
+}
+
+// crosses says whether a recovery gave records up between here and there.
+func (v *verifier) crosses(to uint64) bool {
+	for _, g := range v.head.Gaps {
+		if g.From > v.replay.seq && g.From <= to {
+			return true
+		}
+	}
+	return false
+}
+
+// watch compares the phase after each record.
+func (v *verifier) watch(seq uint64, e *record.Envelope, b []byte) error {
+	v.rep.Events++
+	v.digest = v.digest.Next(b)
+	if e.Name == deletedName {
+		return nil
+	}
+	phase, err := v.kind.phaseOf(v.kind.value(v.replay.st))
+	if err != nil {
+		return err
+	}
+	if phase != e.To && !v.parted {
+		v.parted = true
+		v.rep.Divergences = append(v.rep.Divergences, Divergence{Seq: seq, Name: e.Name, At: seq,
+			What: fmt.Sprintf("a replay leads to phase %q, the record says %q", phase, e.To)})
+	}
+	return nil
+}
+
+// diverged finds the first record after which two replays from the last common
+// state part. If they never do, Apply is not what it was.
+func (v *verifier) diverged(ctx context.Context, s *record.Snapshot, how []string) error {
+	d := Divergence{Seq: s.Seq, At: s.Seq, Name: v.replay.env.Name}
+	d.What = fmt.Sprintf("a replay differs from the stored snapshot %d after record %d: %s", s.Seq, v.last, joined(how))
+	a, err := v.from(ctx, v.last)
+	if err != nil {
+		return err
+	}
+	b, err := v.from(ctx, v.last)
+	if err != nil {
+		return err
+	}
+	for seq := v.last + 1; seq <= s.Seq; seq++ {
+		for _, r := range []*replay{a, b} {
+			if err := v.forward(ctx, r, seq, nil); err != nil {
+				return err
+			}
+		}
+		if same, _ := v.kind.equal(v.kind.value(a.st), v.kind.value(b.st)); !same {
+			d.Seq, d.Name = seq, a.env.Name
+			d.What += "; two replays of this record differ: its Apply is not deterministic"
+			break
+		}
+	}
+	v.rep.Divergences = append(v.rep.Divergences, d)
+	return nil
+}
+
+func joined(how []string) string {
+	if len(how) > 3 {
+		how = append(how[:3:3], "...")
+	}
+	var b bytes.Buffer
+	for i, h := range how {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(h)
+	}
+	return b.String()
+}
+
+// from is a replay that stands at a stored snapshot.
+func (v *verifier) from(ctx context.Context, seq uint64) (*replay, error) {
+	r := &replay{kind: v.kind, id: v.m.id}
+	var s record.Snapshot
+	var parse error
+	_, err := v.db.eng.Load(ctx, v.m.key, engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: seq}, func(it engine.Item) error {
+		parse = s.Parse(append([]byte(nil), it.Bytes...), v.m.key)
+		return nil
+	})
+	if err = errors.Join(err, parse); err != nil {
+		return nil, err
+	}
+	if s.Seq != seq {
+		return nil, fmt.Errorf("%w: snapshot %d was pruned meanwhile: verify again", ErrNoPoint, seq)
+	}
+	return r, r.begin(seq, s.State)
+}
+
+// forward replays up to a record.
+func (v *verifier) forward(ctx context.Context, r *replay, to uint64, each func(uint64, *record.Envelope, []byte) error) error {
+	for r.seq < to {
+		var items [][]byte
+		first := r.seq + 1
+		_, err := v.db.eng.Load(ctx, v.m.key, engine.Want{Events: true, After: r.seq, To: to}, func(it engine.Item) error {
+			if it.Err != nil {
+				return it.Err
+			}
+			if it.Seq != first+uint64(len(items)) {
+				return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "event", Seq: first + uint64(len(items)), Why: errNotThere}
+			}
+			if len(items) >= chunkItems {
+				return engine.Stop
+			}
+			items = append(items, append([]byte(nil), it.Bytes...))
+			return nil
+		})
+		if err != nil {
+			return v.db.explain(v.kind, v.m.id, err)
+		}
+		if len(items) == 0 {
+			return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "event", Seq: first, Why: errNotThere}
+		}
+		for i, b := range items {
+			if err := r.next(first+uint64(i), b); err != nil {
+				return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "event", Seq: first + uint64(i), Why: err}
+			}
+			if each != nil {
+				if err := each(r.seq, &r.env, b); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// toHead replays the rest and compares with the head and, if the machine is in
+// memory, with its live state.
+func (v *verifier) toHead(ctx context.Context, seq uint64) error {
+	if v.crosses(seq) {
+		return nil // a partial recovery stores a snapshot; without it nothing can be said
+	}
+	if err := v.forward(ctx, &v.replay, seq, v.watch); err != nil {
+		return err
+	}
+	if v.digest != v.head.Digest {
+		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "chain", Seq: seq, Why: fmt.Errorf("the digest of the records is %x, the head says %x", v.digest, v.head.Digest)}
+	}
+	if err := v.m.acquire(ctx); err != nil {
+		return err
+	}
+	defer v.m.release()
+	if v.m.st == nil || v.m.seq != seq || v.m.gone || v.m.failed.Load() || v.head.Deleted || v.parted {
+		return nil
+	}
+	if same, how := v.kind.equal(v.kind.value(v.replay.st), v.kind.value(v.m.st)); !same {
+		v.rep.Divergences = append(v.rep.Divergences, Divergence{Seq: v.last + 1, At: seq, Name: v.replay.env.Name,
+			What: fmt.Sprintf("a replay differs from the live state after record %d: %s", v.last, joined(how))})
+	}
+	return nil
+}

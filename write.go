@@ -1,0 +1,279 @@
+package savepoint
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/commit"
+)
+
+// step is what lands as a whole, on its way through the queue.
+type step struct {
+	ack    *Ack
+	acks   []*Ack // of Go under snapshot-only: writes this step makes durable too
+	writes []engine.Write
+	parts  []part
+}
+
+// part is one machine's share of a step.
+type part struct {
+	m   *machine
+	seq uint64
+}
+
+// reserve takes a place in the queue. Closing makes writes of its own.
+func (db *DB) reserve(ctx context.Context, noWait, own bool) error {
+	if db.closed.Load() && !own {
+		return ErrClosed
+	}
+	if err := db.writable(); err != nil {
+		return err
+	}
+	err := db.queue.Reserve(ctx, noWait)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, commit.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, commit.ErrFull):
+		n, bytes := db.queue.Len()
+		return fmt.Errorf("%w: %d writes with %d bytes are queued", ErrBusy, n, bytes)
+	}
+	return fmt.Errorf("wait for a place in the queue: %w", err)
+}
+
+// writable says why nothing can be written, if so.
+func (db *DB) writable() error {
+	if db.opt.ReadOnly {
+		return fmt.Errorf("%w: %s was opened with Options.ReadOnly", ErrReadOnly, db.path)
+	}
+	if why := db.stopped.Load(); why != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, *why)
+	}
+	return nil
+}
+
+// write is the one way of every write to one machine: reserve a place, take the
+// machine's lock, let fn draft, queue the draft, give the lock back.
+func (db *DB) write(ctx context.Context, k *kind, id string, o *writeOptions, op op, fn func(*draft) error) *Ack {
+	ack, err := db.draft(ctx, k, id, o, op, fn)
+	if err != nil {
+		db.metrics.refuse(op, err)
+		return refused(err)
+	}
+	return ack
+}
+
+func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op op, fn func(*draft) error) (*Ack, error) {
+	start := time.Now()
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	if err := db.reserve(ctx, o.noWait, op == opFlush); err != nil {
+		return nil, err
+	}
+	m, err := db.acquire(ctx, k, id)
+	if err != nil {
+		db.queue.Release()
+		return nil, err
+	}
+	defer db.leave(m)
+	d := db.newDraft(m, o)
+	ack, err := d.run(ctx, op, start, fn)
+	if err != nil {
+		d.undo()
+		db.queue.Release()
+		return nil, d.errorf(op.String()+" to", err)
+	}
+	return ack, nil
+}
+
+// run drafts and queues. The place in the queue is used up unless it answers an
+// error.
+func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft) error) (*Ack, error) {
+	db, m := d.db, d.m
+	if op != opAppend && op != opGo && op != opSave { // those know their content and look themselves
+		if ack, found, err := d.keyed(0); found {
+			return d.before(ack, err)
+		}
+		if err := d.admit(); err != nil {
+			return nil, err
+		}
+	}
+	if err := fn(d); err != nil {
+		return nil, err
+	}
+	if d.earlier != nil {
+		return d.before(d.earlier, nil)
+	}
+	if d.empty() {
+		db.queue.Release()
+		if m.newest != nil && !m.newest.resolved() {
+			return m.newest, nil
+		}
+		return settled(m.head()), nil
+	}
+	ack := newAck(op, start)
+	if m.kind.strategy == SnapshotOnly && (op == opGo || op == opGoUpdate) && !d.flushDue() && !db.closed.Load() {
+		d.land(ack)
+		ack.head = m.head()
+		m.unsaved = append(m.unsaved, ack)
+		db.saveLater(m)
+		db.queue.Release()
+		return ack, nil
+	}
+	w, err := d.finish(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.fits(&w, d.bytes); err != nil {
+		return nil, err
+	}
+	d.land(ack)
+	m.queued = m.seq
+	ack.head = publicHead(m.kind, m.id, m.seq, &m.h)
+	db.push(&step{ack: ack, acks: m.takeUnsaved(), writes: []engine.Write{w}, parts: []part{{m, m.seq}}}, d.bytes)
+	return ack, nil
+}
+
+// before answers a write whose key was seen.
+func (d *draft) before(ack *Ack, err error) (*Ack, error) {
+	if err != nil {
+		return nil, err
+	}
+	d.db.queue.Release()
+	return ack, nil
+}
+
+// fits refuses a step that the engine could not take.
+func (db *DB) fits(w *engine.Write, bytes int64) error {
+	if limit := db.eng.Limits().MaxStep; limit > 0 && bytes+int64(len(w.Head)) > int64(limit) {
+		return fmt.Errorf("%w: the step has %d bytes, the engine takes %d", ErrTooLarge, bytes, limit)
+	}
+	return nil
+}
+
+// push queues a step. The locks of its machines are held.
+func (db *DB) push(s *step, bytes int64) {
+	for _, p := range s.parts {
+		p.m.pending.Add(1)
+	}
+	db.queue.Push(s, bytes+256)
+}
+
+// commitGroup makes one group durable and answers its callers, in order. It
+// runs in the committer alone and takes no lock of a machine.
+func (db *DB) commitGroup(group []*step) {
+	g := &db.group
+	g.steps, g.out, g.live = g.steps[:0], g.out[:0], g.live[:0]
+	for _, s := range group {
+		if why := db.stopped.Load(); why != nil {
+			db.fail(s, *why, true)
+			continue
+		}
+		if s.stale() {
+			db.fail(s, errBehind, false)
+			continue
+		}
+		g.live = append(g.live, s)
+		g.steps = append(g.steps, engine.Step{Writes: s.writes})
+		g.out = append(g.out, engine.Result{})
+	}
+	if len(g.live) == 0 {
+		return
+	}
+	start := time.Now()
+	err := db.eng.Commit(context.Background(), g.steps, g.out)
+	db.metrics.group(len(g.live), time.Since(start))
+	if err != nil && !errors.Is(err, engine.ErrNothingStored) {
+		why := fmt.Errorf("commit: %w", err)
+		db.stopped.CompareAndSwap(nil, &why)
+		db.log.Error("writing has stopped: open the file again", "path", db.path, "error", err)
+	}
+	for i, s := range g.live {
+		switch out := &g.out[i]; {
+		case out.Err != nil && s.stale():
+			db.fail(s, errBehind, false)
+		case out.Err != nil:
+			db.fail(s, out.Err, errors.Is(out.Err, ErrInDoubt))
+		case errors.Is(err, engine.ErrNothingStored):
+			db.fail(s, err, false)
+		case err != nil:
+			db.fail(s, err, true)
+		default:
+			db.done(s, out)
+		}
+	}
+	clear(g.steps)
+	clear(g.live)
+	clear(g.out)
+}
+
+var errBehind = fmt.Errorf("%w: a write queued before it failed", ErrAborted)
+
+// stale says that a write queued before this one was not stored.
+func (s *step) stale() bool {
+	for _, p := range s.parts {
+		if p.m.failed.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+func (db *DB) done(s *step, out *engine.Result) {
+	for i, p := range s.parts {
+		p.m.pos.Store(out.Pos[i])
+		p.m.durable.Store(p.seq)
+		p.m.pending.Add(-1)
+	}
+	if len(s.parts) == 1 {
+		s.ack.head.Pos = out.Pos[0]
+	}
+	for i := range s.writes {
+		db.metrics.snapshots.Add(int64(len(s.writes[i].Snapshots)))
+		db.metrics.position.Store(out.Pos[i])
+	}
+	db.answer(s.ack, nil)
+	for _, a := range s.acks {
+		db.answer(a, nil)
+	}
+}
+
+func (db *DB) fail(s *step, err error, doubt bool) {
+	for i, p := range s.parts {
+		if doubt {
+			p.m.doubt.Store(true)
+			if i == 0 {
+				err = &InDoubtError{Token: token(&s.writes[0]), Cause: err}
+			}
+		}
+		p.m.failed.Store(true)
+		p.m.pending.Add(-1)
+	}
+	var c *engine.Conflict
+	if errors.As(err, &c) {
+		kind, id, _ := splitKey(c.Machine)
+		err = &ConflictError{Kind: kind, ID: id, Want: c.Want, Have: c.Have}
+		s.ack.again = true
+	}
+	db.answer(s.ack, err)
+	for _, a := range s.acks {
+		db.answer(a, err)
+	}
+}
+
+func (db *DB) answer(a *Ack, err error) {
+	db.metrics.wrote(a, err)
+	a.resolve(err)
+}
+
+// token names a write: the machine, its seq after the write, and the digest
+// of its records then.
+func token(w *engine.Write) string {
+	return fmt.Sprintf("%s.%d.%x", hex.EncodeToString([]byte(w.Machine)), w.Seq, w.Token)
+}
