@@ -2,8 +2,9 @@
 //
 // Three promises hold for every function of this package:
 //
-//  1. No byte is decoded before Scan has accepted it, and nothing that Scan would refuse is ever returned by Marshal:
-//     what was written can be read.
+//  1. No byte is decoded before Scan has accepted it, and Marshal returns nothing that Scan, or Unmarshal into an any,
+//     would refuse: what was written can be read. (One thing escapes it: a map[any]any whose keys are one number in two
+//     integer types.)
 //  2. A result shares no memory with its input.
 //  3. A panic in a method of the caller's types (MarshalMsg, EncodeMsgpack, UnmarshalMsg, ...) is an error, not a crash.
 //

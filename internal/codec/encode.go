@@ -11,8 +11,8 @@ import (
 // Marshal returns the msgpack encoding of v, which the caller owns. A type (or pointer to it) with MarshalMsg encodes
 // itself; other structs become maps by field name, integers take as few bytes as they need. The keys of
 // map[string]string, map[string]bool and map[string]any are sorted, those of other maps are not: compare documents, not
-// bytes. Values that Scan would refuse, extensions that are not times, channels, funcs and complex numbers are errors;
-// unexported fields are left out (see Problems).
+// bytes. Values that Scan would refuse, extensions that are not times, maps that are no documents in a type with an any,
+// channels, funcs and complex numbers are errors; unexported fields are left out (see Problems).
 func Marshal(v any) ([]byte, error) {
 	e := encoders.Get().(*encoder)
 	b, err := e.append(e.spare[:0], v)
@@ -75,6 +75,9 @@ func (e *encoder) append(dst []byte, v any) (out []byte, err error) {
 	exts, err := scan(e.b[e.start:], maxDepth, maxElements, false)
 	if err == nil && !e.own {
 		err = exts.err(e.b[e.start:])
+		if err == nil && v != nil && planOf(reflect.TypeOf(v)).holdsAny {
+			_, err = checkKeys(e.b[e.start:], 0)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("encode %T: %w", v, err)

@@ -73,7 +73,7 @@ type (
 
 func newEverything() everything {
 	return everything{
-		Bool: true, Int: math.MinInt64, I8: -128, I64: math.MaxInt64, U8: 255, U64: math.MaxUint64, F32: 1.5, F64: math.Inf(-1),
+		Bool: true, Int: -1 << 31, I8: -128, I64: math.MaxInt64, U8: 255, U64: math.MaxUint64, F32: 1.5, F64: math.Inf(-1),
 		Text: "ä\x00\xff", Bytes: []byte{}, Time: time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC), Span: -time.Hour,
 		Ptr: &point{1, 2}, List: []point{{3, 4}}, Four: [4]int{1, 2, 3, 4}, Suits: [4]suit{1, 2, 3, 4}, Hash: [20]byte{19: 7},
 		Map: map[string]int{}, Hands: map[int][]string{-1: {"a"}, 300: {}}, U16s: map[uint16]suit{7: 8},
@@ -87,7 +87,7 @@ func newEverything() everything {
 func TestRoundTrip(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 5000, time.UTC)
 	values := []any{
-		true, 0, -1, 127, 128, 255, 256, -32, -33, -128, -129, math.MaxInt64, math.MinInt64, uint64(math.MaxUint64),
+		true, 0, -1, 127, 128, 255, 256, -32, -33, -128, -129, int64(math.MaxInt64), int64(math.MinInt64), uint64(math.MaxUint64),
 		int8(-3), int16(300), int32(-70000), uint8(200), uint16(50000), uint32(4e9), float32(1.5), 2.5, math.MaxFloat64,
 		"", "text", string(make([]byte, 300)), string(make([]byte, 70000)), []byte("bytes"), []byte{}, now, time.Time{}, time.Unix(-5, 7).UTC(),
 		time.Unix(1<<35, 999_999_999).UTC(), time.Minute, []int{1, 2}, []string{}, []string{"a"}, [3]int{1, 2, 3}, suit(3), []suit{1, 2},
@@ -335,6 +335,10 @@ func TestMarshal_Refuses(t *testing.T) {
 		"a ring":               {ring, "nested deeper than 64"},
 		"65 deep":              {deep, "nested deeper than 64"},
 		"4,000,001 elements":   {make([]bool, 4_000_001), "more than 4000000 elements"},
+		"bool keys in an any":  {map[string]any{"a": map[bool]int{true: 1}}, "byte 4: a map in an any has string keys only or int64 keys only"},
+		"mixed keys in an any": {struct{ A any }{map[any]any{1: 1, "a": map[string]bool{}}}, "a map in an any has string keys only"},
+		"large keys in an any": {[]any{map[uint64]int{math.MaxUint64: 1}}, "a map in an any has string keys only"},
+		"struct keys":          {[]any{map[point]int{{}: 1}}, "a map in an any has string keys only"},
 		"an empty raw message": {[]any{msgpack.RawMessage{}}, "1 values are claimed, 0 bytes are left"},
 		"a raw message of two": {msgpack.RawMessage{1, 2}, "1 bytes follow the value"},
 	} {
