@@ -1,0 +1,73 @@
+package savepoint
+
+import (
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/engine/enginetest"
+)
+
+// boltAt opens an engine whose cleanup closes it and runs bbolt's own check.
+func boltAt(t testing.TB, path string, o boltOptions) *boltEngine {
+	t.Helper()
+	e, err := openBolt(path, o)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		assert.NoError(t, e.Close())
+		checkBolt(t, path)
+	})
+	return e
+}
+
+// checkBolt runs bbolt's own check on a closed file.
+func checkBolt(t testing.TB, path string) {
+	t.Helper()
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, PreLoadFreelist: true})
+	if !assert.NoError(t, err) {
+		return
+	}
+	defer db.Close()
+	_ = db.View(func(tx *bolt.Tx) error {
+		for err := range tx.Check() {
+			assert.NoError(t, err)
+		}
+		return nil
+	})
+}
+
+func TestBolt_Conformance(t *testing.T) {
+	for name, o := range map[string]boltOptions{
+		"Plain":    {},
+		"Short":    {lookBytes: 4 << 10}, // several transactions a look where nothing is removed
+		"NotSmall": {noCompression: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "Short" && testing.Short() {
+				t.Skip()
+			}
+			var mu sync.Mutex
+			paths := map[engine.Engine]string{}
+			open := func(t *testing.T, path string) engine.Engine {
+				e := boltAt(t, path, o)
+				mu.Lock()
+				defer mu.Unlock()
+				paths[e] = path
+				return e
+			}
+			enginetest.Run(t, enginetest.Config{
+				Open: func(t *testing.T) engine.Engine { return open(t, filepath.Join(t.TempDir(), "test.db")) },
+				Reopen: func(t *testing.T, e engine.Engine) engine.Engine {
+					require.NoError(t, e.Close())
+					checkBolt(t, paths[e])
+					return open(t, paths[e])
+				},
+			})
+		})
+	}
+}

@@ -1,0 +1,382 @@
+package savepoint
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// boltLook is one Load. Stored values are copied out in short transactions,
+// each at most the option lookBytes and a value, and checked, decoded and
+// delivered outside of them.
+//
+// A look that fits one transaction, 4 MiB of compressed values, is of one
+// moment. A longer one reads on in further transactions: what was appended since
+// the first is left out, and if anything of what is still to be read was
+// removed or replaced since, the look ends with errLookChanged instead of a mixture.
+type boltLook struct {
+	e    *boltEngine
+	key  string
+	want engine.Want
+	last uint64 // the head's seq; All if the head is damaged
+
+	rawHead []byte
+	head    boltHead
+	headErr error
+	number  uint64
+
+	part     engine.Part // being read
+	from, to uint64      // seqs of its stored values still to be read
+	done     bool
+	count    int // snapshots seen
+
+	buf     []byte
+	values  []boltStored
+	joiner  record.Joiner
+	room    []byte
+	entries []record.Entry
+}
+
+// boltStored is one stored value, or one piece of it, in a look's buffer.
+type boltStored struct {
+	part     engine.Part
+	seq      uint64
+	piece    uint32
+	from, to int
+	next     uint64 // seq of the value behind it, 0 if there is none
+}
+
+// errLookChanged ends a long look whose machine changed under it.
+var errLookChanged = errors.New("the machine was trimmed or purged while it was read: load it again")
+
+// Load reads a machine; [boltLook] tells of its consistency. When the head is
+// damaged, the items are those of the number it gives twice, if it does.
+func (e *boltEngine) Load(ctx context.Context, machine string, want engine.Want, fn func(engine.Item) error) (engine.Head, error) {
+	if err := ctx.Err(); err != nil {
+		return engine.Head{}, err
+	}
+	l := e.looks.Get().(*boltLook)
+	defer e.freeLook(l)
+	l.e, l.key, l.want = e, machine, want
+	if err := e.view(l.first); err != nil {
+		return engine.Head{}, err
+	}
+	if l.headErr == nil && l.number == 0 {
+		return engine.Head{}, nil
+	}
+	err := l.deliverAll(ctx, fn)
+	h := l.head.public()
+	h.Bytes = append([]byte{}, h.Bytes...)
+	switch {
+	case err != nil && !errors.Is(err, engine.Stop):
+		return h, err
+	case l.headErr != nil:
+		return h, &engine.Damage{Machine: machine, Part: "head", Why: l.headErr}
+	}
+	return h, nil
+}
+
+func (e *boltEngine) freeLook(l *boltLook) {
+	keep := boltLook{rawHead: l.rawHead[:0], buf: l.buf[:0], room: l.room[:0], values: l.values[:0], entries: l.entries[:0]}
+	for _, b := range []*[]byte{&keep.rawHead, &keep.buf, &keep.room} {
+		if cap(*b) > biggestKept {
+			*b = nil
+		}
+	}
+	clear(l.entries)
+	*l = keep
+	e.looks.Put(l)
+}
+
+// deliverAll gives fn what the first transaction found, and reads on.
+func (l *boltLook) deliverAll(ctx context.Context, fn func(engine.Item) error) error {
+	for {
+		if err := l.deliver(ctx, fn); err != nil {
+			return err
+		}
+		if l.done {
+			return nil
+		}
+		if err := l.e.view(l.further); err != nil {
+			return err
+		}
+	}
+}
+
+// first reads the head and begins with the items.
+func (l *boltLook) first(tx *boltTx) error {
+	b := tx.machines.get([]byte(l.key))
+	if b == nil {
+		l.done = true
+		return nil
+	}
+	l.rawHead = append(l.rawHead[:0], b...)
+	l.head, l.headErr = parseBoltHead(l.rawHead, l.key, l.e.opt.maxStep+valueSlack)
+	l.number, l.last = l.head.number, l.head.seq
+	if l.headErr != nil {
+		l.last = engine.All
+		l.head = boltHead{number: l.number}
+	}
+	if l.number == 0 {
+		l.done = true
+		return nil
+	}
+	l.want.To = min(l.want.To, l.last)
+	l.want.SnapshotTo = min(l.want.SnapshotTo, l.last)
+	l.part, l.from, l.to = engine.PartSnapshot, 0, l.want.SnapshotTo
+	if l.want.Snapshot == engine.NoSnapshot {
+		l.beginEvents(tx)
+	}
+	return l.read(tx)
+}
+
+// further reads on, if what is still to be read is what it was.
+func (l *boltLook) further(tx *boltTx) error {
+	b := tx.machines.get([]byte(l.key))
+	if l.headErr != nil {
+		if !bytes.Equal(b, l.rawHead) {
+			return errLookChanged
+		}
+		return l.read(tx)
+	}
+	h, err := parseBoltHead(b, l.key, l.e.opt.maxStep+valueSlack)
+	if err != nil {
+		return errors.Join(errLookChanged, err)
+	}
+	if h.number != l.number || l.want.Events && h.trims != l.head.trims ||
+		l.part == engine.PartSnapshot && h.edits != l.head.edits {
+		return errLookChanged
+	}
+	return l.read(tx)
+}
+
+// beginEvents finds the stored values that hold the wanted events: the first of
+// them begins at or before the first event.
+func (l *boltLook) beginEvents(tx *boltTx) {
+	l.part, l.from, l.to = engine.PartEvent, 0, l.want.To
+	if !l.want.Events || l.want.To <= l.want.After {
+		l.done = true
+		return
+	}
+	l.from = l.want.After + 1
+	k, _ := tx.events.cursor().before(appendValueAfter(nil, l.number, l.from))
+	if n, seq, _, ok := splitValueKey(k); ok && n == l.number {
+		l.from = seq
+	}
+}
+
+// read copies stored values until there are enough for one transaction.
+func (l *boltLook) read(tx *boltTx) error {
+	l.buf, l.values = l.buf[:0], l.values[:0]
+	for !l.done && len(l.buf) < l.e.opt.lookBytes {
+		t := tx.events
+		if l.part == engine.PartSnapshot {
+			t = tx.snapshots
+		}
+		newest := l.want.Newest || l.part == engine.PartSnapshot && l.want.Snapshot == engine.NewestSnapshot
+		var more bool
+		if newest {
+			more = l.readDown(t)
+		} else {
+			more = l.readUp(t)
+		}
+		if more {
+			continue
+		}
+		if l.part == engine.PartEvent {
+			l.done = true
+		} else {
+			l.beginEvents(tx)
+		}
+	}
+	return nil
+}
+
+// readUp copies values from l.from on; more is false when there are no more.
+func (l *boltLook) readUp(t boltTree) (more bool) {
+	cur := t.cursor()
+	before := -1 // the first piece of the value before
+	for k, v := cur.seek(appendValueKey(nil, l.number, l.from)); ; k, v = cur.next() {
+		if k == nil || !bytes.HasPrefix(k, appendValueKey(nil, l.number, 0)[:8]) {
+			return false
+		}
+		_, seq, piece, ok := splitValueKey(k)
+		if !ok {
+			continue
+		}
+		if before < 0 || l.values[before].seq != seq {
+			if before >= 0 {
+				l.values[before].next = seq
+			}
+			if seq > l.to {
+				return false
+			}
+			if len(l.buf) >= l.e.opt.lookBytes && before >= 0 {
+				l.from = seq
+				return true
+			}
+			before = len(l.values)
+		}
+		l.add(seq, piece, v)
+	}
+}
+
+// readDown copies values from l.to down.
+func (l *boltLook) readDown(t boltTree) (more bool) {
+	cur := t.cursor()
+	next := uint64(0)
+	if k, _ := cur.seek(appendValueAfter(nil, l.number, l.to)); k != nil {
+		if n, seq, _, ok := splitValueKey(k); ok && n == l.number {
+			next = seq
+		}
+	}
+	for k, _ := cur.before(appendValueAfter(nil, l.number, l.to)); ; k, _ = cur.before(appendValueKey(nil, l.number, l.to+1)) {
+		n, seq, _, ok := splitValueKey(k)
+		if !ok || n != l.number || seq < l.from {
+			return false
+		}
+		first := len(l.values)
+		behind := appendValueAfter(nil, l.number, seq)
+		for k, v := cur.seek(appendValueKey(nil, l.number, seq)); k != nil && bytes.Compare(k, behind) < 0; k, v = cur.next() {
+			if _, _, piece, ok := splitValueKey(k); ok {
+				l.add(seq, piece, v)
+			}
+		}
+		l.values[first].next = next
+		next = seq
+		if l.part == engine.PartSnapshot && l.want.Snapshot == engine.NewestSnapshot {
+			l.want.After = max(l.want.After, seq)
+			return false
+		}
+		if seq == 0 {
+			return false
+		}
+		l.to = seq - 1
+		if len(l.buf) >= l.e.opt.lookBytes {
+			return true
+		}
+	}
+}
+
+func (l *boltLook) add(seq uint64, piece uint32, v []byte) {
+	from := len(l.buf)
+	l.buf = append(l.buf, v...)
+	l.values = append(l.values, boltStored{part: l.part, seq: seq, piece: piece, from: from, to: len(l.buf)})
+}
+
+// deliver gives fn the items of the values read.
+func (l *boltLook) deliver(ctx context.Context, fn func(engine.Item) error) error {
+	give := func(it engine.Item) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return fn(it)
+	}
+	for i := 0; i < len(l.values); {
+		first := &l.values[i]
+		n := i + 1
+		for n < len(l.values) && l.values[n].seq == first.seq && l.values[n].part == first.part {
+			n++
+		}
+		payload, err := l.whole(l.values[i:n])
+		i = n
+		if first.part == engine.PartSnapshot {
+			it := engine.Item{Part: engine.PartSnapshot, Seq: first.seq, Last: first.seq, Bytes: payload}
+			if err != nil {
+				it.Bytes, it.Err = nil, &engine.Damage{Machine: l.key, Part: "snapshot", Seq: first.seq, Why: err}
+			}
+			if err := give(it); err != nil {
+				return err
+			}
+			continue
+		}
+		if err == nil {
+			err = l.parse(payload, first.seq)
+		}
+		if err != nil {
+			err = l.damaged(first, err, give)
+		} else {
+			err = l.events(give)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whole checks the pieces of one value and decodes it.
+func (l *boltLook) whole(pieces []boltStored) ([]byte, error) {
+	limit := l.e.opt.maxStep + valueSlack
+	l.joiner.Reset()
+	for i := range pieces {
+		if err := l.joiner.Add(pieces[i].piece, l.buf[pieces[i].from:pieces[i].to], limit); err != nil {
+			return nil, err
+		}
+	}
+	h, payload, err := l.joiner.Whole()
+	if err != nil {
+		return nil, err
+	}
+	want := record.TypeBlock
+	if pieces[0].part == engine.PartSnapshot {
+		want = record.TypeSnapshot
+	}
+	if h.Type != want || h.Number != l.number || h.Seq != pieces[0].seq {
+		return nil, fmt.Errorf("value is %s %d of machine number %d, not %s %d of %d", h.Type, h.Seq, h.Number, want, pieces[0].seq, l.number)
+	}
+	payload, l.room, err = record.Decode(l.room, h.Codec, payload, h.Raw)
+	return payload, err
+}
+
+// parse takes a block apart before anything of it is delivered.
+func (l *boltLook) parse(payload []byte, first uint64) error {
+	l.entries = l.entries[:0]
+	b, err := record.ParseBlock(payload, first)
+	if err != nil {
+		return err
+	}
+	for {
+		e, ok, err := b.Next()
+		if err != nil || !ok {
+			return err
+		}
+		l.entries = append(l.entries, e)
+	}
+}
+
+func (l *boltLook) events(give func(engine.Item) error) error {
+	for i := range l.entries {
+		e := &l.entries[i]
+		if l.want.Newest {
+			e = &l.entries[len(l.entries)-1-i]
+		}
+		if e.Seq <= l.want.After || e.Seq > l.want.To {
+			continue
+		}
+		if err := give(engine.Item{Part: engine.PartEvent, Seq: e.Seq, Last: e.Seq, Pos: e.Pos, Bytes: e.Bytes}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// damaged delivers the place of a damaged block, as far as it is wanted: up to
+// the next block, or to the head.
+func (l *boltLook) damaged(v *boltStored, why error, give func(engine.Item) error) error {
+	seq, last := max(v.seq, l.want.After+1), l.want.To
+	if v.next > 0 {
+		last = min(last, v.next-1)
+	} else if l.headErr != nil {
+		last = max(seq, v.seq)
+	}
+	if last < seq {
+		return nil
+	}
+	return give(engine.Item{Part: engine.PartEvent, Seq: seq, Last: last,
+		Err: &engine.Damage{Machine: l.key, Part: "event", Seq: v.seq, Why: why}})
+}

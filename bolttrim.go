@@ -1,0 +1,131 @@
+package savepoint
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// appendValueAfter is a key behind all pieces of seq and before any higher seq.
+func appendValueAfter(b []byte, number, seq uint64) []byte {
+	return append(appendPieceKey(b, number, seq, ^uint32(0)), 0xff)
+}
+
+// removeAtOnce is how many keys are looked up before they are removed.
+const removeAtOnce = 1000
+
+// remove removes the values of a machine from seq to seq, all pieces, and tells
+// how many keys that were.
+func (g *boltGroup) remove(t boltTree, number, from, to uint64) (removed int, err error) {
+	behind := appendValueAfter(nil, number, to)
+	for {
+		g.keys = g.keys[:0]
+		cur := t.cursor()
+		g.key = appendValueKey(g.key[:0], number, from)
+		for k, _ := cur.seek(g.key); k != nil && bytes.Compare(k, behind) < 0 && len(g.keys) < removeAtOnce; k, _ = cur.next() {
+			g.keys = append(g.keys, bytes.Clone(k))
+		}
+		for _, k := range g.keys {
+			if err := t.remove(k); err != nil {
+				return removed, err
+			}
+			removed++
+		}
+		if len(g.keys) < removeAtOnce {
+			return removed, nil
+		}
+	}
+}
+
+// trim removes the stored events up to m.trimTo. A block that reaches beyond is
+// written anew with the rest of its events. A damaged one stays if it may reach
+// beyond: nobody knows what else it holds.
+func (g *boltGroup) trim(m *boltMachine) error {
+	number, to := m.head.number, m.trimTo
+	cur := g.tx.events.cursor()
+	k, _ := cur.before(appendValueAfter(g.key[:0], number, to))
+	n, first, _, ok := splitValueKey(k)
+	if !ok || n != number {
+		return nil
+	}
+	m.head.trims++
+	through := first // the last block to remove as a whole
+	k, _ = cur.seek(appendValueAfter(g.key[:0], number, first))
+	next, nextSeq, _, ok := splitValueKey(k)
+	if m.before.seq > to && (!ok || next != number || nextSeq != to+1) {
+		block, err := g.blockAt(number, first)
+		switch {
+		case err != nil:
+			if first == 0 {
+				return nil
+			}
+			through = first - 1
+		case block.Last > to:
+			if err := g.again(m, &block); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := g.remove(g.tx.events, number, 0, through)
+	return err
+}
+
+// again takes the rest of a trimmed block into the group.
+func (g *boltGroup) again(m *boltMachine, b *trimmedBlock) error {
+	for {
+		e, ok, err := b.Next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return nil
+		}
+		if e.Seq > m.trimTo {
+			g.events = append(g.events, boltEvent{m, m.head.number, b.header.Kind, b.header.Schema, e})
+		}
+	}
+}
+
+// trimmedBlock is a whole block with memory of its own.
+type trimmedBlock struct {
+	record.Block
+	header record.Header
+}
+
+// blockAt reads and checks the block stored under seq.
+func (g *boltGroup) blockAt(number, seq uint64) (b trimmedBlock, err error) {
+	limit := g.e.opt.maxStep + valueSlack
+	g.joiner.Reset()
+	cur := g.tx.events.cursor()
+	behind := appendValueAfter(nil, number, seq)
+	for k, v := cur.seek(appendValueKey(nil, number, seq)); k != nil && bytes.Compare(k, behind) < 0; k, v = cur.next() {
+		_, _, piece, ok := splitValueKey(k)
+		if !ok {
+			continue
+		}
+		if err := g.joiner.Add(piece, v, limit); err != nil {
+			return b, err
+		}
+	}
+	var payload []byte
+	if b.header, payload, err = g.joiner.Whole(); err != nil {
+		return b, err
+	}
+	if b.header.Type != record.TypeBlock || b.header.Number != number || b.header.Seq != seq {
+		return b, fmt.Errorf("value is a %s %d of machine number %d", b.header.Type, b.header.Seq, b.header.Number)
+	}
+	raw, _, err := record.Decode(nil, b.header.Codec, payload, b.header.Raw)
+	if err != nil {
+		return b, err
+	}
+	b.Block, err = record.ParseBlock(bytes.Clone(raw), seq)
+	if err != nil {
+		return b, err
+	}
+	for check := b.Block; ; {
+		if _, ok, err := check.Next(); err != nil || !ok {
+			return b, err
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package savepoint
+
+import (
+	"encoding/binary"
+	"os"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// The file's buckets; docs/FORMAT.md has their keys and values. What a machine
+// has in events and snapshots stands under its number.
+var (
+	bucketMeta      = []byte("meta")
+	bucketCounters  = []byte("counters")
+	bucketMachines  = []byte("machines")
+	bucketEvents    = []byte("events")
+	bucketSnapshots = []byte("snapshots")
+)
+
+// The keys of bucket meta, and the one of bucket counters, which has a bucket
+// of its own so that bbolt keeps it in the root page, which each transaction
+// rewrites anyway.
+var (
+	metaFile     = []byte("file")
+	metaMark     = []byte("mark")
+	metaNote     = "note/"
+	countersLast = []byte("last")
+)
+
+// valueKeyLen is the length of a key in events and snapshots: machine number and
+// seq, big-endian. A piece other than the first has its number behind them.
+const (
+	valueKeyLen = 16
+	pieceKeyLen = 20
+)
+
+func appendValueKey(b []byte, number, seq uint64) []byte {
+	b = binary.BigEndian.AppendUint64(b, number)
+	return binary.BigEndian.AppendUint64(b, seq)
+}
+
+func appendPieceKey(b []byte, number, seq uint64, piece uint32) []byte {
+	b = appendValueKey(b, number, seq)
+	if piece == 0 {
+		return b
+	}
+	return binary.BigEndian.AppendUint32(b, piece)
+}
+
+// splitValueKey is the reverse; ok is false for a key that is none.
+func splitValueKey(k []byte) (number, seq uint64, piece uint32, ok bool) {
+	if len(k) != valueKeyLen && len(k) != pieceKeyLen {
+		return 0, 0, 0, false
+	}
+	number, seq = binary.BigEndian.Uint64(k), binary.BigEndian.Uint64(k[8:])
+	if len(k) == pieceKeyLen {
+		piece = binary.BigEndian.Uint32(k[valueKeyLen:])
+	}
+	return number, seq, piece, true
+}
+
+// initialMmap is reserved at open, so that a growing file does not wait for
+// readers before it can be mapped anew. It takes addresses, not memory.
+const initialMmap = 1 << 30
+
+// boltHandle is an open bbolt file. Nothing but the engine's guard calls it.
+type boltHandle struct {
+	db *bolt.DB
+}
+
+// openHandle opens the file that open returns, already locked and checked.
+func openHandle(path string, readOnly bool, mode os.FileMode, mmap int, open func(string, int, os.FileMode) (*os.File, error)) (*boltHandle, error) {
+	db, err := bolt.Open(path, mode, &bolt.Options{
+		Timeout:         time.Second, // the lock is already held
+		ReadOnly:        readOnly,
+		InitialMmapSize: mmap,
+		FreelistType:    bolt.FreelistMapType,
+		OpenFile:        open,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &boltHandle{db: db}, nil
+}
+
+// begin starts a transaction. A caught panic leaves it behind as it is: the
+// handle is dead then, and nothing of it may be called any more.
+func (h *boltHandle) begin(write bool) (*boltTx, error) {
+	tx, err := h.db.Begin(write)
+	if err != nil {
+		return nil, err
+	}
+	return &boltTx{
+		tx:        tx,
+		meta:      boltTree{tx.Bucket(bucketMeta)},
+		counters:  boltTree{tx.Bucket(bucketCounters)},
+		machines:  boltTree{tx.Bucket(bucketMachines)},
+		events:    boltTree{tx.Bucket(bucketEvents)},
+		snapshots: boltTree{tx.Bucket(bucketSnapshots)},
+	}, nil
+}
+
+func (h *boltHandle) close() error { return h.db.Close() }
+
+// boltTx is a transaction and its buckets.
+type boltTx struct {
+	tx                                          *bolt.Tx
+	meta, counters, machines, events, snapshots boltTree
+}
+
+// create makes the buckets of a new file.
+func (tx *boltTx) create() error {
+	for _, b := range []struct {
+		name []byte
+		tree *boltTree
+	}{
+		{bucketMeta, &tx.meta}, {bucketCounters, &tx.counters}, {bucketMachines, &tx.machines},
+		{bucketEvents, &tx.events}, {bucketSnapshots, &tx.snapshots},
+	} {
+		bucket, err := tx.tx.CreateBucket(b.name)
+		if err != nil {
+			return err
+		}
+		b.tree.b = bucket
+	}
+	return nil
+}
+
+// missing names the first bucket that is not there.
+func (tx *boltTx) missing() string {
+	for _, b := range []struct {
+		name []byte
+		tree boltTree
+	}{
+		{bucketMeta, tx.meta}, {bucketCounters, tx.counters}, {bucketMachines, tx.machines},
+		{bucketEvents, tx.events}, {bucketSnapshots, tx.snapshots},
+	} {
+		if b.tree.b == nil {
+			return string(b.name)
+		}
+	}
+	return ""
+}
+
+func (tx *boltTx) id() uint64      { return uint64(tx.tx.ID()) }
+func (tx *boltTx) commit() error   { return tx.tx.Commit() }
+func (tx *boltTx) rollback() error { return tx.tx.Rollback() }
+
+// boltTree is one bucket in a transaction. Keys and values it returns die with
+// the transaction; values put into it must live as long.
+type boltTree struct{ b *bolt.Bucket }
+
+func (t boltTree) get(key []byte) []byte       { return t.b.Get(key) }
+func (t boltTree) put(key, value []byte) error { return t.b.Put(key, value) }
+func (t boltTree) remove(key []byte) error     { return t.b.Delete(key) }
+func (t boltTree) cursor() boltCursor          { return boltCursor{t.b.Cursor()} }
+
+// boltCursor walks a bucket. It is invalid after a put or remove.
+type boltCursor struct{ c *bolt.Cursor }
+
+func (c boltCursor) seek(key []byte) (k, v []byte) { return c.c.Seek(key) }
+func (c boltCursor) next() (k, v []byte)           { return c.c.Next() }
+func (c boltCursor) prev() (k, v []byte)           { return c.c.Prev() }
+func (c boltCursor) first() (k, v []byte)          { return c.c.First() }
+func (c boltCursor) last() (k, v []byte)           { return c.c.Last() }
+
+// before is the last key below key.
+func (c boltCursor) before(key []byte) (k, v []byte) {
+	if k, _ := c.c.Seek(key); k == nil {
+		return c.c.Last()
+	}
+	return c.c.Prev()
+}

@@ -1,0 +1,162 @@
+package record
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
+// A payload that would make a value longer than LongestValue is cut into pieces,
+// each a value of its own with FlagPiece, because a B+tree leaf is never split
+// below five keys: one long value would be rewritten with all its neighbours.
+// A piece's payload, big-endian:
+//
+//	+---------+---------+--------------+-----------+-------+
+//	| piece 4 | count 4 | whole length | whole crc | bytes |
+//	|         |         |      4       |     4     |       |
+//	+---------+---------+--------------+-----------+-------+
+//
+// Pieces are numbered from 0. whole length and whole crc (CRC-32C) are of the
+// encoded payload before cutting, so that pieces of two versions do not mix.
+
+// LongestValue is the longest value that is not cut.
+const LongestValue = 2000
+
+const (
+	pieceHeaderLen = 16
+	pieceLen       = LongestValue - HeaderLen - pieceHeaderLen
+)
+
+// Pieces tells how many values a payload of n encoded bytes makes.
+func Pieces(n int) int {
+	if n <= LongestValue-HeaderLen {
+		return 1
+	}
+	return (n + pieceLen - 1) / pieceLen
+}
+
+// Cutter gives the values of one payload, one by one.
+type Cutter struct {
+	header  Header
+	payload []byte
+	sum     uint32
+	count   int
+	next    int
+}
+
+// Cut begins the values of an encoded payload.
+func Cut(h Header, payload []byte) Cutter {
+	c := Cutter{header: h, payload: payload, count: Pieces(len(payload))}
+	if c.count > 1 {
+		c.header.Flags |= FlagPiece
+		c.sum = crc32.Checksum(payload, castagnoli)
+	}
+	return c
+}
+
+// Next adds the next value to dst and tells its piece number; ok is false when
+// there is none left.
+func (c *Cutter) Next(dst []byte) (value []byte, piece uint32, ok bool) {
+	if c.next == c.count {
+		return dst, 0, false
+	}
+	piece = uint32(c.next)
+	c.next++
+	if c.count == 1 {
+		return AppendValue(dst, &c.header, c.payload, nil), 0, true
+	}
+	var head [pieceHeaderLen]byte
+	binary.BigEndian.PutUint32(head[0:], piece)
+	binary.BigEndian.PutUint32(head[4:], uint32(c.count))
+	binary.BigEndian.PutUint32(head[8:], uint32(len(c.payload)))
+	binary.BigEndian.PutUint32(head[12:], c.sum)
+	from := int(piece) * pieceLen
+	part := c.payload[from:min(from+pieceLen, len(c.payload))]
+	return AppendValue(dst, &c.header, head[:], part), piece, true
+}
+
+// Joiner puts the values of one payload together again. Add takes them in the
+// order of their piece numbers; Whole ends it. A Joiner may be used again and
+// keeps its room.
+type Joiner struct {
+	header Header
+	added  uint32
+	count  uint32
+	length uint32
+	sum    uint32
+	whole  []byte // borrowed when there is one value, else in room
+	room   []byte
+}
+
+// Reset forgets what was added.
+func (j *Joiner) Reset() { *j = Joiner{room: j.room} }
+
+// Add takes one stored value with the piece number of its key. The first one is
+// borrowed until Whole's answer is done with.
+func (j *Joiner) Add(piece uint32, value []byte, limit int) error {
+	h, payload, err := ParseValue(value, limit)
+	if err != nil {
+		return err
+	}
+	if piece != j.added {
+		return fmt.Errorf("piece %d is missing", j.added)
+	}
+	if j.added > 0 && j.count <= 1 {
+		return fmt.Errorf("piece %d of a value that was not cut", piece)
+	}
+	if h.Flags&FlagPiece == 0 {
+		if piece != 0 {
+			return fmt.Errorf("piece %d says that it is a whole value", piece)
+		}
+		j.header, j.whole, j.added, j.count = h, payload, 1, 1
+		return nil
+	}
+	return j.addPiece(h, piece, payload, limit)
+}
+
+func (j *Joiner) addPiece(h Header, piece uint32, payload []byte, limit int) error {
+	if len(payload) <= pieceHeaderLen || len(payload) > pieceHeaderLen+pieceLen {
+		return fmt.Errorf("piece %d has %d bytes", piece, len(payload))
+	}
+	number := binary.BigEndian.Uint32(payload[0:])
+	count := binary.BigEndian.Uint32(payload[4:])
+	length := binary.BigEndian.Uint32(payload[8:])
+	sum := binary.BigEndian.Uint32(payload[12:])
+	switch {
+	case number != piece:
+		return fmt.Errorf("piece %d says that it is piece %d", piece, number)
+	case uint64(length) > uint64(limit):
+		return fmt.Errorf("%w: pieces of %d bytes, at most %d", ErrTooLong, length, limit)
+	case length > 1<<31-1 || int(count) != Pieces(int(length)) || count < 2 || piece >= count:
+		return fmt.Errorf("piece %d of %d does not fit %d bytes", piece, count, length)
+	}
+	if piece == 0 {
+		j.header, j.count, j.length, j.sum = h, count, length, sum
+		j.room = j.room[:0]
+	} else if h != j.header || count != j.count || length != j.length || sum != j.sum {
+		return fmt.Errorf("piece %d belongs to another value", piece)
+	}
+	j.room = append(j.room, payload[pieceHeaderLen:]...)
+	j.added++
+	return nil
+}
+
+// Whole is the header and the encoded payload, complete and checked. The
+// payload dies with the next Reset or Add and with the borrowed value.
+func (j *Joiner) Whole() (Header, []byte, error) {
+	if j.added == 0 || j.added != j.count {
+		return j.header, nil, fmt.Errorf("pieces from %d on are missing", j.added)
+	}
+	h := j.header
+	if h.Flags&FlagPiece == 0 {
+		return h, j.whole, nil
+	}
+	h.Flags &^= FlagPiece
+	if uint64(len(j.room)) != uint64(j.length) {
+		return h, nil, fmt.Errorf("pieces make %d bytes, not %d", len(j.room), j.length)
+	}
+	if sum := crc32.Checksum(j.room, castagnoli); sum != j.sum {
+		return h, nil, fmt.Errorf("pieces together have checksum %08x, not %08x", sum, j.sum)
+	}
+	return h, j.room, nil
+}
