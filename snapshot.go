@@ -277,7 +277,11 @@ func (d *draft) finish(ctx context.Context) (engine.Write, error) {
 			return engine.Write{}, err
 		}
 		m.snaps.add(snapshotEntry{seq: d.seq, taken: d.now})
-		d.drop = append(d.drop, m.snaps.prune(k.policy, d.h.Base, d.now)...)
+		base := d.h.Base
+		if !k.strategy.keepsEvents() {
+			base = engine.All // it is the newest; no records need it, so it counts
+		}
+		d.drop = append(d.drop, m.snaps.prune(k.policy, base, d.now)...)
 	}
 	w := engine.Write{Machine: m.key, Kind: k.number, Schema: k.version.pack(), Expect: m.queued, Seq: d.seq,
 		Snapshots: d.snapshots, Drop: d.drop, Token: d.h.Digest, Head: d.h.Append(make([]byte, 0, 96), m.key)}

@@ -1,0 +1,256 @@
+package savepoint_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+)
+
+// The thirteen ways in which the Python original lost or mixed up games, as
+// regression tests. Each begins with what went wrong there.
+
+func docs(t *testing.T, o *savepoint.Options, change func(*savepoint.Kind[savepoint.Doc])) (*savepoint.DB, *savepoint.Store[savepoint.Doc]) {
+	t.Helper()
+	db := open(t, engines["file"](t), o)
+	k := savepoint.DocKind("game")
+	if change != nil {
+		change(&k)
+	}
+	s, err := savepoint.Register(db, k)
+	require.NoError(t, err)
+	return db, s
+}
+
+func transition(to string, n int) savepoint.Transition {
+	return savepoint.Transition{Action: "go", To: to, Update: map[string]any{"n": n}}
+}
+
+func TestOriginal_01(t *testing.T) {
+	// Recovering a state always failed: the manager built its recovery without any strategy.
+	_, s := docs(t, nil, nil)
+	ctx := t.Context()
+	for i := range 5 {
+		_, err := s.Append(ctx, "g", transition("turn", i))
+		require.NoError(t, err)
+	}
+	rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, savepoint.Healthy, rep.Status)
+	rep, err = s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(3), Reason: "a test"})
+	require.NoError(t, err)
+	assert.Equal(t, savepoint.Recovered, rep.Status)
+	assert.EqualValues(t, 6, rep.Restored)
+	st, err := s.Load(ctx, "g")
+	require.NoError(t, err)
+	assert.Equal(t, savepoint.Doc{"phase": "turn", "n": int64(2)}, st.Value)
+}
+
+func TestOriginal_02(t *testing.T) {
+	// Hybrid: save twice, drop the caches, load: the first save came back, and a replay nested the second inside it.
+	path := engines["file"](t)
+	db, err := savepoint.Open(path, nil)
+	require.NoError(t, err)
+	s, err := savepoint.Register(db, savepoint.DocKind("game"))
+	require.NoError(t, err)
+	ctx := t.Context()
+	for i := range 2 {
+		_, err = s.Save(ctx, "g", savepoint.Doc{"save": i + 1})
+		require.NoError(t, err)
+	}
+	require.NoError(t, db.Close())
+	db = open(t, path, nil)
+	s, err = savepoint.Register(db, savepoint.DocKind("game"))
+	require.NoError(t, err)
+	st, err := s.Load(ctx, "g")
+	require.NoError(t, err)
+	assert.Equal(t, savepoint.Doc{"save": int64(2)}, st.Value)
+	at, err := s.At(ctx, "g", savepoint.AtSeq(2))
+	require.NoError(t, err)
+	assert.Equal(t, st.Value, at.Value)
+}
+
+func TestOriginal_03(t *testing.T) {
+	// Snapshot-only: a save inside the snapshot interval reported success and wrote nothing.
+	path := engines["file"](t)
+	kind := savepoint.DocKind("game")
+	kind.Strategy = savepoint.SnapshotOnly
+	kind.Snapshot = savepoint.SnapshotPolicy{Every: time.Hour, NoClose: true}
+	ctx := t.Context()
+	for i := range 3 {
+		db, err := savepoint.Open(path, nil)
+		require.NoError(t, err)
+		s, err := savepoint.Register(db, kind)
+		require.NoError(t, err)
+		if i > 0 {
+			st, err := s.Load(ctx, "g")
+			require.NoError(t, err)
+			assert.Equal(t, savepoint.Doc{"save": int64(i)}, st.Value)
+		}
+		_, err = s.Save(ctx, "g", savepoint.Doc{"save": i + 1})
+		require.NoError(t, err)
+		require.NoError(t, db.Close())
+	}
+}
+
+func TestOriginal_04(t *testing.T) {
+	// A deleted machine still loaded.
+	for _, st := range strategies {
+		_, s := docs(t, nil, func(k *savepoint.Kind[savepoint.Doc]) { k.Strategy = st })
+		ctx := t.Context()
+		_, err := s.Save(ctx, "g", savepoint.Doc{"n": 1})
+		require.NoError(t, err)
+		_, err = s.Delete(ctx, "g")
+		require.NoError(t, err)
+		_, err = s.Load(ctx, "g")
+		require.ErrorIs(t, err, savepoint.ErrDeleted, st.String())
+		for range s.List(ctx, savepoint.ListOptions{}) {
+			t.Fatal("a deleted machine is listed")
+		}
+	}
+}
+
+func TestOriginal_05(t *testing.T) {
+	// Hybrid recovery ignored what came less than an hour after the snapshot, and ignored point in time.
+	c := newClock()
+	_, s := docs(t, &savepoint.Options{Now: c.Now}, func(k *savepoint.Kind[savepoint.Doc]) { k.Snapshot.Events = 4 })
+	ctx := t.Context()
+	var times []time.Time
+	for i := range 10 {
+		c.turn(time.Minute)
+		times = append(times, c.Now())
+		_, err := s.Append(ctx, "g", transition("turn", i))
+		require.NoError(t, err)
+	}
+	for i, at := range times {
+		st, err := s.At(ctx, "g", savepoint.AtTime(at.Add(time.Second)))
+		require.NoError(t, err)
+		assert.Equal(t, int64(i), st.Value["n"])
+	}
+	rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtTime(times[5])})
+	require.NoError(t, err)
+	assert.EqualValues(t, 6, rep.Seq)
+	st, err := s.Load(ctx, "g")
+	require.NoError(t, err)
+	assert.Equal(t, int64(5), st.Value["n"])
+}
+
+func TestOriginal_08(t *testing.T) {
+	// The newest snapshot was chosen by string order: number 9 beat number 12.
+	db, s := docs(t, nil, func(k *savepoint.Kind[savepoint.Doc]) {
+		k.Snapshot = savepoint.SnapshotPolicy{Events: 1, Keep: -1}
+	})
+	ctx := t.Context()
+	for i := range 12 {
+		_, err := s.Append(ctx, "g", transition("turn", i+1))
+		require.NoError(t, err)
+	}
+	var order []uint64
+	for info, err := range s.Snapshots(ctx, "g", savepoint.SnapshotRange{Newest: true}) {
+		require.NoError(t, err)
+		order = append(order, info.Seq)
+	}
+	assert.Equal(t, []uint64{12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0}, order)
+	rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{})
+	require.NoError(t, err)
+	assert.EqualValues(t, 12, rep.From, "the newest snapshot")
+	assert.Zero(t, rep.Replayed)
+	_ = db
+}
+
+func TestOriginal_10(t *testing.T) {
+	// "Before error" returned what happened after the error, and its validator could never fail.
+	_, s := docs(t, nil, nil)
+	ctx := t.Context()
+	for i := range 6 {
+		_, err := s.Append(ctx, "g", transition("turn", i+1))
+		require.NoError(t, err)
+	}
+	_, err := s.At(ctx, "g", savepoint.BeforeError())
+	require.ErrorIs(t, err, savepoint.ErrNoPoint)
+	_, err = s.Mark(ctx, "g", 4, errors.New("the pot is wrong"))
+	require.NoError(t, err)
+	_, err = s.Append(ctx, "g", transition("turn", 7))
+	require.NoError(t, err)
+	st, err := s.At(ctx, "g", savepoint.BeforeError())
+	require.NoError(t, err)
+	assert.Equal(t, int64(3), st.Value["n"])
+	rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.BeforeError()})
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, rep.Seq)
+
+	// the validator fails: nothing is restored
+	_, strict := docs(t, nil, func(k *savepoint.Kind[savepoint.Doc]) {
+		k.Validate = func(d *savepoint.Doc) error {
+			if (*d)["n"] == int64(13) {
+				return errors.New("thirteen")
+			}
+			return nil
+		}
+	})
+	_, err = strict.Append(ctx, "g", transition("turn", 13))
+	require.ErrorContains(t, err, "thirteen")
+}
+
+func TestOriginal_11(t *testing.T) {
+	// The integrity check failed for every machine as soon as a second one existed.
+	_, s := docs(t, nil, nil)
+	ctx := t.Context()
+	for i := range 30 {
+		_, err := s.Append(ctx, fmt.Sprint("g-", i%3), transition("turn", i))
+		require.NoError(t, err)
+	}
+	for i := range 3 {
+		rep, err := s.Verify(ctx, fmt.Sprint("g-", i))
+		require.NoError(t, err)
+		assert.True(t, rep.OK(), "%v", rep.Divergences)
+		assert.Equal(t, 10, rep.Events)
+	}
+}
+
+func TestOriginal_12(t *testing.T) {
+	// The cache was first in, first out, handed out the caller's live object, and went stale when an event came another way.
+	db, s := docs(t, &savepoint.Options{Cache: savepoint.CacheOptions{Machines: 2}}, nil)
+	ctx := t.Context()
+	mine := savepoint.Doc{"hand": map[string]any{"ann": "7H"}}
+	_, err := s.Save(ctx, "a", mine)
+	require.NoError(t, err)
+	mine["hand"].(map[string]any)["ann"] = "stolen"
+	st, err := s.Load(ctx, "a")
+	require.NoError(t, err)
+	assert.Equal(t, "7H", st.Value["hand"].(map[string]any)["ann"])
+	st.Value["hand"].(map[string]any)["ann"] = "stolen too"
+	st, err = s.Load(ctx, "a")
+	require.NoError(t, err)
+	assert.Equal(t, "7H", st.Value["hand"].(map[string]any)["ann"])
+
+	_, err = s.Save(ctx, "b", savepoint.Doc{})
+	require.NoError(t, err)
+	_, err = s.Load(ctx, "a") // a is used again, so b goes
+	require.NoError(t, err)
+	_, err = s.Save(ctx, "c", savepoint.Doc{})
+	require.NoError(t, err)
+	before := db.Stats().Cache
+	_, err = s.Load(ctx, "a")
+	require.NoError(t, err)
+	assert.Equal(t, before.Misses, db.Stats().Cache.Misses, "least recently used goes, not first in")
+	_, err = s.Load(ctx, "b")
+	require.NoError(t, err)
+	assert.Equal(t, before.Misses+1, db.Stats().Cache.Misses)
+
+	require.NoError(t, db.Update(ctx, func(tx *savepoint.Tx) error { // another path
+		m, err := s.In(tx, "a")
+		if err != nil {
+			return err
+		}
+		return m.Append(savepoint.DocUpdate{Set: map[string]any{"hand": map[string]any{"ann": "8H"}}})
+	}))
+	st, err = s.Load(ctx, "a")
+	require.NoError(t, err)
+	assert.Equal(t, "8H", st.Value["hand"].(map[string]any)["ann"])
+}
