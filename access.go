@@ -106,15 +106,18 @@ func (db *DB) restart(ctx context.Context, m *machine) error {
 func (db *DB) leave(m *machine) {
 	drop := m.idle() && !m.doubt.Load() && (!m.known || m.seq == 0)
 	live, encoded := m.size()
+	same := live == m.toldLive && encoded == m.toldEncoded
+	m.toldLive, m.toldEncoded = live, encoded
 	if drop {
 		m.gone = true
 	}
 	m.release()
-	if drop {
+	switch {
+	case drop:
 		db.cache.remove(m)
-		return
+	case !same || db.cache.opt.Off:
+		db.cache.resize(m, live, encoded)
 	}
-	db.cache.resize(m, live, encoded)
 }
 
 // seen waits until everything of the machine up to now is durable; the lock is

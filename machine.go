@@ -43,6 +43,8 @@ type machine struct {
 	failed  atomic.Bool   // a queued write was not stored; forget everything
 	doubt   atomic.Bool   // nobody knows whether one was
 
+	toldLive, toldEncoded int64 // what the cache knows of size
+
 	slot slot // the cache's
 	gone bool // evicted: look it up again
 }

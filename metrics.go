@@ -45,7 +45,7 @@ type metrics struct {
 	groups, grouped          atomic.Int64
 	commitTime               histogram
 	conflicts, illegal       atomic.Int64
-	snapshots                atomic.Int64
+	snapshots, views         atomic.Int64
 	position                 atomic.Uint64
 	start                    time.Time
 }
@@ -79,6 +79,27 @@ func (m *metrics) read(o op, start time.Time, err error) {
 		return
 	}
 	m.latency[o].add(time.Since(start))
+}
+
+// sampleViews is how many looks share one measured time: reading the clock
+// takes longer than a look.
+const sampleViews = 32
+
+// sample starts the clock for one look in sampleViews.
+func (m *metrics) sample() time.Time {
+	if m.views.Add(1)%sampleViews != 0 {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+// viewed counts a look.
+func (m *metrics) viewed(start time.Time, err error) {
+	if err != nil {
+		m.failed[opView].Add(1)
+	} else if !start.IsZero() {
+		m.latency[opView].add(time.Since(start))
+	}
 }
 
 func (m *metrics) group(n int, took time.Duration) {

@@ -272,7 +272,7 @@ func (s *Store[S]) load(ctx context.Context, id string) (State[S], error) {
 // it. What fn saw is durable, and counts, when View answers nil; Head.Pos is 0
 // where the newest record was still queued.
 func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error) error {
-	start := time.Now()
+	start := s.db.metrics.sample()
 	m, err := s.hold(ctx, id)
 	if err == nil {
 		st := m.st.(*State[S])
@@ -285,7 +285,7 @@ func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error
 			err = s.db.seen(ctx, m)
 		}
 	}
-	s.db.metrics.read(opView, start, err)
+	s.db.metrics.viewed(start, err)
 	if err != nil {
 		return fmt.Errorf("view %s %.60q: %w", s.kind.name, id, err)
 	}

@@ -22,6 +22,7 @@ type Envelope struct {
 	Cause       string
 	Correlation string
 	Tags        []string
+	Revision    uint64 // of a saved state, versioned strategy
 	Mark        uint64 // the record an error mark is about
 	Error       string
 	Payload     []byte
@@ -40,7 +41,8 @@ const (
 	hasTags        = 1 << 7
 	hasMark        = 1 << 8
 	hasError       = 1 << 9
-	envelopeFields = 1<<10 - 1
+	hasRevision    = 1 << 10
+	envelopeFields = 1<<11 - 1
 )
 
 func appendString(b []byte, s string) []byte {
@@ -66,6 +68,7 @@ func (e *Envelope) Append(dst []byte) []byte {
 	bit(len(e.Tags) > 0, hasTags)
 	bit(e.Mark != 0, hasMark)
 	bit(e.Error != "", hasError)
+	bit(e.Revision != 0, hasRevision)
 
 	b := binary.AppendUvarint(dst, set)
 	b = binary.AppendVarint(b, e.Time)
@@ -102,6 +105,9 @@ func (e *Envelope) Append(dst []byte) []byte {
 	}
 	if set&hasError != 0 {
 		b = appendString(b, e.Error)
+	}
+	if set&hasRevision != 0 {
+		b = binary.AppendUvarint(b, e.Revision)
 	}
 	return append(b, e.Payload...)
 }
@@ -153,6 +159,9 @@ func (e *Envelope) Parse(b []byte, like *Envelope) error {
 	}
 	if set&hasError != 0 {
 		e.Error = r.string()
+	}
+	if set&hasRevision != 0 {
+		e.Revision = r.uvarint()
 	}
 	if r.bad {
 		return errors.New("event envelope ends early")
