@@ -71,6 +71,7 @@ func (db *DB) bring(ctx context.Context, m *machine) error {
 		db.log.Warn("recovered another way", "kind", m.kind.name, "id", m.id, "attempt", a.String())
 	}
 	db.metrics.rebuilt(time.Since(start), len(tried))
+	m.counts.rebuilds.Add(1)
 	m.adopt(r)
 	if r.tailBytes > tailRoom {
 		m.trim()

@@ -101,7 +101,7 @@ func (c *cache) get(k *kind, id string) (*machine, error) {
 	if m == nil {
 		m = newMachine(k, id)
 		k.machines[id] = m
-		m.slot.encoded = 640
+		m.slot.encoded = 1024
 		c.size += m.slot.encoded
 		c.encoded.add(m)
 	} else if l := m.slot.list; l.root.slot.next != m {

@@ -43,6 +43,7 @@ type machine struct {
 	failed  atomic.Bool   // a queued write was not stored; forget everything
 	doubt   atomic.Bool   // nobody knows whether one was
 
+	counts                machineCounts
 	toldLive, toldEncoded int64 // what the cache knows of size
 
 	slot slot // the cache's
@@ -160,7 +161,7 @@ const tailRoom = 8 << 10
 // size is what the machine occupies in memory, estimated: a decoded state takes
 // about three times its encoding.
 func (m *machine) size() (live, encoded int64) {
-	encoded = 640 + int64(len(m.id)+len(m.enc)+m.tailBytes+24*len(m.tail)+120*len(m.keys))
+	encoded = 1024 + int64(len(m.id)+len(m.enc)+m.tailBytes+24*len(m.tail)+120*len(m.keys))
 	if m.st != nil {
 		live = 256 + 3*int64(len(m.enc))
 	}

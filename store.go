@@ -232,7 +232,7 @@ func (m *Machine[S]) Save(state S) error {
 // ErrDeleted.
 func (s *Store[S]) Load(ctx context.Context, id string) (State[S], error) {
 	start := time.Now()
-	st, err := s.load(ctx, id)
+	st, err := s.load(ctx, id, start)
 	s.db.metrics.read(opLoad, start, err)
 	if err != nil {
 		return State[S]{}, fmt.Errorf("load %s %.60q: %w", s.kind.name, id, err)
@@ -240,7 +240,7 @@ func (s *Store[S]) Load(ctx context.Context, id string) (State[S], error) {
 	return st, nil
 }
 
-func (s *Store[S]) load(ctx context.Context, id string) (State[S], error) {
+func (s *Store[S]) load(ctx context.Context, id string, start time.Time) (State[S], error) {
 	m, err := s.hold(ctx, id)
 	if err != nil {
 		return State[S]{}, err
@@ -262,6 +262,7 @@ func (s *Store[S]) load(ctx context.Context, id string) (State[S], error) {
 	if err != nil {
 		return State[S]{}, err
 	}
+	m.counts.loads.add(time.Since(start))
 	copied := st.(*State[S])
 	copied.Head = head
 	return *copied, nil
@@ -283,6 +284,9 @@ func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error
 			s.db.leave(m)
 		} else {
 			err = s.db.seen(ctx, m)
+		}
+		if !start.IsZero() {
+			m.counts.loads.add(time.Since(start))
 		}
 	}
 	s.db.metrics.viewed(start, err)

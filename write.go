@@ -2,7 +2,6 @@ package savepoint
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -86,6 +85,7 @@ func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op
 	ack, err := d.run(ctx, op, start, fn)
 	if err != nil {
 		d.undo()
+		m.counts.refuse.Add(1)
 		db.queue.Release()
 		return nil, d.errorf(op.String()+" to", err)
 	}
@@ -226,7 +226,9 @@ func (s *step) stale() bool {
 }
 
 func (db *DB) done(s *step, out *engine.Result) {
+	took := time.Since(s.ack.start)
 	for i, p := range s.parts {
+		p.m.counts.writes.add(took)
 		p.m.pos.Store(out.Pos[i])
 		p.m.durable.Store(p.seq)
 		p.m.pending.Add(-1)
@@ -252,6 +254,7 @@ func (db *DB) fail(s *step, err error, doubt bool) {
 				err = &InDoubtError{Token: token(&s.writes[0]), Cause: err}
 			}
 		}
+		p.m.counts.failed.Add(1)
 		p.m.failed.Store(true)
 		p.m.pending.Add(-1)
 	}
@@ -270,10 +273,4 @@ func (db *DB) fail(s *step, err error, doubt bool) {
 func (db *DB) answer(a *Ack, err error) {
 	db.metrics.wrote(a, err)
 	a.resolve(err)
-}
-
-// token names a write: the machine, its seq after the write, and the digest
-// of its records then.
-func token(w *engine.Write) string {
-	return fmt.Sprintf("%s.%d.%x", hex.EncodeToString([]byte(w.Machine)), w.Seq, w.Token)
 }
