@@ -244,6 +244,10 @@ func (g *generated) UnmarshalMsg(b []byte) ([]byte, error) {
 	return b[1+n:], nil
 }
 
+// Methods that the library would take, were it not for the other ones.
+func (g generated) MarshalText() ([]byte, error) { return []byte("text"), nil }
+func (g *generated) UnmarshalText([]byte) error  { return errSpilled }
+
 var errSpilled = errors.New("spilled")
 
 // pointerOnly is what tinylib/msgp writes for structs: MarshalMsg on the pointer.
@@ -520,6 +524,27 @@ func TestUnmarshal_TimeIntoMap(t *testing.T) {
 		require.NoError(t, codec.Unmarshal(append([]byte{0x81, 0xa1, 'L'}, b...), &y))
 		require.Equal(t, x, any(y.L))
 		require.Error(t, codec.Unmarshal(b, &f))
+	}
+}
+
+// A time that the library would take for an empty map, or for nil, and whose rest it would take for the name and length of
+// another field: the bytes add up, and the result would be wrong without an error.
+func TestUnmarshal_TimeTakenForEmptyMap(t *testing.T) {
+	for _, first := range []byte{0x80, 0xc0} {
+		b := []byte{0x82, 0xa1, 'F', 0xd6, 0xff, first, 0xa1, 'X', 0xd9, 0xa1, 'G', 0xd9, 158}
+		b = append(b, make([]byte, 158)...)
+		require.NoError(t, codec.Scan(b, codec.Limits{}))
+		var was struct {
+			F time.Time
+			G string
+		}
+		require.NoError(t, codec.Unmarshal(b, &was))
+		require.Len(t, was.G, 158)
+		var is struct {
+			F map[int]string
+			G string
+		}
+		require.Error(t, codec.Unmarshal(b, &is))
 	}
 }
 
