@@ -37,7 +37,7 @@ type cardGame struct {
 	Extra   map[string]any
 }
 
-// newCardGame is a state of about 1.5 KB.
+// newCardGame is a state of about 1.5 KB, encoded.
 func newCardGame() cardGame {
 	g := cardGame{
 		Phase: "turn", Turn: 2, Round: 7,
@@ -53,7 +53,7 @@ func newCardGame() cardGame {
 			g.Hands[seat] = append(g.Hands[seat], fmt.Sprintf("%c%d of %s", suits[c%4], c, "suit"))
 		}
 	}
-	for c := range 40 {
+	for c := range 138 {
 		g.Deck = append(g.Deck, fmt.Sprintf("%c%02d", suits[c%4], c))
 	}
 	return g
