@@ -35,25 +35,27 @@ func (e Played) Apply(g *Game, _ savepoint.Meta) error { // what it does
 func main() {
 	ctx := context.Background()
 	db, err := savepoint.Open("cards.db", nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer db.Close()
+	must(err)
 	games, err := savepoint.Register(db, savepoint.Kind[Game]{
 		Name:   "cards",
 		Events: savepoint.Events[Game]{"played": Played{}},
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
+	must(err)
 	head, err := games.Update(ctx, "game-1", func(m *savepoint.Machine[Game]) error {
 		g := m.State()
 		return m.Append(Played{Seat: g.Turn, Card: fmt.Sprintf("card %d", len(g.Table)+1)})
 	}) // on disk when it returns: kill the process whenever you like
+	must(err)
+	now, err := games.Load(ctx, "game-1")
+	must(err)
+	before, err := games.At(ctx, "game-1", savepoint.AtSeq(head.Seq-1))
+	must(err)
+	fmt.Printf("move %d: %v, before it: %v\n", head.Seq, now.Value.Table, before.Value.Table)
+	must(db.Close())
+}
+
+func must(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	now, _ := games.Load(ctx, "game-1")
-	before, _ := games.At(ctx, "game-1", savepoint.AtSeq(head.Seq-1))
-	fmt.Printf("move %d: %v, before it: %v\n", head.Seq, now.Value.Table, before.Value.Table)
 }
