@@ -2,7 +2,6 @@ package savepoint
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -135,7 +134,7 @@ func (db *DB) seen(ctx context.Context, m *machine) error {
 	if ack == nil {
 		return nil
 	}
-	if _, err := ack.Wait(ctx); err != nil && !errors.Is(err, ErrClosed) {
+	if _, err := ack.Wait(ctx); err != nil {
 		return fmt.Errorf("what was seen of %s %q is not durable: %w", m.kind.name, m.id, err)
 	}
 	return nil

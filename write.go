@@ -110,6 +110,11 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 	if d.earlier != nil {
 		return d.before(d.earlier, nil)
 	}
+	if d.empty() && len(m.unsaved) > 0 && op != opGo && op != opGoUpdate {
+		if err := d.snapshot("interval", nil); err != nil { // what was seen has to be durable on return
+			return nil, err
+		}
+	}
 	if d.empty() {
 		db.queue.Release()
 		if m.newest != nil && !m.newest.resolved() {
@@ -238,7 +243,7 @@ func (db *DB) done(s *step, out *engine.Result) {
 	}
 	for i := range s.writes {
 		db.metrics.snapshots.Add(int64(len(s.writes[i].Snapshots)))
-		db.metrics.position.Store(out.Pos[i])
+		db.metrics.position.Store(max(db.metrics.position.Load(), out.Pos[i]))
 	}
 	db.answer(s.ack, nil)
 	for _, a := range s.acks {

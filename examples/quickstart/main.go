@@ -27,8 +27,7 @@ func (e Played) Check(g *Game, _ savepoint.Meta) error { // the rules
 }
 
 func (e Played) Apply(g *Game, _ savepoint.Meta) error { // what it does
-	g.Table = append(g.Table, e.Card)
-	g.Turn = (g.Turn + 1) % 2
+	g.Table, g.Turn = append(g.Table, e.Card), (g.Turn+1)%2
 	return nil
 }
 
@@ -42,8 +41,7 @@ func main() {
 	})
 	must(err)
 	head, err := games.Update(ctx, "game-1", func(m *savepoint.Machine[Game]) error {
-		g := m.State()
-		return m.Append(Played{Seat: g.Turn, Card: fmt.Sprintf("card %d", len(g.Table)+1)})
+		return m.Append(Played{m.State().Turn, fmt.Sprintf("card %d", len(m.State().Table)+1)})
 	}) // on disk when it returns: kill the process whenever you like
 	must(err)
 	now, err := games.Load(ctx, "game-1")
