@@ -47,8 +47,11 @@ type boltMachine struct {
 	stored  bool     // there is a head in the file
 	before  boltHead // what the file has
 	trimTo  uint64
-	refuse  error // why it cannot be written
-	lost    bool  // the head in the file is damaged
+	trim    bool // stored blocks up to trimThrough go
+
+	trimThrough uint64
+	refuse      error // why it cannot be written
+	lost        bool  // the head in the file is damaged
 }
 
 type boltEvent struct {
@@ -284,6 +287,13 @@ func (g *boltGroup) apply(w *engine.Write, m *boltMachine) {
 
 // store puts everything the taken steps ask for.
 func (g *boltGroup) store() error {
+	for _, m := range g.touched {
+		if m.trimTo > 0 && m.before.number != 0 && m.before.number == m.head.number {
+			if err := g.planTrim(m); err != nil {
+				return err
+			}
+		}
+	}
 	for _, number := range g.purged {
 		for _, t := range []boltTree{g.tx.events, g.tx.snapshots} {
 			if _, err := g.remove(t, number, 0, engine.All); err != nil {
@@ -292,8 +302,8 @@ func (g *boltGroup) store() error {
 		}
 	}
 	for _, m := range g.touched {
-		if m.trimTo > 0 && m.before.number != 0 && m.before.number == m.head.number {
-			if err := g.trim(m); err != nil {
+		if m.trim {
+			if _, err := g.remove(g.tx.events, m.head.number, 0, m.trimThrough); err != nil {
 				return err
 			}
 		}

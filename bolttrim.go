@@ -38,10 +38,13 @@ func (g *boltGroup) remove(t boltTree, number, from, to uint64) (removed int, er
 	}
 }
 
-// trim removes the stored events up to m.trimTo. A block that reaches beyond is
+// planTrim finds the stored blocks up to m.trimTo. A block that reaches beyond is
 // written anew with the rest of its events. A damaged one stays if it may reach
 // beyond: nobody knows what else it holds.
-func (g *boltGroup) trim(m *boltMachine) error {
+//
+// It runs before anything is changed: bbolt's cursor does not step back over a
+// leaf that the same transaction has emptied.
+func (g *boltGroup) planTrim(m *boltMachine) error {
 	number, to := m.head.number, m.trimTo
 	cur := g.tx.events.cursor()
 	k, _ := cur.before(appendValueAfter(g.key[:0], number, to))
@@ -49,26 +52,23 @@ func (g *boltGroup) trim(m *boltMachine) error {
 	if !ok || n != number {
 		return nil
 	}
+	m.trim, m.trimThrough = true, first
 	m.head.trims++
-	through := first // the last block to remove as a whole
 	k, _ = cur.seek(appendValueAfter(g.key[:0], number, first))
 	next, nextSeq, _, ok := splitValueKey(k)
-	if m.before.seq > to && (!ok || next != number || nextSeq != to+1) {
-		block, err := g.blockAt(number, first)
-		switch {
-		case err != nil:
-			if first == 0 {
-				return nil
-			}
-			through = first - 1
-		case block.Last > to:
-			if err := g.again(m, &block); err != nil {
-				return err
-			}
-		}
+	if m.before.seq <= to || ok && next == number && nextSeq == to+1 {
+		return nil
 	}
-	_, err := g.remove(g.tx.events, number, 0, through)
-	return err
+	block, err := g.blockAt(number, first)
+	switch {
+	case err != nil && first == 0:
+		m.trim = false
+	case err != nil:
+		m.trimThrough = first - 1
+	case block.Last > to:
+		return g.again(m, &block)
+	}
+	return nil
 }
 
 // again takes the rest of a trimmed block into the group.

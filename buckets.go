@@ -161,11 +161,11 @@ type boltCursor struct{ c *bolt.Cursor }
 
 func (c boltCursor) seek(key []byte) (k, v []byte) { return c.c.Seek(key) }
 func (c boltCursor) next() (k, v []byte)           { return c.c.Next() }
-func (c boltCursor) prev() (k, v []byte)           { return c.c.Prev() }
 func (c boltCursor) first() (k, v []byte)          { return c.c.First() }
 func (c boltCursor) last() (k, v []byte)           { return c.c.Last() }
 
-// before is the last key below key.
+// before is the last key below key. In a transaction that has removed keys it
+// may find none where there is one.
 func (c boltCursor) before(key []byte) (k, v []byte) {
 	if k, _ := c.c.Seek(key); k == nil {
 		return c.c.Last()
