@@ -12,9 +12,9 @@ import (
 
 // Point is a moment of a machine. The zero Point is Latest.
 type Point struct {
-	what  pointKind
-	seq   uint64
-	at    time.Time
+	what pointKind
+	seq  uint64
+	at   time.Time
 }
 
 type pointKind uint8
