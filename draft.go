@@ -35,6 +35,7 @@ type draft struct {
 	drop      []uint64
 	encoded   []byte // the state at seq, if it was encoded for a snapshot
 	saved     bool   // a snapshot at seq is among snapshots
+	kept      bool   // that one has a tag
 }
 
 // maxKeys is how many idempotency keys a machine remembers.

@@ -216,7 +216,7 @@ func (d *draft) snapshot(reason string, tags []string) error {
 		}
 		d.encoded = enc
 	}
-	d.saved = true
+	d.saved, d.kept = true, len(tags) > 0
 	d.h.Snapshot, d.h.SnapshotTime = d.seq, d.now
 	if !k.strategy.keepsEvents() {
 		d.h.Base, d.h.Bytes = d.seq, 0 // the log, if there is one, begins here
@@ -276,7 +276,7 @@ func (d *draft) finish(ctx context.Context) (engine.Write, error) {
 		if err := d.db.index(ctx, m); err != nil {
 			return engine.Write{}, err
 		}
-		m.snaps.add(snapshotEntry{seq: d.seq, taken: d.now})
+		m.snaps.add(snapshotEntry{seq: d.seq, taken: d.now, keep: d.kept})
 		base := d.h.Base
 		if !k.strategy.keepsEvents() {
 			base = engine.All // it is the newest; no records need it, so it counts

@@ -189,3 +189,28 @@ func TestSnapshot_ManyMoreThanTen(t *testing.T) {
 		}
 	})
 }
+
+func TestSnapshot_TagKeepsFromPruningAfterReopening(t *testing.T) {
+	// the first snapshot after opening lost its tag in the index that pruning reads
+	path := t.TempDir() + "/game.db"
+	k := tableKind()
+	k.Snapshot = savepoint.SnapshotPolicy{Events: -1, Every: -1, Keep: 1, NoClose: true}
+	db, err := savepoint.Open(path, nil)
+	require.NoError(t, err)
+	s, err := savepoint.Register(db, k)
+	require.NoError(t, err)
+	note(t, s, "g", 1)
+	require.NoError(t, db.Close())
+	db = open(t, path, nil)
+	s, err = savepoint.Register(db, k)
+	require.NoError(t, err)
+	_, err = s.Snapshot(t.Context(), "g", savepoint.Tag("kept"))
+	require.NoError(t, err)
+	for range 3 {
+		note(t, s, "g", 1)
+		_, err = s.Snapshot(t.Context(), "g")
+		require.NoError(t, err)
+	}
+	assert.Equal(t, []uint64{1}, seqs(infos(t, s, "g", savepoint.SnapshotRange{Tag: "kept"})))
+	assert.Equal(t, []uint64{0, 1, 4}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})))
+}
