@@ -22,6 +22,9 @@ func (db *DB) acquire(ctx context.Context, k *kind, id string) (*machine, error)
 			m.release()
 			continue
 		}
+		if db.cache.opt.Off && m.idle() && !m.failed.Load() {
+			m.forget()
+		}
 		if m.st != nil && !m.failed.Load() {
 			db.metrics.hits.Add(1)
 			return m, nil

@@ -12,8 +12,8 @@ import (
 // second, then out, least recently used first; each write changes both levels
 // in one step, so they cannot disagree.
 type CacheOptions struct {
-	// Bytes of both levels together, estimated. Default 256 MiB. At most three
-	// quarters of them are for live states.
+	// Bytes of both levels together, estimated. Default 256 MiB. When they are
+	// used up, live states make room first, down to a quarter of the bytes.
 	Bytes int64
 	// Machines in memory at most; 0 = no limit by count.
 	Machines int
@@ -200,10 +200,10 @@ func (c *cache) makeRoom() {
 		c.shrink(&c.encoded, c.evict, func() bool { return c.encoded.n == 0 })
 		return
 	}
-	c.shrink(&c.live, c.demote, func() bool { return c.liveSize <= c.opt.Bytes/4*3 })
 	within := func() bool {
 		return c.size <= c.opt.Bytes && (c.opt.Machines == 0 || c.live.n+c.encoded.n <= c.opt.Machines)
 	}
+	c.shrink(&c.live, c.demote, func() bool { return c.liveSize <= c.opt.Bytes/4 || c.size <= c.opt.Bytes })
 	c.shrink(&c.encoded, c.evict, within)
 	c.shrink(&c.live, c.evict, within)
 }

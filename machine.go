@@ -163,7 +163,7 @@ const tailRoom = 8 << 10
 func (m *machine) size() (live, encoded int64) {
 	encoded = 1024 + int64(len(m.id)+len(m.enc)+m.tailBytes+24*len(m.tail)+120*len(m.keys))
 	if m.st != nil {
-		live = 256 + 3*int64(len(m.enc))
+		live = 256 + 3*int64(len(m.enc)) + int64(m.tailBytes)
 	}
 	return live, encoded
 }

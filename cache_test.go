@@ -1,0 +1,154 @@
+package savepoint_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+)
+
+func cacheOf(db *savepoint.DB) savepoint.CacheStats { return db.Stats().Cache }
+
+// look views a machine and says which level had it.
+func look(t *testing.T, s *savepoint.Store[table], id string) string {
+	t.Helper()
+	before := cacheOf(s.DB())
+	require.NoError(t, s.View(t.Context(), id, func(*savepoint.State[table]) error { return nil }))
+	after := cacheOf(s.DB())
+	switch {
+	case after.Hits > before.Hits:
+		return "live"
+	case after.SecondHits > before.SecondHits:
+		return "encoded"
+	case after.Misses > before.Misses:
+		return "engine"
+	}
+	return "nothing"
+}
+
+func TestCache_LeastRecentlyUsedByCount(t *testing.T) {
+	db := open(t, savepoint.Memory, &savepoint.Options{Cache: savepoint.CacheOptions{Machines: 3}})
+	s := register(t, db)
+	for _, id := range []string{"a", "b", "c"} {
+		begin(t, s, id, 1)
+	}
+	assert.Equal(t, "live", look(t, s, "a")) // now b is the oldest
+	begin(t, s, "d", 1)
+	for id, want := range map[string]string{"a": "live", "c": "live", "d": "live"} {
+		assert.Equal(t, want, look(t, s, id), id)
+	}
+	assert.Equal(t, "engine", look(t, s, "b"), "row H2: the least recently used one went")
+	assert.EqualValues(t, 3, cacheOf(db).Live+cacheOf(db).Encoded)
+}
+
+func TestCache_BytesDemoteThenEvict(t *testing.T) {
+	db := open(t, savepoint.Memory, &savepoint.Options{Cache: savepoint.CacheOptions{Bytes: 400 << 10}})
+	s := register(t, db)
+	const n = 60
+	want := map[string]savepoint.State[table]{}
+	for i := range n {
+		id := fmt.Sprint("g-", i)
+		_, err := s.Append(t.Context(), id, &noted{Text: strings.Repeat("x", 4<<10)})
+		require.NoError(t, err)
+		want[id] = load(t, s, id)
+	}
+	c := cacheOf(db)
+	assert.LessOrEqual(t, c.Bytes, int64(400<<10), "row H8")
+	assert.NotZero(t, c.Demoted)
+	assert.NotZero(t, c.Evicted)
+	assert.NotZero(t, c.Encoded)
+	levels := map[string]int{}
+	for i := range n {
+		id := fmt.Sprint("g-", n-1-i)
+		levels[look(t, s, id)]++
+		assert.Equal(t, want[id], load(t, s, id), "row H7: the levels cannot disagree")
+	}
+	assert.NotZero(t, levels["live"])
+	assert.NotZero(t, levels["encoded"])
+	assert.NotZero(t, levels["engine"])
+}
+
+func TestCache_Expires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := savepoint.Open(savepoint.Memory, &savepoint.Options{Cache: savepoint.CacheOptions{TTL: time.Minute}})
+		require.NoError(t, err)
+		s, err := savepoint.Register(db, tableKind())
+		require.NoError(t, err)
+		begin(t, s, "a", 1)
+		time.Sleep(40 * time.Second)
+		begin(t, s, "b", 1)
+		assert.Equal(t, "live", look(t, s, "a"))
+		time.Sleep(61 * time.Second)
+		begin(t, s, "c", 1)
+		assert.EqualValues(t, 2, cacheOf(db).Expired, "row H3: on the monotonic clock")
+		assert.Equal(t, "engine", look(t, s, "a"))
+		require.NoError(t, db.Close())
+	})
+}
+
+func TestCache_Off(t *testing.T) {
+	db := open(t, engines["file"](t), &savepoint.Options{Cache: savepoint.CacheOptions{Off: true}})
+	s := register(t, db)
+	begin(t, s, "a", 3)
+	assert.Equal(t, "engine", look(t, s, "a"))
+	assert.Equal(t, "engine", look(t, s, "a"))
+	assert.Zero(t, cacheOf(db).Live+cacheOf(db).Encoded)
+	assert.EqualValues(t, 4, load(t, s, "a").Seq)
+}
+
+func TestCache_QueuedWritesAreNeverEvicted(t *testing.T) {
+	db := open(t, engines["file"](t), &savepoint.Options{Cache: savepoint.CacheOptions{Machines: 1}})
+	s := register(t, db)
+	var acks []*savepoint.Ack
+	for i := range 200 {
+		acks = append(acks, s.Go(t.Context(), fmt.Sprint("g-", i%20), &noted{Text: fmt.Sprint(i)}))
+	}
+	for _, a := range acks {
+		require.NoError(t, a.Err())
+	}
+	for i := range 20 {
+		st := load(t, s, fmt.Sprint("g-", i))
+		assert.EqualValues(t, 10, st.Seq)
+		assert.Equal(t, fmt.Sprint(180+i, " by "), st.Value.Note)
+	}
+}
+
+func TestCache_Warm(t *testing.T) {
+	path := engines["file"](t)
+	db, err := savepoint.Open(path, nil)
+	require.NoError(t, err)
+	s := register(t, db)
+	var ids []string
+	for i := range 30 {
+		ids = append(ids, fmt.Sprint("g-", i))
+		begin(t, s, ids[i], 2)
+	}
+	require.NoError(t, db.Close())
+	db = open(t, path, nil)
+	s = register(t, db)
+	require.NoError(t, s.Warm(t.Context(), append(ids, "not there")...))
+	assert.EqualValues(t, 30, cacheOf(db).Live, "row H4; and no entry for what is not there")
+	for _, id := range ids {
+		assert.Equal(t, "live", look(t, s, id))
+	}
+	require.ErrorIs(t, s.Warm(t.Context(), "bad\x00id"), savepoint.ErrBadID)
+}
+
+func TestCache_UnknownMachinesLeaveNothing(t *testing.T) {
+	db := open(t, savepoint.Memory, nil)
+	s := register(t, db)
+	for i := range 100 {
+		_, err := s.Load(t.Context(), fmt.Sprint("g-", i))
+		require.ErrorIs(t, err, savepoint.ErrNotFound)
+		_, ok, err := s.MachineStats(t.Context(), fmt.Sprint("g-", i))
+		require.NoError(t, err)
+		assert.False(t, ok, "row I4")
+	}
+	assert.Zero(t, cacheOf(db).Live+cacheOf(db).Encoded)
+}
