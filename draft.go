@@ -200,7 +200,8 @@ func (d *draft) mark(seq uint64, problem string) error {
 func (d *draft) envelope(name string) record.Envelope {
 	o := d.opt
 	return record.Envelope{Time: d.now, Version: d.m.kind.version.pack(), Name: name, From: d.h.Phase, To: d.h.Phase,
-		Actor: o.actor, Origin: uint8(o.origin), Cause: o.cause, Correlation: o.correlation, Tags: o.tags}
+		Actor: o.actor, Origin: uint8(o.origin), Cause: o.cause, Correlation: o.correlation, Tags: o.tags,
+		Key: o.key}
 }
 
 // record ends one record: the state it leaves is checked, its bytes are made.
@@ -217,8 +218,8 @@ func (d *draft) record(env *record.Envelope, legal bool) error {
 		return fmt.Errorf("the state after %q is not valid: %w", env.Name, err)
 	}
 	env.To = phase
-	if d.opt.key != "" {
-		env.Key, env.KeySum = d.opt.key, d.keySum
+	if env.Key != "" {
+		env.KeySum = d.keySum
 	}
 	b := env.Append(make([]byte, 0, 96+len(env.Payload)))
 	d.seq++

@@ -1,0 +1,44 @@
+package savepoint_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+)
+
+func TestDocKind_NormalisesAndMerges(t *testing.T) {
+	onEach(t, func(t *testing.T, db *savepoint.DB) {
+		ctx := t.Context()
+		s, err := savepoint.Register(db, savepoint.DocKind("room"))
+		require.NoError(t, err)
+		at := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
+		_, err = s.Append(ctx, "r", savepoint.Transition{Action: "deal", To: "turn", Payload: map[string]any{"n": uint8(3)},
+			Update: map[string]any{
+				"i": int8(1), "u": uint16(2), "f": float32(0.5), "s": "x", "b": true, "raw": []byte{1}, "at": at,
+				"hands": map[int]any{1: []string{"7H"}, 2: nil}, "deep": map[string]any{"a": 1, "b": 2}}}, savepoint.By("ann"))
+		require.NoError(t, err)
+		_, err = s.Append(ctx, "r", savepoint.DocUpdate{Set: map[string]any{"deep": map[string]any{"b": 3}}, Remove: []string{"raw"}})
+		require.NoError(t, err)
+		st, err := s.Load(ctx, "r")
+		require.NoError(t, err)
+		assert.Equal(t, "turn", st.Phase)
+		assert.Equal(t, savepoint.Doc{"phase": "turn", "i": int64(1), "u": int64(2), "f": 0.5, "s": "x", "b": true, "at": at,
+			"hands": map[int64]any{1: []any{"7H"}, 2: nil}, "deep": map[string]any{"a": int64(1), "b": int64(3)}}, st.Value)
+		_, err = s.Append(ctx, "r", savepoint.Transition{Action: "deal", From: "waiting", To: "turn"})
+		require.ErrorContains(t, err, `from phase "waiting", the machine is in "turn"`)
+		for rec, err := range s.Events(ctx, "r", savepoint.Range{To: 1}) {
+			require.NoError(t, err)
+			e := rec.Event.(savepoint.Transition)
+			assert.Equal(t, "deal", e.Action)
+			assert.Equal(t, map[string]any{"n": int64(3)}, e.Payload)
+			assert.Equal(t, "turn", rec.To)
+		}
+		rep, err := s.Verify(ctx, "r")
+		require.NoError(t, err)
+		assert.True(t, rep.OK(), "%v", rep.Divergences)
+	})
+}
