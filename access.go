@@ -50,10 +50,15 @@ func (db *DB) bring(ctx context.Context, m *machine) error {
 			return nil
 		}
 		// What was applied once does not apply again: the engine decides.
-		if !m.idle() {
+		if m.pending.Load() > 0 {
 			return fmt.Errorf("%w: %s %q cannot be rebuilt while writes are queued", ErrBusy, m.kind.name, m.id)
 		}
-		m.forget()
+		if err := db.restart(ctx, m); err != nil {
+			return err
+		}
+	}
+	if err := m.quiet(ctx); err != nil { // of a Purge whose caller went away
+		return err
 	}
 	db.metrics.misses.Add(1)
 	if err := db.wards.refuse(m.kind, m.id); err != nil {
@@ -87,22 +92,29 @@ func (db *DB) restart(ctx context.Context, m *machine) error {
 	if m.doubt.Load() {
 		return fmt.Errorf("%w: a write to %s %q: open the file again", ErrInDoubt, m.kind.name, m.id)
 	}
+	if err := m.quiet(ctx); err != nil {
+		return err
+	}
 	for _, a := range m.takeUnsaved() {
 		db.answer(a, errBehind)
 	}
-	for m.pending.Load() > 0 && m.newest != nil {
-		select {
-		case <-m.newest.done:
-			if m.pending.Load() > 0 {
-				continue
-			}
-		case <-ctx.Done():
-			return fmt.Errorf("wait for queued writes of %s %q: %w", m.kind.name, m.id, context.Cause(ctx))
-		}
-	}
 	m.forget()
+	m.newest = nil
 	m.failed.Store(false)
 	return nil
+}
+
+// quiet waits until nothing of a locked machine is queued.
+func (m *machine) quiet(ctx context.Context) error {
+	if m.pending.Load() == 0 || m.newest == nil {
+		return nil
+	}
+	select {
+	case <-m.newest.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for queued writes of %s %q: %w", m.kind.name, m.id, context.Cause(ctx))
+	}
 }
 
 // leave gives a machine back.
@@ -126,16 +138,15 @@ func (db *DB) leave(m *machine) {
 // seen waits until everything of the machine up to now is durable; the lock is
 // held when it is called, and released.
 func (db *DB) seen(ctx context.Context, m *machine) error {
-	ack, unsaved := m.newest, len(m.unsaved) > 0
-	if m.durable.Load() == m.seq && m.pending.Load() == 0 {
-		ack = nil
+	unsaved := len(m.unsaved) > 0
+	if !unsaved && m.durable.Load() == m.seq && m.pending.Load() == 0 {
+		db.leave(m)
+		return nil
 	}
+	ack := m.asSeen()
 	db.leave(m)
 	if unsaved {
-		return db.save(ctx, m.kind, m.id)
-	}
-	if ack == nil {
-		return nil
+		return db.save(ctx, m.kind, m.id, ack)
 	}
 	if _, err := ack.Wait(ctx); err != nil {
 		return fmt.Errorf("what was seen of %s %q is not durable: %w", m.kind.name, m.id, err)

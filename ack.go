@@ -27,6 +27,7 @@ type Ack struct {
 	start time.Time
 	op    op
 	again bool // another process owns the engine's machine: decide anew
+	of    *Ack // the write whose answer this is, with another head
 }
 
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -47,6 +48,23 @@ func (a *Ack) resolve(err error) {
 	close(a.done)
 }
 
+// follow is an Ack with the answer of another one, whose write what was seen
+// rests on.
+func (a *Ack) follow(h Head) *Ack {
+	if a.of != nil {
+		a = a.of
+	}
+	return &Ack{done: a.done, of: a, head: h}
+}
+
+// answer is what the Ack says once it is done.
+func (a *Ack) answer() (Head, error) {
+	if a.of != nil {
+		return a.head, a.of.err
+	}
+	return a.head, a.err
+}
+
 // resolved says whether the answer is there.
 func (a *Ack) resolved() bool {
 	select {
@@ -63,7 +81,8 @@ func (a *Ack) Done() <-chan struct{} { return a.done }
 // Err waits for the answer: nil means that the write is durable.
 func (a *Ack) Err() error {
 	<-a.done
-	return a.err
+	_, err := a.answer()
+	return err
 }
 
 // Wait waits for the answer, or for the end of ctx. The write goes on without
@@ -71,12 +90,12 @@ func (a *Ack) Err() error {
 func (a *Ack) Wait(ctx context.Context) (Head, error) {
 	select {
 	case <-a.done:
-		return a.head, a.err
+		return a.answer()
 	default:
 	}
 	select {
 	case <-a.done:
-		return a.head, a.err
+		return a.answer()
 	case <-ctx.Done():
 		return Head{}, fmt.Errorf("%w: the caller stopped waiting: %w", ErrInDoubt, context.Cause(ctx))
 	}

@@ -57,24 +57,29 @@ func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []Write
 		return nil, fmt.Errorf("wait for another Update: %w", context.Cause(ctx))
 	}
 	tx := &Tx{db: db, ctx: ctx, opt: o}
-	defer func() {
+	var ack *Ack
+	made := false
+	defer func() { // also when the callback ends its goroutine
+		tx.ended = true
+		if ack == nil { // nothing was queued
+			db.queue.Release()
+		}
 		for _, d := range tx.drafts {
+			if !made {
+				d.undo()
+			}
 			db.leave(d.m)
 		}
 	}()
 	ack, err := tx.run(ctx, start, fn)
 	if err != nil {
-		for _, d := range tx.drafts {
-			d.undo()
-		}
+		return nil, err
 	}
-	if ack == nil { // nothing was queued
-		db.queue.Release()
+	made = true
+	if ack == nil {
+		return settled(Head{}), nil
 	}
-	if err == nil && ack == nil {
-		ack = settled(Head{})
-	}
-	return ack, err
+	return ack, nil
 }
 
 func (tx *Tx) run(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ack, error) {
@@ -92,7 +97,15 @@ func (tx *Tx) run(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ac
 	var drafts []*draft
 	for _, d := range tx.drafts {
 		if d.empty() {
-			continue
+			if d.m.idle() || d.seq == 0 {
+				continue
+			}
+			// The rest rests on what is not durable yet: it lands behind that, or not at all.
+			if len(d.m.unsaved) > 0 {
+				if err := d.snapshot("interval", nil); err != nil {
+					return nil, d.errorf("write to", err)
+				}
+			}
 		}
 		w, err := d.finish(ctx)
 		if err != nil {
@@ -110,7 +123,7 @@ func (tx *Tx) run(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ac
 	}
 	for _, d := range drafts {
 		d.land(s.ack)
-		d.m.queued = d.m.seq
+		d.m.queued, d.m.newest = d.m.seq, s.ack
 		s.acks = append(s.acks, d.m.takeUnsaved()...)
 		s.parts = append(s.parts, part{d.m, d.m.seq})
 	}
@@ -150,20 +163,30 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	for _, d := range tx.drafts {
-		if d.m.kind == s.kind && d.m.id == id {
-			return &Machine[S]{draft: d, tx: tx}, nil
-		}
-	}
-	if len(tx.drafts) > 0 && !s.db.eng.Limits().AtomicAcross {
-		return nil, fmt.Errorf("%w: the engine stores one machine at a time", engine.ErrUnsupported)
-	}
 	o := tx.opt
 	for _, opt := range opts {
 		opt.set(&o)
 	}
 	if o.key != "" {
 		return nil, fmt.Errorf("%w: a Key is for a write to one machine", ErrUnsupported)
+	}
+	for _, d := range tx.drafts {
+		if d.m.kind == s.kind && d.m.id == id {
+			d.opt = &o
+			return &Machine[S]{id: id, draft: d, tx: tx}, d.admit()
+		}
+	}
+	if len(tx.drafts) > 0 && !s.db.eng.Limits().AtomicAcross {
+		return nil, fmt.Errorf("%w: the engine stores one machine at a time", engine.ErrUnsupported)
+	}
+	for _, d := range tx.drafts {
+		if d.m.kind == s.kind && d.m.id == id {
+			d.opt = &o
+			return &Machine[S]{draft: d, tx: tx}, d.admit()
+		}
+	}
+	if len(tx.drafts) > 0 && !s.db.eng.Limits().AtomicAcross {
+		return nil, fmt.Errorf("%w: the engine stores one machine at a time", engine.ErrUnsupported)
 	}
 	m, err := s.db.acquire(tx.ctx, s.kind, id)
 	if err != nil {
@@ -175,5 +198,5 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 		return nil, err
 	}
 	tx.drafts = append(tx.drafts, d)
-	return &Machine[S]{draft: d, tx: tx}, nil
+	return &Machine[S]{id: id, draft: d, tx: tx}, nil
 }

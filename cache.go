@@ -223,7 +223,7 @@ func (c *cache) evict(m *machine) bool {
 		return false
 	}
 	defer m.release()
-	if !m.idle() || m.doubt.Load() || m.failed.Load() {
+	if !m.idle() || m.doubt.Load() { // a failed one is read anew in any case
 		return false
 	}
 	m.gone = true

@@ -33,6 +33,7 @@ type DB struct {
 	kinds map[string]*registered
 
 	across  chan struct{} // one db.Update at a time
+	storing sync.Mutex    // the engine's one writer: the committer, or a SetNote
 	closed  atomic.Bool
 	closing sync.Mutex
 	stopped atomic.Pointer[error]
@@ -100,8 +101,9 @@ func (db *DB) Close() error {
 
 // Shutdown takes no more writes, makes those that were taken durable, stores
 // the snapshots that the kinds' policies want at the end, and closes the file.
-// When ctx ends first, the rest is left out, not what was acknowledged; the
-// file counts as not cleanly closed then.
+// When ctx ends first, the rest is left out, not what was acknowledged: Shutdown
+// returns, and the file is closed once the callbacks and the group under way
+// have ended. It may count as not cleanly closed then.
 func (db *DB) Shutdown(ctx context.Context) error {
 	db.closing.Lock()
 	defer db.closing.Unlock()
@@ -118,22 +120,40 @@ func (db *DB) Shutdown(ctx context.Context) error {
 		}
 	}
 	db.cancel()
-	drained := make(chan struct{})
-	go func() {
+	ended := make(chan error, 1)
+	go func() { // the engine must not go away under the committer
 		db.queue.Close()
-		db.tasks.Wait()
-		close(drained)
+		db.awaitTasks()
+		db.abandonAll(ctx)
+		ended <- db.eng.Close()
 	}()
 	select {
-	case <-drained:
+	case err := <-ended:
+		if err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", db.path, err))
+		}
 	case <-ctx.Done():
-		errs = append(errs, fmt.Errorf("close %s: writes are still queued: %w", db.path, context.Cause(ctx)))
-		<-drained // the engine must not go away under the committer
-	}
-	if err := db.eng.Close(); err != nil {
-		errs = append(errs, fmt.Errorf("close %s: %w", db.path, err))
+		errs = append(errs, fmt.Errorf("close %s: writes are still under way, the file is closed behind them: %w", db.path, context.Cause(ctx)))
 	}
 	return errors.Join(errs...)
+}
+
+// awaitTasks waits for what Register began. Nobody registers any more.
+func (db *DB) awaitTasks() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.tasks.Wait()
+}
+
+// abandonAll answers the writes that were never to be stored.
+func (db *DB) abandonAll(ctx context.Context) {
+	why := db.writable()
+	if why == nil {
+		why = ErrClosed
+	}
+	for _, m := range db.cache.machines() {
+		db.abandon(ctx, m.kind, m.id, fmt.Errorf("%w: the write was not stored", why))
+	}
 }
 
 // lastSnapshots stores the snapshots of Close.

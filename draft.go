@@ -28,27 +28,46 @@ type draft struct {
 	state    []byte
 	revised  bool // a Save under versioned
 	keySum   uint64
-	earlier  *Ack // the write was done before, under the same key
-	based    bool // the base of the log is among snapshots
+	earlier  *Ack           // the write was done before, under the same key
+	based    bool           // the base of the log is among snapshots
+	blank    any            // what a deleted machine shows: the state that the next event begins from
+	snaps    *snapshotIndex // m's before the draft
 
 	snapshots []engine.Snapshot
 	drop      []uint64
 	encoded   []byte // the state at seq, if it was encoded for a snapshot
 	saved     bool   // a snapshot at seq is among snapshots
-	kept      bool   // that one has a tag
 }
 
 // maxKeys is how many idempotency keys a machine remembers.
 const maxKeys = 256
 
 func (db *DB) newDraft(m *machine, opt *writeOptions) *draft {
-	d := &draft{db: db, m: m, opt: opt, seq: m.seq, h: m.h, now: micros(db.opt.Now())}
+	d := &draft{db: db, m: m, opt: opt, seq: m.seq, h: m.h, snaps: m.snaps, now: micros(db.opt.Now())}
 	d.h.Gaps = m.h.Gaps[:len(m.h.Gaps):len(m.h.Gaps)]
 	return d
 }
 
 // value is the live *S.
 func (d *draft) value() any { return d.m.kind.value(d.m.st) }
+
+// shown is the *S that a callback sees: of a deleted machine that of New.
+func (d *draft) shown() any {
+	if !d.h.Deleted {
+		return d.value()
+	}
+	if d.blank == nil {
+		k := d.m.kind
+		enc, err := k.first()
+		if err == nil {
+			d.blank, err = k.decode(enc)
+		}
+		if err != nil { // of New; the next event answers it
+			d.blank = k.fresh()
+		}
+	}
+	return d.m.kind.value(d.blank)
+}
 
 func (d *draft) head() Head { return publicHead(d.m.kind, d.m.id, d.seq, &d.h) }
 
@@ -242,7 +261,7 @@ func (d *draft) undo() {
 	if d.touched {
 		d.m.st = nil
 	}
-	d.m.snaps = nil
+	d.m.snaps = d.snaps
 }
 
 // empty says that the draft changes nothing.
@@ -272,7 +291,6 @@ func (d *draft) land(ack *Ack) {
 		m.keys = appendKey(m.keys, keyed{Key: record.Key{Name: d.opt.key, Sum: d.keySum, Seq: d.seq,
 			Version: d.h.Version, Phase: d.h.Phase, Time: d.h.Updated}, ack: ack})
 	}
-	m.newest = ack
 }
 
 // appendKey adds a key and forgets the oldest above maxKeys.

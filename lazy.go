@@ -2,6 +2,7 @@ package savepoint
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -24,8 +25,17 @@ func (db *DB) saveLater(m *machine) {
 		return
 	}
 	m.saver = time.AfterFunc(every, func() {
-		if err := db.save(db.background, m.kind, m.id); err != nil {
-			db.log.Warn("interval snapshot", "kind", m.kind.name, "id", m.id, "error", err)
+		err := db.save(db.background, m.kind, m.id, nil)
+		if err == nil {
+			return
+		}
+		db.log.Warn("interval snapshot", "kind", m.kind.name, "id", m.id, "error", err)
+		if m.acquire(db.background) == nil {
+			m.saver = nil
+			if len(m.unsaved) > 0 {
+				db.saveLater(m)
+			}
+			m.release()
 		}
 	})
 }
@@ -43,7 +53,8 @@ func (m *machine) takeUnsaved() []*Ack {
 }
 
 // save stores the unsaved writes of a machine and waits until they are durable.
-func (db *DB) save(ctx context.Context, k *kind, id string) error {
+// Of them, last is the one that the caller cares about, or nil.
+func (db *DB) save(ctx context.Context, k *kind, id string, last *Ack) error {
 	o := gather(nil)
 	ack := db.write(ctx, k, id, &o, opFlush, func(d *draft) error {
 		if len(d.m.unsaved) == 0 {
@@ -52,7 +63,27 @@ func (db *DB) save(ctx context.Context, k *kind, id string) error {
 		return d.snapshot("interval", nil)
 	})
 	_, err := ack.Wait(ctx)
+	if errors.Is(err, ErrStopped) { // they never will be
+		db.abandon(ctx, k, id, err)
+	}
+	if err == nil && last != nil {
+		_, err = last.Wait(ctx)
+	}
 	return err
+}
+
+// abandon answers the unsaved writes of a machine, which goes back to what is
+// durable.
+func (db *DB) abandon(ctx context.Context, k *kind, id string, why error) {
+	m := db.cache.peek(k, id)
+	if m == nil || m.acquire(ctx) != nil {
+		return
+	}
+	for _, a := range m.takeUnsaved() {
+		db.answer(a, why)
+		m.failed.Store(true)
+	}
+	m.release()
 }
 
 // Flush makes every write that was made before it durable, those of Go under
@@ -70,13 +101,14 @@ func (db *DB) flush(ctx context.Context) error {
 		if err := m.acquire(ctx); err != nil {
 			return err
 		}
-		unsaved, newest := len(m.unsaved) > 0, m.newest
+		ack := m.asSeen()
+		unsaved := len(m.unsaved) > 0
 		m.release()
 		var err error
 		if unsaved {
-			err = db.save(ctx, m.kind, m.id)
-		} else if newest != nil {
-			_, err = newest.Wait(ctx)
+			err = db.save(ctx, m.kind, m.id, ack)
+		} else {
+			_, err = ack.Wait(ctx)
 		}
 		if err != nil && first == nil {
 			first = err

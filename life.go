@@ -39,12 +39,8 @@ func (s *Store[S]) Purge(ctx context.Context, id string) error {
 }
 
 func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) error {
-	if err := db.reserve(ctx, false, false); err != nil {
-		return err
-	}
-	m, err := db.hold(ctx, k, id)
+	m, err := db.hold(ctx, k, id, true)
 	if err != nil {
-		db.queue.Release()
 		return err
 	}
 	head, err := db.eng.Load(ctx, m.key, engine.Want{}, nil)
@@ -87,11 +83,7 @@ func (s *Store[S]) fork(ctx context.Context, id string, p Point, newID string, o
 	if _, err := s.db.settle(ctx, s.kind, id); err != nil {
 		return Head{}, err
 	}
-	seq, err := s.db.resolve(ctx, s.kind, id, p)
-	if err != nil {
-		return Head{}, err
-	}
-	r, err := s.db.rebuildAt(ctx, s.kind, id, seq, p, 0)
+	r, err := s.db.reach(ctx, s.kind, id, p)
 	if err != nil {
 		return Head{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
@@ -132,10 +133,16 @@ type place struct {
 }
 
 func (p *planner) corrupt(part string, seq uint64, why error) error {
+	return corrupt(p.kind, p.id, part, seq, why)
+}
+
+// corrupt says what is wrong with a stored value; what a newer program wrote is
+// not damaged.
+func corrupt(k *kind, id, part string, seq uint64, why error) error {
 	if errors.Is(why, ErrNewer) || errors.Is(why, record.ErrNewer) {
-		return fmt.Errorf("%w: %s %d of %s %q: %w", ErrNewer, part, seq, p.kind.name, p.id, why)
+		return fmt.Errorf("%w: %s %d of %s %q: %w", ErrNewer, part, seq, k.name, id, why)
 	}
-	return &CorruptError{Kind: p.kind.name, ID: p.id, Part: part, Seq: seq, Why: why}
+	return &CorruptError{Kind: k.name, ID: id, Part: part, Seq: seq, Why: why}
 }
 
 // fromSnapshot begins at the newest snapshot at or before snapTo, or, where
@@ -193,14 +200,18 @@ func (p *planner) fromSnapshot(ctx context.Context, snapTo uint64) (*rebuilt, er
 func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
 	p.out = &rebuilt{source: "replaced"}
 	var found []byte
+	var older []keyed // of the records before it, newest first
 	var env record.Envelope
 	head, err := p.db.eng.Load(ctx, p.key, engine.Want{Events: true, To: p.to, Newest: true}, func(it engine.Item) error {
-		if it.Err != nil || env.Parse(it.Bytes, nil) != nil || env.Name != replacedName {
-			return nil
+		switch {
+		case it.Err != nil || env.Parse(it.Bytes, nil) != nil:
+		case found == nil && env.Name == replacedName:
+			found = append([]byte(nil), it.Bytes...)
+			p.out.from, p.out.pos = it.Seq, it.Pos
+		case found != nil && env.Key != "" && len(older) < maxKeys:
+			older = append(older, keyedBy(it.Seq, &env))
 		}
-		found = append([]byte(nil), it.Bytes...)
-		p.out.from, p.out.pos = it.Seq, it.Pos
-		return engine.Stop
+		return ctx.Err()
 	})
 	p.stored, p.out.stored, p.damage = head, head, err
 	if err != nil && !errors.Is(err, engine.ErrDamaged) {
@@ -219,7 +230,10 @@ func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
 	}
 	p.out.st, p.out.encSeq = p.replay.st, p.out.from
 	p.out.enc = append([]byte(nil), p.replay.env.Payload...)
-	p.out.head = record.Head{Created: p.replay.env.Time}
+	p.out.head = record.Head{Created: p.out.newest.Created}
+	for _, k := range slices.Backward(older) {
+		p.out.keys = appendKey(p.out.keys, k)
+	}
 	p.follow(p.out.from, &p.replay.env, found)
 	p.out.seq = p.out.from
 	return p.forward(ctx, p.out.from < p.end())
@@ -319,9 +333,13 @@ func (p *planner) follow(seq uint64, e *record.Envelope, b []byte) {
 		h.Mark = e.Mark
 	}
 	if e.Key != "" {
-		p.out.keys = appendKey(p.out.keys, keyed{Key: record.Key{Name: e.Key, Sum: e.KeySum, Seq: seq,
-			Version: e.Version, Phase: e.To, Time: e.Time}})
+		p.out.keys = appendKey(p.out.keys, keyedBy(seq, e))
 	}
+}
+
+// keyedBy is the key that a record carries.
+func keyedBy(seq uint64, e *record.Envelope) keyed {
+	return keyed{Key: record.Key{Name: e.Key, Sum: e.KeySum, Seq: seq, Version: e.Version, Phase: e.To, Time: e.Time}}
 }
 
 // forward replays the copied records, and chunk after chunk of the others, up

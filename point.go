@@ -2,7 +2,6 @@ package savepoint
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -78,7 +77,7 @@ func (db *DB) resolve(ctx context.Context, k *kind, id string, p Point) (uint64,
 	}
 	var h record.Head
 	if err := h.Parse(head.Bytes, key); err != nil {
-		return 0, &CorruptError{Kind: k.name, ID: id, Part: "head", Seq: head.Seq, Why: err}
+		return 0, corrupt(k, id, "head", head.Seq, err)
 	}
 	seq := head.Seq
 	switch p.what {
@@ -227,39 +226,70 @@ func (s *Store[S]) at(ctx context.Context, id string, p Point) (State[S], error)
 	if _, err := s.db.settle(ctx, s.kind, id); err != nil {
 		return State[S]{}, err
 	}
-	seq, err := s.db.resolve(ctx, s.kind, id, p)
-	if err != nil {
-		return State[S]{}, err
-	}
-	r, err := s.db.rebuildAt(ctx, s.kind, id, seq, p, 0)
+	r, err := s.db.reach(ctx, s.kind, id, p)
 	if err != nil {
 		return State[S]{}, err
 	}
 	st := *r.st.(*State[S])
 	st.Head = publicHead(s.kind, id, r.seq, &r.head)
-	st.Pos = r.pos
+	if st.Pos = r.pos; st.Pos == 0 && r.seq > 0 { // a snapshot does not tell it
+		if st.Pos, err = s.db.posOf(ctx, s.kind, id, r.seq); err != nil {
+			return State[S]{}, err
+		}
+	}
 	if r.head.Deleted {
 		return State[S]{}, fmt.Errorf("%w: at this point", ErrDeleted)
 	}
 	return st, nil
 }
 
-// rebuildAt is rebuild for a point that is not the newest: what is not there
-// any more is no damage.
-func (db *DB) rebuildAt(ctx context.Context, k *kind, id string, seq uint64, p Point, limit int) (*rebuilt, error) {
-	r, best, _, err := db.rebuild(ctx, k, id, seq, limit)
-	var c *CorruptError
-	if err == nil || !errors.As(err, &c) || best == nil && c.Part == "head" {
-		return r, err
+// posOf is the pos of a record, 0 if it is not there or damaged.
+func (db *DB) posOf(ctx context.Context, k *kind, id string, seq uint64) (pos uint64, err error) {
+	_, err = db.eng.Load(ctx, keyOf(k.name, id), engine.Want{Events: true, After: seq - 1, To: seq}, func(it engine.Item) error {
+		if it.Seq == seq {
+			pos = it.Pos
+		}
+		return nil
+	})
+	return pos, err
+}
+
+// reach is the machine at a point.
+func (db *DB) reach(ctx context.Context, k *kind, id string, p Point) (*rebuilt, error) {
+	seq := engine.All // not what resolve says: the machine may go on meanwhile
+	if p.what != pointLatest {
+		var err error
+		if seq, err = db.resolve(ctx, k, id, p); err != nil {
+			return nil, err
+		}
 	}
-	h := db.newestHead(ctx, k, id)
-	if h == nil || seq >= h.Base && h.Base != 0 || h.Base == 0 {
+	r, _, _, err := db.rebuild(ctx, k, id, seq, 0)
+	if err != nil {
+		if unkept := db.unkept(ctx, k, id, seq, p, err); unkept != nil {
+			err = unkept
+		}
 		return nil, err
 	}
-	if !k.strategy.keepsEvents() {
-		return nil, noPoint(k, id, p, "only kept snapshots can be shown under snapshot-only, and it is not one")
+	if r.stored.Number == 0 {
+		return nil, missing(newMachine(k, id))
 	}
-	return nil, fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
+	return r, nil
+}
+
+// unkept says that a point that could not be rebuilt is no damage: what it needs
+// is not kept.
+func (db *DB) unkept(ctx context.Context, k *kind, id string, seq uint64, p Point, err error) error {
+	if err == nil || p.what == pointLatest || !rebuildable(err) {
+		return nil
+	}
+	h := db.newestHead(ctx, k, id)
+	if h == nil || seq >= h.Base {
+		return nil
+	}
+	if !k.strategy.keepsEvents() {
+		return noPoint(k, id, p, "only kept snapshots can be shown under snapshot-only, and it is not one")
+	}
+	return fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
 }
 
 // newestHead is the machine's head as the engine has it, or nil.

@@ -87,22 +87,18 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 		db.metrics.failed[opRecover].Add(1)
 		return fmt.Errorf("recover %s %.60q to %s: %w", k.name, id, o.To, err)
 	}
-	if !o.DryRun {
-		if err := db.reserve(ctx, false, false); err != nil {
-			return rep, wrap(err)
-		}
+	m, err := db.hold(ctx, k, id, !o.DryRun)
+	if err != nil {
+		return rep, wrap(err)
 	}
 	pushed := false
 	defer func() {
 		if !o.DryRun && !pushed {
 			db.queue.Release()
 		}
+		db.leave(m)
 	}()
-	m, err := db.hold(ctx, k, id)
-	if err != nil {
-		return rep, wrap(err)
-	}
-	defer db.leave(m)
+	known := m.keys
 	found, err := db.search(ctx, k, id, o, rep)
 	rep.Took = time.Since(start)
 	if err != nil {
@@ -117,6 +113,9 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 	}
 	if o.DryRun {
 		return rep, nil
+	}
+	if keys := db.keysOf(ctx, m, known, o); len(keys) > 0 {
+		found.keys = keys
 	}
 	ack, err := db.restore(ctx, m, found, o, rep, start)
 	if err != nil {
@@ -134,14 +133,40 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 	return rep, nil
 }
 
-// hold gives the machine locked, with nothing of it queued, loaded or not.
-func (db *DB) hold(ctx context.Context, k *kind, id string) (*machine, error) {
+// hold gives the machine locked, with nothing of it queued, loaded or not, and
+// with a place in the queue if it is to be written.
+func (db *DB) hold(ctx context.Context, k *kind, id string, place bool) (*machine, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
 	if db.closed.Load() {
 		return nil, ErrClosed
 	}
+	for {
+		if place {
+			if err := db.reserve(ctx, false, false); err != nil {
+				return nil, err
+			}
+		}
+		m, err := db.holdQuiet(ctx, k, id)
+		if m != nil {
+			return m, nil
+		}
+		if place { // saving takes one of its own
+			db.queue.Release()
+		}
+		if err == nil {
+			err = db.save(ctx, k, id, nil)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// holdQuiet is hold's way to the lock. It answers nothing where writes have to
+// be saved first.
+func (db *DB) holdQuiet(ctx context.Context, k *kind, id string) (*machine, error) {
 	for {
 		m, err := db.cache.get(k, id)
 		if err != nil {
@@ -156,25 +181,31 @@ func (db *DB) hold(ctx context.Context, k *kind, id string) (*machine, error) {
 		}
 		if len(m.unsaved) > 0 && !m.failed.Load() {
 			m.release()
-			if err := db.save(ctx, k, id); err != nil {
-				return nil, err
-			}
-			continue
+			return nil, nil
 		}
-		if m.newest != nil {
-			if _, err := m.newest.Wait(ctx); err != nil && !m.newest.resolved() {
-				db.leave(m)
-				return nil, err
-			}
+		err = m.quiet(ctx)
+		if err == nil && m.failed.Load() {
+			err = db.restart(ctx, m)
 		}
-		if m.failed.Load() {
-			if err := db.restart(ctx, m); err != nil {
-				db.leave(m)
-				return nil, err
-			}
+		if err != nil {
+			db.leave(m)
+			return nil, err
 		}
 		return m, nil
 	}
+}
+
+// keysOf are the keys of the newest record: what a recovery takes back was done
+// all the same. Where the newest record cannot be reached, those of the point
+// have to do.
+func (db *DB) keysOf(ctx context.Context, m *machine, known []keyed, o RecoverOptions) []keyed {
+	if m.known {
+		return known
+	}
+	if r, _, _, err := db.rebuild(ctx, m.kind, m.id, engine.All, o.MaxReplay); err == nil {
+		return r.keys
+	}
+	return nil
 }
 
 // search finds the state to restore and fills in the report.
@@ -191,6 +222,9 @@ func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, 
 		var tried []Attempt
 		if err == nil {
 			r, b, tried, err = db.rebuild(ctx, k, id, seq, o.MaxReplay)
+			if unkept := db.unkept(ctx, k, id, seq, p, err); unkept != nil {
+				err, tried, b = unkept, nil, nil // nothing is damaged
+			}
 			rep.Tried = append(rep.Tried, tried...)
 			best = further(best, b)
 		}
@@ -270,7 +304,7 @@ func (db *DB) restore(ctx context.Context, m *machine, r *rebuilt, o RecoverOpti
 	}
 	ack := newAck(opRecover, start)
 	d.land(ack)
-	m.queued = m.seq
+	m.queued, m.newest = m.seq, ack
 	ack.head = m.head()
 	db.push(&step{ack: ack, writes: []engine.Write{w}, parts: []part{{m, m.seq}}}, d.bytes)
 	return ack, nil

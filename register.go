@@ -74,7 +74,7 @@ func Register[S any](db *DB, k Kind[S]) (*Store[S], error) {
 	}
 	s := &Store[S]{db: db, kind: u}
 	db.kinds[k.Name] = &registered{kind: u, store: s}
-	if db.unclean && !db.opt.NoRecoverAll && !db.opt.ReadOnly {
+	if db.unclean && !db.opt.NoRecoverAll && !db.opt.ReadOnly && !db.closed.Load() {
 		db.tasks.Go(func() { db.recoverInBackground(u) })
 	}
 	return s, nil
@@ -149,7 +149,7 @@ func (db *DB) note(u *kind) error {
 		return nil
 	}
 	if b, err = codec.Marshal(&n); err == nil {
-		err = db.eng.SetNote(ctx, kindNoteName(u.name), b)
+		err = db.setNote(ctx, kindNoteName(u.name), b)
 	}
 	if err != nil {
 		return fmt.Errorf("register %q: %w", u.name, err)
@@ -177,7 +177,14 @@ func (db *DB) nextKind(ctx context.Context) (uint32, error) {
 	if b, err = codec.Marshal(n); err != nil {
 		return 0, err
 	}
-	return n, db.eng.SetNote(ctx, "kinds", b)
+	return n, db.setNote(ctx, "kinds", b)
+}
+
+// setNote is the engine's SetNote, never during a Commit.
+func (db *DB) setNote(ctx context.Context, name string, value []byte) error {
+	db.storing.Lock()
+	defer db.storing.Unlock()
+	return db.eng.SetNote(ctx, name, value)
 }
 
 // lacking refuses a kind without an event that the file has records of. Only a

@@ -1,8 +1,8 @@
 package savepoint
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -83,39 +83,46 @@ type SnapshotRange struct {
 }
 
 // snapshotIndex is what pruning needs to know of a machine's snapshots, queued
-// ones included, in the order of seq.
+// ones included, in the order of seq. It is never changed in place: a draft that
+// is refused leaves the machine the one from before.
 type snapshotIndex struct{ all []snapshotEntry }
 
 type snapshotEntry struct {
-	seq   uint64
-	taken int64
-	keep  bool // tagged or pinned
+	seq    uint64
+	taken  int64
+	pinned bool
+	tags   []string
 }
 
-func (x *snapshotIndex) add(e snapshotEntry) {
-	i, found := slices.BinarySearchFunc(x.all, e.seq, func(a snapshotEntry, seq uint64) int {
-		switch {
-		case a.seq < seq:
-			return -1
-		case a.seq > seq:
-			return 1
-		}
-		return 0
-	})
+// keep says that the entry is never pruned.
+func (e *snapshotEntry) keep() bool { return e.pinned || len(e.tags) > 0 }
+
+func (x *snapshotIndex) find(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(x.all, seq, func(e snapshotEntry, seq uint64) int { return cmp.Compare(e.seq, seq) })
+}
+
+// with is the index with e, in the place of the entry of the same seq.
+func (x *snapshotIndex) with(e snapshotEntry) *snapshotIndex {
+	i, found := x.find(e.seq)
 	if found {
-		e.keep = e.keep || x.all[i].keep
-		x.all[i] = e
-		return
+		all := slices.Clone(x.all)
+		all[i] = e
+		return &snapshotIndex{all}
 	}
-	x.all = slices.Insert(x.all, i, e)
+	return &snapshotIndex{slices.Insert(slices.Clip(x.all), i, e)}
 }
 
-// prune removes what the policy does not keep and returns the seqs.
+// without is the index without some seqs.
+func (x *snapshotIndex) without(drop ...uint64) *snapshotIndex {
+	return &snapshotIndex{slices.DeleteFunc(slices.Clone(x.all), func(e snapshotEntry) bool { return slices.Contains(drop, e.seq) })}
+}
+
+// prune names what the policy does not keep.
 func (x *snapshotIndex) prune(p SnapshotPolicy, base uint64, now int64) (drop []uint64) {
 	loose := 0
 	for i := len(x.all) - 1; i >= 0; i-- {
 		e := x.all[i]
-		if e.keep || e.seq == base {
+		if e.keep() || e.seq == base {
 			continue
 		}
 		loose++
@@ -124,33 +131,44 @@ func (x *snapshotIndex) prune(p SnapshotPolicy, base uint64, now int64) (drop []
 			drop = append(drop, e.seq)
 		}
 	}
-	if len(drop) > 0 {
-		x.all = slices.DeleteFunc(x.all, func(e snapshotEntry) bool { return slices.Contains(drop, e.seq) })
-	}
 	return drop
 }
 
-// index loads the machine's snapshot index if it is not known.
-func (db *DB) index(ctx context.Context, m *machine) error {
+// indexed loads the machine's snapshot index if it is not known.
+func (d *draft) indexed(ctx context.Context) error {
+	m := d.m
 	if m.snaps != nil {
 		return nil
 	}
 	x := &snapshotIndex{}
 	if m.seq > 0 {
 		want := engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All}
-		_, err := db.eng.Load(ctx, m.key, want, func(it engine.Item) error {
+		_, err := d.db.eng.Load(ctx, m.key, want, func(it engine.Item) error {
 			var s record.Snapshot
+			e := snapshotEntry{seq: it.Seq, pinned: true} // a damaged one stays, for those who look into it
 			if it.Err == nil && s.Parse(it.Bytes, m.key) == nil {
-				x.add(snapshotEntry{seq: it.Seq, taken: s.Time, keep: s.Pinned || len(s.Tags) > 0})
+				e = entryOf(&s)
 			}
+			x.all = append(x.all, e)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
+	for i := range d.snapshots { // those made before the index was known
+		var s record.Snapshot
+		if err := s.Parse(d.snapshots[i].Bytes, m.key); err != nil {
+			return err
+		}
+		x = x.with(entryOf(&s))
+	}
 	m.snaps = x
 	return nil
+}
+
+func entryOf(s *record.Snapshot) snapshotEntry {
+	return snapshotEntry{seq: s.Seq, taken: s.Time, pinned: s.Pinned, tags: s.Tags}
 }
 
 // due says whether the policy wants a snapshot with this write.
@@ -216,7 +234,7 @@ func (d *draft) snapshot(reason string, tags []string) error {
 		}
 		d.encoded = enc
 	}
-	d.saved, d.kept = true, len(tags) > 0
+	d.saved = true
 	d.h.Snapshot, d.h.SnapshotTime = d.seq, d.now
 	if !k.strategy.keepsEvents() {
 		d.h.Base, d.h.Bytes = d.seq, 0 // the log, if there is one, begins here
@@ -233,7 +251,7 @@ func (d *draft) addSnapshot(s *record.Snapshot) {
 	d.snapshots = append(d.snapshots, engine.Snapshot{Seq: s.Seq, Bytes: b})
 	d.bytes += int64(len(b))
 	if d.m.snaps != nil {
-		d.m.snaps.add(snapshotEntry{seq: s.Seq, taken: s.Time, keep: s.Pinned || len(s.Tags) > 0})
+		d.m.snaps = d.m.snaps.with(entryOf(s))
 	}
 }
 
@@ -267,21 +285,23 @@ func (d *draft) finish(ctx context.Context) (engine.Write, error) {
 		m.snaps = &snapshotIndex{}
 		d.base()
 	}
-	if reason, due := d.due(); due && !d.saved && d.seq > m.seq {
+	if reason, due := d.due(); due && !d.saved && (d.seq > m.seq || len(m.unsaved) > 0) {
 		if err := d.snapshot(reason, nil); err != nil {
 			return engine.Write{}, err
 		}
 	}
 	if d.saved && (k.policy.Keep >= 0 || k.policy.MaxAge > 0) {
-		if err := d.db.index(ctx, m); err != nil {
+		if err := d.indexed(ctx); err != nil {
 			return engine.Write{}, err
 		}
-		m.snaps.add(snapshotEntry{seq: d.seq, taken: d.now, keep: d.kept})
 		base := d.h.Base
 		if !k.strategy.keepsEvents() {
 			base = engine.All // it is the newest; no records need it, so it counts
 		}
-		d.drop = append(d.drop, m.snaps.prune(k.policy, base, d.now)...)
+		if drop := m.snaps.prune(k.policy, base, d.now); len(drop) > 0 {
+			d.drop = append(d.drop, drop...)
+			m.snaps = m.snaps.without(drop...)
+		}
 	}
 	w := engine.Write{Machine: m.key, Kind: k.number, Schema: k.version.pack(), Expect: m.queued, Seq: d.seq,
 		Snapshots: d.snapshots, Drop: d.drop, Token: d.h.Digest, Head: d.h.Append(make([]byte, 0, 96), m.key)}
@@ -304,7 +324,16 @@ func (s *Store[S]) Snapshot(ctx context.Context, id string, opts ...WriteOption)
 		if reason == "" {
 			reason = "by hand"
 		}
-		if err := d.snapshot(reason, o.tags); err != nil {
+		tags := o.tags
+		if d.h.Snapshot == d.seq { // it takes the place of that one
+			if err := d.indexed(ctx); err != nil {
+				return err
+			}
+			if i, found := d.m.snaps.find(d.seq); found {
+				tags = slices.Compact(slices.Sorted(slices.Values(slices.Concat(tags, d.m.snaps.all[i].tags))))
+			}
+		}
+		if err := d.snapshot(reason, tags); err != nil {
 			return err
 		}
 		var r record.Snapshot
@@ -343,8 +372,8 @@ func (s *Store[S]) Snapshots(ctx context.Context, id string, r SnapshotRange) it
 					info = snapshotInfo(s.kind, id, &rs, engine.All)
 				}
 			}
-			if info.Err != nil && !errors.Is(info.Err, ErrNewer) {
-				info.Err = &CorruptError{Kind: s.kind.name, ID: id, Part: "snapshot", Seq: it.Seq, Why: info.Err}
+			if info.Err != nil {
+				info.Err = corrupt(s.kind, id, "snapshot", it.Seq, info.Err)
 			}
 			if r.Tag == "" || slices.Contains(info.Tags, r.Tag) {
 				list = append(list, info)
@@ -382,11 +411,10 @@ func (s *Store[S]) DeleteSnapshot(ctx context.Context, id string, seq uint64) (b
 		if d.m.seq == 0 {
 			return missing(d.m)
 		}
-		if err := s.db.index(ctx, d.m); err != nil {
+		if err := d.indexed(ctx); err != nil {
 			return err
 		}
-		i := slices.IndexFunc(d.m.snaps.all, func(e snapshotEntry) bool { return e.seq == seq })
-		if i < 0 {
+		if _, ok := d.m.snaps.find(seq); !ok {
 			return nil
 		}
 		if seq == d.h.Base {
@@ -394,7 +422,7 @@ func (s *Store[S]) DeleteSnapshot(ctx context.Context, id string, seq uint64) (b
 		}
 		found = true
 		d.drop = append(d.drop, seq)
-		d.m.snaps.all = slices.Delete(d.m.snaps.all, i, i+1)
+		d.m.snaps = d.m.snaps.without(seq)
 		if d.h.Snapshot == seq {
 			d.h.Snapshot = d.h.Base
 			for _, e := range d.m.snaps.all {

@@ -102,7 +102,7 @@ func (s *Store[S]) GoUpdate(ctx context.Context, id string, fn func(*Machine[S])
 func (s *Store[S]) update(ctx context.Context, id string, fn func(*Machine[S]) error, op op, opts []WriteOption) *Ack {
 	o := gather(opts)
 	return s.db.write(ctx, s.kind, id, &o, op, func(d *draft) error {
-		m := &Machine[S]{draft: d}
+		m := &Machine[S]{id: id, draft: d}
 		defer m.end()
 		return callBack(m, fn)
 	})
@@ -159,8 +159,9 @@ func (s *Store[S]) Save(ctx context.Context, id string, state S, opts ...WriteOp
 
 // Machine is a machine in the hands of an Update. It dies with the callback.
 type Machine[S any] struct {
-	draft  *draft
-	tx     *Tx // of a db.Update, or nil
+	id     string
+	draft  *draft // nil when it is over
+	tx     *Tx    // of a db.Update, or nil
 	failed error
 }
 
@@ -169,14 +170,28 @@ var errMachineDead = errors.New("the Machine was used after its callback")
 func (m *Machine[S]) end() { m.draft = nil }
 
 // ID is the machine's id.
-func (m *Machine[S]) ID() string { return m.draft.m.id }
+func (m *Machine[S]) ID() string { return m.id }
 
-// Head is where the machine is, the events of this Update included.
-func (m *Machine[S]) Head() Head { return m.draft.head() }
+// Head is where the machine is, the events of this Update included; after the
+// callback it is zero.
+func (m *Machine[S]) Head() Head {
+	if m.over() {
+		return Head{}
+	}
+	return m.draft.head()
+}
 
 // State is the live state, to look at. Only events change it; what is written
-// to it here is not stored and differs from what a replay gives.
-func (m *Machine[S]) State() *S { return m.draft.value().(*S) }
+// to it here is not stored and differs from what a replay gives. After the
+// callback it is nil.
+func (m *Machine[S]) State() *S {
+	if m.over() {
+		return nil
+	}
+	return m.draft.shown().(*S)
+}
+
+func (m *Machine[S]) over() bool { return m.draft == nil || m.tx != nil && m.tx.ended }
 
 // Append appends events, in order. The first error ends it; then the whole
 // Update is refused, even if the callback answers nil.
@@ -194,7 +209,7 @@ func (m *Machine[S]) Append(events ...Event[S]) error {
 
 func (m *Machine[S]) usable() error {
 	switch {
-	case m.draft == nil || m.tx != nil && m.tx.ended:
+	case m.over():
 		return errMachineDead
 	case m.tx != nil:
 		return m.tx.failed
@@ -252,11 +267,12 @@ func (s *Store[S]) load(ctx context.Context, id string, start time.Time) (State[
 			return State[S]{}, err
 		}
 	}
+	ack := m.newest
 	if err := s.db.seen(ctx, m); err != nil {
 		return State[S]{}, err
 	}
-	if head.Pos == 0 && m.durable.Load() == head.Seq {
-		head.Pos = m.pos.Load()
+	if head.Pos == 0 && ack != nil && ack.resolved() && ack.head.Seq == head.Seq {
+		head.Pos = ack.head.Pos
 	}
 	st, err := s.kind.decode(enc)
 	if err != nil {
@@ -280,9 +296,7 @@ func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error
 		if st.Seq != m.seq || st.Pos == 0 || st.Kind == "" {
 			st.Head = m.head()
 		}
-		if err = see(st, fn); err != nil {
-			s.db.leave(m)
-		} else {
+		if err = s.see(m, st, fn); err == nil {
 			err = s.db.seen(ctx, m)
 		}
 		if !start.IsZero() {
@@ -294,6 +308,19 @@ func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error
 		return fmt.Errorf("view %s %.60q: %w", s.kind.name, id, err)
 	}
 	return nil
+}
+
+// see gives m back unless fn answers nil, also when fn ends its goroutine.
+func (s *Store[S]) see(m *machine, st *State[S], fn func(*State[S]) error) (err error) {
+	looked := false
+	defer func() {
+		if !looked || err != nil {
+			s.db.leave(m)
+		}
+	}()
+	err = see(st, fn)
+	looked = true
+	return err
 }
 
 func see[S any](st *State[S], fn func(*State[S]) error) (err error) {
@@ -359,7 +386,7 @@ func (s *Store[S]) List(ctx context.Context, o ListOptions) iter.Seq2[Head, erro
 					err = h.Parse(eh.Bytes, key)
 				}
 				if err != nil {
-					page = append(page, found{Head{Kind: s.kind.name, ID: id}, &CorruptError{Kind: s.kind.name, ID: id, Part: "head", Seq: eh.Seq, Why: err}})
+					page = append(page, found{Head{Kind: s.kind.name, ID: id}, corrupt(s.kind, id, "head", eh.Seq, err)})
 					return nil
 				}
 				if h.Deleted && !o.Deleted {

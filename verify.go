@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
@@ -68,24 +69,13 @@ func (db *DB) verify(ctx context.Context, k *kind, id string) (*VerifyReport, er
 	if err != nil {
 		return rep, err
 	}
-	head, err := db.eng.Load(ctx, m.key, engine.Want{}, nil)
-	if err != nil {
-		return rep, db.explain(k, id, err)
-	}
-	if head.Number == 0 {
-		return rep, missing(newMachine(k, id))
-	}
 	v := &verifier{db: db, kind: k, m: m, rep: rep}
-	rep.Head = head.Seq
-	if err := v.head.Parse(head.Bytes, m.key); err != nil {
-		return rep, &CorruptError{Kind: k.name, ID: id, Part: "head", Seq: head.Seq, Why: err}
-	}
-	for _, g := range v.head.Gaps {
-		rep.Gaps = append(rep.Gaps, GapError{From: g.From, To: g.To})
-	}
 	snaps, err := v.snapshots(ctx)
 	if err != nil {
 		return rep, err
+	}
+	for _, g := range v.head.Gaps {
+		rep.Gaps = append(rep.Gaps, GapError{From: g.From, To: g.To})
 	}
 	for i, snap := range snaps {
 		if i == 0 {
@@ -98,28 +88,39 @@ func (db *DB) verify(ctx context.Context, k *kind, id string) (*VerifyReport, er
 			return rep, err
 		}
 	}
-	return rep, v.toHead(ctx, head.Seq)
+	return rep, v.toHead(ctx, rep.Head)
 }
 
-// snapshots are all snapshots from the base on, oldest first.
+// snapshots are all snapshots from the base on, oldest first, and the head of
+// the same moment.
 func (v *verifier) snapshots(ctx context.Context) (out []record.Snapshot, err error) {
-	_, err = v.db.eng.Load(ctx, v.m.key, engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All}, func(it engine.Item) error {
+	k, id := v.kind, v.m.id
+	head, err := v.db.eng.Load(ctx, v.m.key, engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All}, func(it engine.Item) error {
 		if it.Err != nil {
 			return it.Err
 		}
 		var s record.Snapshot
 		if err := s.Parse(append([]byte(nil), it.Bytes...), v.m.key); err != nil {
-			return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "snapshot", Seq: it.Seq, Why: err}
+			return corrupt(k, id, "snapshot", it.Seq, err)
 		}
-		if s.Seq >= v.head.Base && s.Seq <= v.rep.Head {
-			out = append(out, s)
-		}
+		out = append(out, s)
 		return nil
 	})
-	if err == nil && len(out) == 0 {
-		err = &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "snapshot", Seq: v.head.Base, Why: errors.New("the base of the log is not there")}
+	if err != nil {
+		return nil, v.db.explain(k, id, err)
 	}
-	return out, v.db.explain(v.kind, v.m.id, err)
+	if head.Number == 0 {
+		return nil, missing(newMachine(k, id))
+	}
+	v.rep.Head = head.Seq
+	if err := v.head.Parse(head.Bytes, v.m.key); err != nil {
+		return nil, corrupt(k, id, "head", head.Seq, err)
+	}
+	out = slices.DeleteFunc(out, func(s record.Snapshot) bool { return s.Seq < v.head.Base })
+	if len(out) == 0 {
+		return nil, corrupt(k, id, "snapshot", v.head.Base, errors.New("the base of the log is not there"))
+	}
+	return out, nil
 }
 
 // start begins at a stored state.

@@ -22,6 +22,7 @@ type walk struct {
 
 	begun  bool
 	head   record.Head
+	damage error  // of the head: what is newest is unknown
 	low    uint64 // every seq above it, up to top, has to be there
 	top    uint64
 	next   uint64 // the seq expected next, in the walk's direction
@@ -57,6 +58,7 @@ func (w *walk) begin(ctx context.Context) error {
 	if err == nil {
 		w.top = min(w.top, head.Seq)
 	} else {
+		w.damage = &CorruptError{Kind: w.kind.name, ID: w.machine.id, Part: "head", Seq: head.Seq, Why: err}
 		w.head.Base = engine.All // nothing is known of what has to be there
 	}
 	w.low = max(w.r.After, w.head.Base)
@@ -96,7 +98,7 @@ func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
 		return nil
 	})
 	if errors.Is(err, engine.ErrDamaged) {
-		err = nil // of the head; it was reported by Load
+		err = nil // of the head; it is told at the end
 	}
 	if err == nil && !more && !w.full() {
 		if w.r.Newest {
@@ -104,6 +106,7 @@ func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
 		} else {
 			out = w.lost(out, w.next, w.top)
 		}
+		err = w.damage
 	}
 	return out, more, err
 }

@@ -16,6 +16,7 @@ type step struct {
 	acks   []*Ack // of Go under snapshot-only: writes this step makes durable too
 	writes []engine.Write
 	parts  []part
+	behind error // not sent to the engine, and why
 }
 
 // part is one machine's share of a step.
@@ -80,15 +81,24 @@ func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op
 		db.queue.Release()
 		return nil, err
 	}
-	defer db.leave(m)
-	d := db.newDraft(m, o)
+	var d *draft
+	made := false
+	defer func() { // also when a callback ends its goroutine
+		if !made {
+			if d != nil {
+				d.undo()
+			}
+			m.counts.refuse.Add(1)
+			db.queue.Release()
+		}
+		db.leave(m)
+	}()
+	d = db.newDraft(m, o)
 	ack, err := d.run(ctx, op, start, fn)
 	if err != nil {
-		d.undo()
-		m.counts.refuse.Add(1)
-		db.queue.Release()
 		return nil, d.errorf(op.String()+" to", err)
 	}
+	made = true
 	return ack, nil
 }
 
@@ -117,10 +127,7 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 	}
 	if d.empty() {
 		db.queue.Release()
-		if m.newest != nil && !m.newest.resolved() {
-			return m.newest, nil
-		}
-		return settled(m.head()), nil
+		return m.asSeen(), nil
 	}
 	ack := newAck(op, start)
 	if m.kind.strategy == SnapshotOnly && (op == opGo || op == opGoUpdate) && !d.flushDue() && !db.closed.Load() {
@@ -139,10 +146,25 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 		return nil, err
 	}
 	d.land(ack)
-	m.queued = m.seq
+	m.queued, m.newest = m.seq, ack
 	ack.head = publicHead(m.kind, m.id, m.seq, &m.h)
 	db.push(&step{ack: ack, acks: m.takeUnsaved(), writes: []engine.Write{w}, parts: []part{{m, m.seq}}}, d.bytes)
 	return ack, nil
+}
+
+// asSeen is the Ack of a look at the machine as it is now: it waits for what is
+// not durable yet.
+func (m *machine) asSeen() *Ack {
+	youngest := m.newest
+	if n := len(m.unsaved); n > 0 {
+		youngest = m.unsaved[n-1]
+	} else if m.durable.Load() == m.seq && m.pending.Load() == 0 {
+		youngest = nil
+	}
+	if youngest == nil {
+		return settled(m.head())
+	}
+	return youngest.follow(m.head())
 }
 
 // before answers a write whose key was seen.
@@ -177,30 +199,26 @@ func (db *DB) commitGroup(group []*step) {
 	g.steps, g.out, g.live = g.steps[:0], g.out[:0], g.live[:0]
 	for _, s := range group {
 		if why := db.stopped.Load(); why != nil {
-			db.fail(s, *why, true)
+			s.behind = *why
+		} else if s.stale() {
+			s.behind = errBehind
+			s.spoil() // for those behind it
+		} else {
+			g.live = append(g.live, s)
+			g.steps = append(g.steps, engine.Step{Writes: s.writes})
+			g.out = append(g.out, engine.Result{})
+		}
+	}
+	err := db.store(g)
+	live := 0
+	for _, s := range group { // in the order of the queue
+		if s.behind != nil {
+			db.fail(s, s.behind, s.behind != errBehind)
 			continue
 		}
-		if s.stale() {
-			db.fail(s, errBehind, false)
-			continue
-		}
-		g.live = append(g.live, s)
-		g.steps = append(g.steps, engine.Step{Writes: s.writes})
-		g.out = append(g.out, engine.Result{})
-	}
-	if len(g.live) == 0 {
-		return
-	}
-	start := time.Now()
-	err := db.eng.Commit(context.Background(), g.steps, g.out)
-	db.metrics.group(len(g.live), time.Since(start))
-	if err != nil && !errors.Is(err, engine.ErrNothingStored) {
-		why := fmt.Errorf("commit: %w", err)
-		db.stopped.CompareAndSwap(nil, &why)
-		db.log.Error("writing has stopped: open the file again", "path", db.path, "error", err)
-	}
-	for i, s := range g.live {
-		switch out := &g.out[i]; {
+		out := &g.out[live]
+		live++
+		switch {
 		case out.Err != nil && s.stale():
 			db.fail(s, errBehind, false)
 		case out.Err != nil:
@@ -218,6 +236,24 @@ func (db *DB) commitGroup(group []*step) {
 	clear(g.out)
 }
 
+// store gives the group's live steps to the engine.
+func (db *DB) store(g *group) error {
+	if len(g.live) == 0 {
+		return nil
+	}
+	start := time.Now()
+	db.storing.Lock()
+	err := db.eng.Commit(context.Background(), g.steps, g.out)
+	db.storing.Unlock()
+	db.metrics.group(len(g.live), time.Since(start))
+	if err != nil && !errors.Is(err, engine.ErrNothingStored) {
+		why := fmt.Errorf("commit: %w", err)
+		db.stopped.CompareAndSwap(nil, &why)
+		db.log.Error("writing has stopped: open the file again", "path", db.path, "error", err)
+	}
+	return err
+}
+
 var errBehind = fmt.Errorf("%w: a write queued before it failed", ErrAborted)
 
 // stale says that a write queued before this one was not stored.
@@ -228,6 +264,13 @@ func (s *step) stale() bool {
 		}
 	}
 	return false
+}
+
+// spoil tells the step's machines that a write of theirs is not stored.
+func (s *step) spoil() {
+	for _, p := range s.parts {
+		p.m.failed.Store(true)
+	}
 }
 
 func (db *DB) done(s *step, out *engine.Result) {
@@ -245,10 +288,10 @@ func (db *DB) done(s *step, out *engine.Result) {
 		db.metrics.snapshots.Add(int64(len(s.writes[i].Snapshots)))
 		db.metrics.position.Store(max(db.metrics.position.Load(), out.Pos[i]))
 	}
-	db.answer(s.ack, nil)
-	for _, a := range s.acks {
+	for _, a := range s.acks { // they are older
 		db.answer(a, nil)
 	}
+	db.answer(s.ack, nil)
 }
 
 func (db *DB) fail(s *step, err error, doubt bool) {
@@ -269,10 +312,10 @@ func (db *DB) fail(s *step, err error, doubt bool) {
 		err = &ConflictError{Kind: kind, ID: id, Want: c.Want, Have: c.Have}
 		s.ack.again = true
 	}
-	db.answer(s.ack, err)
 	for _, a := range s.acks {
 		db.answer(a, err)
 	}
+	db.answer(s.ack, err)
 }
 
 func (db *DB) answer(a *Ack, err error) {
