@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/journal"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -24,6 +25,8 @@ type boltOptions struct {
 	logger        *slog.Logger // nil = silent
 	maxStep       int          // 0 = boltMaxStep
 	lookBytes     int          // most stored bytes that a Load or Scan copies out per transaction; 0 = boltLookBytes
+	ringBytes     int64        // of the journal ring; 0 = direct: no ring, each group is one transaction
+	ringSegment   int64        // bytes of a segment of it; 0 = an eighth of the ring
 	seams         boltSeams
 }
 
@@ -35,6 +38,7 @@ type boltSeams struct {
 	write    func() // called in each write transaction, under the guard
 	syncFile func(f *os.File) error
 	rename   func(from, to string) error
+	ringFile func(path string, same os.FileInfo) (ringFile, error)
 }
 
 const (
@@ -74,10 +78,15 @@ func (o boltOptions) withDefaults() boltOptions {
 	if s.rename == nil {
 		s.rename = os.Rename
 	}
+	if s.ringFile == nil {
+		s.ringFile = openRingFile
+	}
 	return o
 }
 
-// boltEngine keeps steps in one bbolt file, each group in one transaction.
+// boltEngine keeps steps in one bbolt file: each group in one transaction, or,
+// with a ring, each group in the ring first and many of them in one transaction
+// later ([boltRing] has the invariants of that).
 //
 //  1. Whoever calls bbolt holds open for reading and is guarded; Close holds it
 //     for writing. After a caught panic dead is set and bbolt is never called
@@ -100,6 +109,10 @@ type boltEngine struct {
 	group    boltGroup
 	counters boltCounters
 	machines atomic.Int64
+
+	ring    *boltRing    // nil in direct mode and in a file opened for reading
+	full    error        // why the file can only be read though it was opened for writing
+	overlay *boltOverlay // what is in the ring only; nil where there is no ring to look into
 
 	dead    atomic.Pointer[error]
 	stopped atomic.Pointer[error]
@@ -141,31 +154,83 @@ func (e *boltEngine) start() error {
 		return err
 	}
 	e.counters, e.unclean = found.counters, !found.clean
-	e.machines.Store(int64(e.counters.machines))
-	if e.opt.readOnly {
-		return nil
+	if !e.opt.readOnly {
+		if err := healMeta(f, &e.opt); err != nil {
+			return err
+		}
 	}
-	if err := healMeta(f, &e.opt); err != nil {
+	unfolded, err := e.readRing(&found)
+	if err != nil {
 		return err
 	}
-	err = e.update(func(tx *boltTx) error {
+	if e.opt.readOnly {
+		return e.show(unfolded)
+	}
+	err = e.settle(&found, unfolded)
+	if errors.Is(err, engine.ErrDiskFull) {
+		if len(unfolded) == 0 {
+			return fmt.Errorf("%w: make room, or open it with ReadOnly", err)
+		}
+		full := fmt.Errorf("%w: there is no room to store what the journal holds: make room and open %s again", ErrDiskFull, e.path)
+		e.full = full
+		e.opt.logger.Error("the disk is full: the file can only be read", "file", e.path, "error", err)
+		return e.show(unfolded)
+	}
+	if err == nil && e.opt.ringBytes > 0 {
+		err = e.openRing(&found)
+	}
+	e.machines.Store(int64(e.counters.machines))
+	return err
+}
+
+// settle stores, in one transaction, what the ring holds, and marks the file as
+// open. Nothing that was replayed is shown, and nothing new is taken, before it
+// is durable here (R1).
+func (e *boltEngine) settle(found *boltFound, unfolded []ringGroup) error {
+	g := &e.group
+	defer g.end()
+	salt := journal.NewSalt()
+	err := e.update(func(tx *boltTx) error {
+		g.begin(found.counters)
+		g.tx = tx
 		if found.lostCounters != nil {
 			e.opt.logger.Warn("the counters of machine numbers and positions are damaged: rebuilt from the heads", "file", e.path, "error", found.lostCounters)
-			if err := tx.counters.put(countersLast, e.counters.append(nil)); err != nil {
+			if err := g.countAgain(unfolded); err != nil {
+				return err
+			}
+		}
+		if err := g.replay(unfolded); err != nil {
+			return err
+		}
+		if found.lostCounters != nil || g.dirty {
+			if err := g.store(); err != nil {
+				return err
+			}
+		}
+		if found.ring.there {
+			if err := putRingState(tx, found.ring.last(unfolded), salt); err != nil {
 				return err
 			}
 		}
 		return putBoltMark(tx, false, e.opt.version)
 	})
-	if errors.Is(err, engine.ErrDiskFull) {
-		return fmt.Errorf("%w: make room, or open it with ReadOnly", err)
+	if err != nil {
+		return err
 	}
-	return err
+	if len(unfolded) > 0 {
+		e.opt.logger.Info("stored what the journal held", "file", e.path, "groups", len(unfolded))
+	}
+	found.ring.folded, found.ring.salt = found.ring.last(unfolded), salt
+	e.counters = g.counters
+	return nil
 }
 
 // letGo closes what start left open, or gives up a dead handle: its lock is
 // freed and its file closed without bbolt.
 func (e *boltEngine) letGo() error {
+	if e.ring != nil {
+		e.ring.close()
+	}
 	if e.handle != nil && e.dead.Load() == nil {
 		err := guarded(e.handle.close)
 		if _, panicked := errors.AsType[*boltPanic](err); !panicked {
@@ -189,6 +254,7 @@ func (e *boltEngine) die(doing string, cause error) error {
 	if e.dead.CompareAndSwap(nil, &err) {
 		e.opt.logger.Error("the file is damaged, or its disk: no more reads and writes", "file", e.path, "while", doing, "error", cause)
 	}
+	e.stopRing(*e.dead.Load())
 	return *e.dead.Load()
 }
 
@@ -253,7 +319,11 @@ func (e *boltEngine) update(fn func(tx *boltTx) error) error {
 		}
 		e.opt.seams.write()
 		id = tx.id()
-		if err := fn(tx); err != nil {
+		err = e.ring.unmoved(tx)
+		if err == nil {
+			err = fn(tx)
+		}
+		if err != nil {
 			return errors.Join(err, tx.rollback())
 		}
 		committing = true
@@ -267,10 +337,17 @@ func (e *boltEngine) update(fn func(tx *boltTx) error) error {
 	}
 	err = settleCommit(err, func() bool { return e.dead.Load() == nil && metaUntouched(e.file, id) })
 	if !errors.Is(err, engine.ErrNothingStored) {
-		e.stopped.Store(&err)
-		e.opt.logger.Error("a commit failed: no more writes until the file is opened again", "file", e.path, "error", err)
+		e.halt(err)
 	}
 	return err
+}
+
+// halt ends all writing for good, the ring's too (R6).
+func (e *boltEngine) halt(err error) {
+	if e.stopped.CompareAndSwap(nil, &err) {
+		e.opt.logger.Error("a commit failed: no more writes until the file is opened again", "file", e.path, "error", err)
+	}
+	e.stopRing(err)
 }
 
 // writable is why nothing may be written, or nil; each reason matches
@@ -279,6 +356,9 @@ func (e *boltEngine) writable() error {
 	err := e.usable()
 	if err == nil && e.opt.readOnly {
 		err = fmt.Errorf("%w: %s", ErrReadOnly, e.path)
+	}
+	if err == nil && e.full != nil {
+		err = e.full
 	}
 	if stopped := e.stopped.Load(); err == nil && stopped != nil {
 		err = fmt.Errorf("%w: %w", ErrStopped, withoutDoubt{*stopped})
@@ -295,8 +375,9 @@ type withoutDoubt struct{ cause error }
 
 func (e withoutDoubt) Error() string { return e.cause.Error() }
 
-// Commit makes the steps durable in one transaction: bbolt writes the changed
-// pages, syncs, writes the meta page that leads to them, and syncs again.
+// Commit makes the steps durable: in the ring with one write and one sync, or in
+// one transaction, where bbolt writes the changed pages, syncs, writes the meta
+// page that leads to them, and syncs again.
 //
 // A head that is damaged counts as being at the seq of the newest item that can
 // still be found, 0 if none: so a recovery can write a new one.
@@ -310,6 +391,9 @@ func (e *boltEngine) Commit(ctx context.Context, steps []engine.Step, out []engi
 	}
 	e.writing.Lock()
 	defer e.writing.Unlock()
+	if e.ring != nil {
+		return e.commitRing(steps, out)
+	}
 	g := &e.group
 	g.begin(e.counters)
 	defer g.end()
@@ -373,6 +457,10 @@ func (e *boltEngine) SetNote(ctx context.Context, name string, value []byte) err
 	}
 	e.writing.Lock()
 	defer e.writing.Unlock()
+	if e.ring != nil { // a fold under way ends first
+		e.ring.folding.Lock()
+		defer e.ring.folding.Unlock()
+	}
 	return e.update(func(tx *boltTx) error {
 		key := []byte(metaNote + name)
 		if value == nil {
@@ -405,14 +493,15 @@ func (e *boltEngine) Size(ctx context.Context) (engine.Size, error) {
 	return engine.Size{FileBytes: info.Size(), Machines: e.machines.Load()}, nil
 }
 
-// Close marks the file as closed cleanly, unless writing has stopped, and frees
-// it. It waits for calls that are in bbolt.
+// Close stores what the ring holds and marks the file as closed cleanly, unless
+// writing has stopped, and frees it. It waits for calls that are in bbolt.
 func (e *boltEngine) Close() error {
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	var err error
+	e.ring.endFolding()
 	if !e.opt.readOnly && e.writableNow() {
-		err = e.update(func(tx *boltTx) error { return putBoltMark(tx, true, e.opt.version) })
+		err = e.fold(func(tx *boltTx) error { return putBoltMark(tx, true, e.opt.version) })
 		if err != nil {
 			err = fmt.Errorf("mark %s as closed: %w", e.path, err)
 		}
@@ -426,10 +515,12 @@ func (e *boltEngine) Close() error {
 	return errors.Join(err, e.letGo())
 }
 
-func (e *boltEngine) writableNow() bool {
+func (e *boltEngine) writableNow() bool { return e.writableErr() == nil }
+
+func (e *boltEngine) writableErr() error {
 	e.open.RLock()
 	defer e.open.RUnlock()
-	return e.writable() == nil
+	return e.writable()
 }
 
 // appendBoltNote adds the stored note; its payload begins with the CRC-32C of

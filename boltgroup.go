@@ -20,6 +20,7 @@ type boltGroup struct {
 	tx       *boltTx
 	counters boltCounters
 	dirty    bool // a step was taken
+	light    bool // only checks and numbers are wanted: the group goes into the ring
 
 	machines  map[string]*boltMachine
 	touched   []*boltMachine
@@ -98,7 +99,7 @@ func (g *boltGroup) end() {
 	clear(g.snapshots)
 	clear(g.keys)
 	clear(g.entries[:cap(g.entries)])
-	g.tx, g.dirty, g.pos = nil, false, nil
+	g.tx, g.dirty, g.light, g.pos = nil, false, false, nil
 	g.touched, g.events, g.snapshots, g.purged = g.touched[:0], g.events[:0], g.snapshots[:0], g.purged[:0]
 	g.keys, g.entries = g.keys[:0], g.entries[:0]
 	g.arena = g.arena[:0]
@@ -187,6 +188,34 @@ func (g *boltGroup) machine(key string) *boltMachine {
 	if m := g.machines[key]; m != nil {
 		return m
 	}
+	m := g.newMachine(key)
+	g.read(m)
+	return m
+}
+
+// read fills in what the file has of a machine.
+func (g *boltGroup) read(m *boltMachine) {
+	g.key = append(g.key[:0], m.key...)
+	b := g.tx.machines.get(g.key)
+	if b == nil {
+		return
+	}
+	m.stored, m.exists = true, true
+	h, err := parseBoltHead(b, g.key, g.e.opt.maxStep+valueSlack)
+	switch {
+	case errors.Is(err, record.ErrNewer) || errors.Is(err, record.ErrTooLong):
+		m.refuse = &engine.Damage{Machine: m.key, Part: "head", Why: err}
+	case err != nil:
+		g.lost(m, h.number)
+	}
+	if err == nil {
+		m.head = h
+	}
+	m.before = m.head
+}
+
+// newMachine is a machine that does not exist, as far as the group knows.
+func (g *boltGroup) newMachine(key string) *boltMachine {
 	var m *boltMachine
 	if n := len(g.spare); n > 0 {
 		m, g.spare = g.spare[n-1], g.spare[:n-1]
@@ -196,23 +225,6 @@ func (g *boltGroup) machine(key string) *boltMachine {
 	m.key = key
 	g.machines[key] = m
 	g.touched = append(g.touched, m)
-	g.key = append(g.key[:0], key...)
-	b := g.tx.machines.get(g.key)
-	if b == nil {
-		return m
-	}
-	m.stored, m.exists = true, true
-	h, err := parseBoltHead(b, g.key, g.e.opt.maxStep+valueSlack)
-	switch {
-	case errors.Is(err, record.ErrNewer) || errors.Is(err, record.ErrTooLong):
-		m.refuse = &engine.Damage{Machine: key, Part: "head", Why: err}
-	case err != nil:
-		g.lost(m, h.number)
-	}
-	if err == nil {
-		m.head = h
-	}
-	m.before = m.head
 	return m
 }
 
@@ -268,6 +280,9 @@ func (g *boltGroup) apply(w *engine.Write, m *boltMachine) {
 		h.pos = g.counters.pos
 	}
 	h.kind, h.schema, h.seq, h.token, h.bytes = w.Kind, w.Schema, w.Seq, w.Token, w.Head
+	if g.light {
+		return
+	}
 	m.trimTo = max(m.trimTo, w.TrimTo)
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)

@@ -17,28 +17,35 @@ import (
 // A look that fits one transaction, 4 MiB of compressed values, is of one
 // moment. A longer one reads on in further transactions: what was appended since
 // the first is left out, and if anything of what is still to be read was
-// removed or replaced since, the look ends with errLookChanged instead of a mixture.
+// removed or replaced since, the look ends with errLookChanged instead of a mixture,
+// or, while nothing is delivered yet, begins again.
+//
+// What is in the ring only is taken before the first transaction and kept, as
+// [boltOverlay] tells; [boltLookRing] says how the two come together.
 type boltLook struct {
 	e    *boltEngine
 	key  string
 	want engine.Want
 	last uint64 // the head's seq; All if the head is damaged
 
-	rawHead []byte
-	head    boltHead
-	headErr error
-	number  uint64
+	rawHead  []byte
+	head     boltHead
+	headErr  error
+	fileHead boltHead // as the first transaction had it
+	number   uint64
 
 	part     engine.Part // being read
 	from, to uint64      // seqs of its stored values still to be read
 	done     bool
-	count    int // snapshots seen
+	fileTo   uint64 // the last event that is taken from the file
 
-	buf     []byte
-	values  []boltStored
-	joiner  record.Joiner
-	room    []byte
-	entries []record.Entry
+	ring      boltLookRing
+	delivered bool
+	buf       []byte
+	values    []boltStored
+	joiner    record.Joiner
+	room      []byte
+	entries   []record.Entry
 }
 
 // boltStored is one stored value, or one piece of it, in a look's buffer.
@@ -62,26 +69,46 @@ func (e *boltEngine) Load(ctx context.Context, machine string, want engine.Want,
 	l := e.looks.Get().(*boltLook)
 	defer e.freeLook(l)
 	l.e, l.key, l.want = e, machine, want
-	if err := e.view(l.first); err != nil {
-		return engine.Head{}, err
+	for {
+		l.ring.take(e.overlay, machine)
+		if err := e.view(l.first); err != nil {
+			return engine.Head{}, err
+		}
+		if l.headErr == nil && l.number == 0 {
+			return engine.Head{}, nil
+		}
+		err := l.deliverAll(ctx, fn)
+		if !errors.Is(err, errLookChanged) || l.delivered {
+			return l.end(err)
+		}
+		if err := ctx.Err(); err != nil {
+			return engine.Head{}, err
+		}
+		l.again(want)
 	}
-	if l.headErr == nil && l.number == 0 {
-		return engine.Head{}, nil
-	}
-	err := l.deliverAll(ctx, fn)
+}
+
+// end is the answer.
+func (l *boltLook) end(err error) (engine.Head, error) {
 	h := l.head.public()
 	h.Bytes = append([]byte{}, h.Bytes...)
 	switch {
 	case err != nil && !errors.Is(err, engine.Stop):
 		return h, err
 	case l.headErr != nil:
-		return h, &engine.Damage{Machine: machine, Part: "head", Why: l.headErr}
+		return h, &engine.Damage{Machine: l.key, Part: "head", Why: l.headErr}
 	}
 	return h, nil
 }
 
+// again makes l ready for a new beginning.
+func (l *boltLook) again(want engine.Want) {
+	*l = boltLook{e: l.e, key: l.key, want: want, rawHead: l.rawHead[:0], buf: l.buf[:0], room: l.room[:0],
+		values: l.values[:0], entries: l.entries[:0], ring: l.ring.emptied()}
+}
+
 func (e *boltEngine) freeLook(l *boltLook) {
-	keep := boltLook{rawHead: l.rawHead[:0], buf: l.buf[:0], room: l.room[:0], values: l.values[:0], entries: l.entries[:0]}
+	keep := boltLook{rawHead: l.rawHead[:0], buf: l.buf[:0], room: l.room[:0], values: l.values[:0], entries: l.entries[:0], ring: l.ring.emptied()}
 	for _, b := range []*[]byte{&keep.rawHead, &keep.buf, &keep.room} {
 		if cap(*b) > biggestKept {
 			*b = nil
@@ -109,26 +136,38 @@ func (l *boltLook) deliverAll(ctx context.Context, fn func(engine.Item) error) e
 
 // first reads the head and begins with the items.
 func (l *boltLook) first(tx *boltTx) error {
+	if err := l.ring.begin(tx, &l.want); err != nil {
+		return err
+	}
 	b := tx.machines.get([]byte(l.key))
-	if b == nil {
+	if b == nil && !l.ring.any() {
 		l.done = true
 		return nil
 	}
 	l.rawHead = append(l.rawHead[:0], b...)
-	l.head, l.headErr = parseBoltHead(l.rawHead, []byte(l.key), l.e.opt.maxStep+valueSlack)
-	l.number, l.last = l.head.number, l.head.seq
-	if l.headErr != nil {
-		l.last = engine.All
-		l.head = boltHead{number: l.number}
+	file, fileErr := parseBoltHead(l.rawHead, []byte(l.key), l.e.opt.maxStep+valueSlack)
+	l.fileHead = file
+	if l.ring.any() { // its newest write has the head, its first one says where the file ends
+		l.head, l.number, l.last = l.ring.head(), l.ring.head().number, l.ring.fileEnd()
+		l.want.To = min(l.want.To, l.head.seq)
+		l.want.SnapshotTo = min(l.want.SnapshotTo, l.head.seq)
+	} else {
+		l.head, l.headErr = file, fileErr
+		l.number, l.last = l.head.number, l.head.seq
+		if l.headErr != nil {
+			l.last = engine.All
+			l.head = boltHead{number: l.number}
+		}
+		l.want.To = min(l.want.To, l.last)
+		l.want.SnapshotTo = min(l.want.SnapshotTo, l.last)
 	}
-	if l.number == 0 {
+	if l.number == 0 || b == nil {
 		l.done = true
 		return nil
 	}
-	l.want.To = min(l.want.To, l.last)
-	l.want.SnapshotTo = min(l.want.SnapshotTo, l.last)
-	l.part, l.from, l.to = engine.PartSnapshot, 0, l.want.SnapshotTo
-	if l.want.Snapshot == engine.NoSnapshot {
+	l.fileTo = min(l.want.To, l.last)
+	l.part, l.from, l.to = engine.PartSnapshot, l.ring.snapshotsFrom(), min(l.want.SnapshotTo, l.last)
+	if l.want.Snapshot == engine.NoSnapshot || l.from > l.to {
 		l.beginEvents(tx)
 	}
 	return l.read(tx)
@@ -147,8 +186,8 @@ func (l *boltLook) further(tx *boltTx) error {
 	if err != nil {
 		return errors.Join(errLookChanged, err)
 	}
-	if h.number != l.number || l.want.Events && h.trims != l.head.trims ||
-		l.part == engine.PartSnapshot && h.edits != l.head.edits {
+	if h.number != l.number || l.want.Events && h.trims != l.fileHead.trims ||
+		l.part == engine.PartSnapshot && h.edits != l.fileHead.edits {
 		return errLookChanged
 	}
 	return l.read(tx)
@@ -157,8 +196,8 @@ func (l *boltLook) further(tx *boltTx) error {
 // beginEvents finds the stored values that hold the wanted events: the first of
 // them begins at or before the first event.
 func (l *boltLook) beginEvents(tx *boltTx) {
-	l.part, l.from, l.to = engine.PartEvent, 0, l.want.To
-	if !l.want.Events || l.want.To <= l.want.After {
+	l.part, l.from, l.to = engine.PartEvent, 0, l.fileTo
+	if !l.want.Events || l.fileTo <= l.want.After {
 		l.done = true
 		return
 	}
@@ -239,6 +278,13 @@ func (l *boltLook) readDown(t *boltTree) (more bool) {
 		if !ok || n != l.number || seq < l.from {
 			return false
 		}
+		if l.part == engine.PartSnapshot && l.ring.hides(seq) {
+			if seq == 0 {
+				return false
+			}
+			l.to = seq - 1
+			continue
+		}
 		first := len(l.values)
 		behind := appendValueAfter(nil, l.number, seq)
 		for k, v := cur.seek(appendValueKey(nil, l.number, seq)); k != nil && bytes.Compare(k, behind) < 0; k, v = cur.next() {
@@ -250,6 +296,7 @@ func (l *boltLook) readDown(t *boltTree) (more bool) {
 		next = seq
 		if l.part == engine.PartSnapshot && l.want.Snapshot == engine.NewestSnapshot {
 			l.want.After = max(l.want.After, seq)
+			l.ring.passed()
 			return false
 		}
 		if seq == 0 {
@@ -274,6 +321,7 @@ func (l *boltLook) deliver(ctx context.Context, fn func(engine.Item) error) erro
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		l.delivered = true
 		return fn(it)
 	}
 	for i := 0; i < len(l.values); {
@@ -281,6 +329,17 @@ func (l *boltLook) deliver(ctx context.Context, fn func(engine.Item) error) erro
 		n := i + 1
 		for n < len(l.values) && l.values[n].seq == first.seq && l.values[n].part == first.part {
 			n++
+		}
+		if first.part == engine.PartSnapshot {
+			if err := l.ring.snapshots(first.seq, give); err != nil {
+				return err
+			}
+			if l.ring.hides(first.seq) {
+				i = n
+				continue
+			}
+		} else if err := l.ring.beforeEvents(&l.want, give); err != nil {
+			return err
 		}
 		payload, err := l.whole(l.values[i:n])
 		i = n
@@ -305,6 +364,9 @@ func (l *boltLook) deliver(ctx context.Context, fn func(engine.Item) error) erro
 		if err != nil {
 			return err
 		}
+	}
+	if l.done {
+		return l.ring.rest(&l.want, give)
 	}
 	return nil
 }
@@ -355,7 +417,7 @@ func (l *boltLook) events(give func(engine.Item) error) error {
 		if l.want.Newest {
 			e = &l.entries[len(l.entries)-1-i]
 		}
-		if e.Seq <= l.want.After || e.Seq > l.want.To {
+		if e.Seq <= l.want.After || e.Seq > l.fileTo {
 			continue
 		}
 		if err := give(engine.Item{Part: engine.PartEvent, Seq: e.Seq, Last: e.Seq, Pos: e.Pos, Bytes: e.Bytes}); err != nil {
@@ -368,7 +430,7 @@ func (l *boltLook) events(give func(engine.Item) error) error {
 // damaged delivers the place of a damaged block, as far as it is wanted: up to
 // the next block, or to the head.
 func (l *boltLook) damaged(v *boltStored, why error, give func(engine.Item) error) error {
-	seq, last := max(v.seq, l.want.After+1), l.want.To
+	seq, last := max(v.seq, l.want.After+1), l.fileTo
 	if v.next > 0 {
 		last = min(last, v.next-1)
 	} else if l.headErr != nil {

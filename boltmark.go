@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/liap-tui/savepoint/internal/journal"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -50,12 +51,15 @@ type boltFound struct {
 	clean        bool
 	counters     boltCounters
 	lostCounters error // why counters had to be rebuilt
+	ring         ringFound
 }
 
 func (found *boltFound) read(tx *boltTx) error {
-	if err := readBoltFile(tx); err != nil {
+	id, err := readBoltFile(tx)
+	if err != nil {
 		return err
 	}
+	found.ring.id = id
 	if name := tx.missing(); name != "" {
 		return fmt.Errorf("%w: bucket %s is missing", ErrCorrupt, name)
 	}
@@ -75,38 +79,38 @@ func (found *boltFound) read(tx *boltTx) error {
 	if found.lostCounters != nil {
 		found.counters = recount(tx)
 	}
-	return nil
+	return found.ring.read(tx)
 }
 
-// readBoltFile tells whether the file is one of ours and of our format.
-func readBoltFile(tx *boltTx) error {
+// readBoltFile tells whether the file is one of ours and of our format, and its id.
+func readBoltFile(tx *boltTx) (id journal.ID, err error) {
 	var b []byte
 	if tx.meta.there() {
 		b = tx.meta.get(metaFile)
 	}
 	if len(b) < record.HeaderLen || !bytes.HasPrefix(b, record.Magic()) {
 		if tx.missing() == "" {
-			return fmt.Errorf("%w: the mark of the file is missing or damaged", ErrCorrupt)
+			return id, fmt.Errorf("%w: the mark of the file is missing or damaged", ErrCorrupt)
 		}
-		return fmt.Errorf("%w: it is another program's bbolt file", ErrForeign)
+		return id, fmt.Errorf("%w: it is another program's bbolt file", ErrForeign)
 	}
 	h, payload, err := record.ParseValue(b, longestMeta)
 	switch {
 	case errors.Is(err, record.ErrNewer):
-		return fmt.Errorf("%w: %w", ErrNewer, err)
+		return id, fmt.Errorf("%w: %w", ErrNewer, err)
 	case err != nil:
-		return fmt.Errorf("%w: the mark of the file: %w", ErrCorrupt, err)
+		return id, fmt.Errorf("%w: the mark of the file: %w", ErrCorrupt, err)
 	case h.Type != record.TypeFile || len(payload) < 1 || len(payload) < 1+int(payload[0])+28:
-		return fmt.Errorf("%w: the mark of the file is a %s of %d bytes", ErrCorrupt, h.Type, len(payload))
+		return id, fmt.Errorf("%w: the mark of the file is a %s of %d bytes", ErrCorrupt, h.Type, len(payload))
 	}
 	app, rest := payload[1:1+payload[0]], payload[1+payload[0]:]
 	if string(app) != fileApp {
-		return fmt.Errorf("%w: it belongs to %q", ErrForeign, app)
+		return id, fmt.Errorf("%w: it belongs to %q", ErrForeign, app)
 	}
 	if format := binary.BigEndian.Uint32(rest); format > fileFormat {
-		return fmt.Errorf("%w: file format %d, this program knows up to %d", ErrNewer, format, fileFormat)
+		return id, fmt.Errorf("%w: file format %d, this program knows up to %d", ErrNewer, format, fileFormat)
 	}
-	return nil
+	return journal.ID(rest[4:20]), nil
 }
 
 // readBoltMark tells whether the file was closed; a damaged mark says no.

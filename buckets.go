@@ -16,6 +16,7 @@ var (
 	bucketMachines  = []byte("machines")
 	bucketEvents    = []byte("events")
 	bucketSnapshots = []byte("snapshots")
+	bucketJournal   = []byte("journal")
 )
 
 // The keys of bucket meta, and the one of bucket counters, which has a bucket
@@ -26,6 +27,8 @@ var (
 	metaMark     = []byte("mark")
 	metaNote     = "note/"
 	countersLast = []byte("last")
+	countersRing = []byte("ring")
+	journalRing  = []byte("ring") // the only key of bucket journal, made once and never put again
 )
 
 // valueKeyLen is the length of a key in events and snapshots: machine number and
@@ -132,6 +135,30 @@ func (tx *boltTx) missing() string {
 	}
 	return ""
 }
+
+// ringRoot is the page that holds the ring, 0 where there is none. Nothing but
+// createRing and removeRing may change the bucket: bbolt would move the ring.
+func (tx *boltTx) ringRoot() (root uint64, there bool) {
+	b := tx.tx.Bucket(bucketJournal)
+	if b == nil {
+		return 0, false
+	}
+	return uint64(b.Root()), true
+}
+
+// createRing makes the bucket with the ring in it.
+func (tx *boltTx) createRing(value []byte) error {
+	b, err := tx.tx.CreateBucket(bucketJournal)
+	if err != nil {
+		return err
+	}
+	return b.Put(journalRing, value)
+}
+
+// removeRing frees the ring's pages.
+func (tx *boltTx) removeRing() error { return tx.tx.DeleteBucket(bucketJournal) }
+
+func (h *boltHandle) pageSize() int64 { return int64(h.db.Info().PageSize) }
 
 func (tx *boltTx) id() uint64      { return uint64(tx.tx.ID()) }
 func (tx *boltTx) commit() error   { return tx.tx.Commit() }

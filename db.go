@@ -71,7 +71,7 @@ func Open(path string, opts *Options) (*DB, error) {
 		return nil, errors.New("savepoint: open: the path is empty: name a file, or use savepoint.Memory")
 	default:
 		e, err := openBolt(path, boltOptions{readOnly: db.opt.ReadOnly, lockTimeout: db.opt.LockTimeout,
-			noCompression: db.opt.NoCompression, logger: db.log})
+			noCompression: db.opt.NoCompression, logger: db.log, ringBytes: max(0, db.opt.Journal)})
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", path, err)
 		}

@@ -38,6 +38,13 @@ type Options struct {
 	// Now is the clock for the times of records; it never decides about their
 	// order. Default time.Now.
 	Now func() time.Time
+	// Journal is the size in bytes of the write-ahead ring inside the file, which
+	// makes a write durable with one sync instead of two and groups many of them
+	// into one change of the file's pages. It takes that much of the file, at most
+	// as much memory, and after a crash Open stores what it holds. 0 is the
+	// default, at present no ring; below 0 is no ring for good. 32 MiB is a
+	// good size. It may differ from one Open to the next.
+	Journal int64
 	// Logger is told what an operator should know. Default: silent.
 	Logger *slog.Logger
 	// Engine stores the data instead of the file at the path; Open takes it over

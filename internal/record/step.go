@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 )
 
 // StepWrite is one machine's part of a step as the journal keeps it, with the
@@ -134,4 +135,37 @@ func (r *reader) count() uint64 {
 		return 0
 	}
 	return n
+}
+
+// StepGroup is what stands before the steps of a group: the engine's counters
+// as they were before its first step. The steps follow until the bytes end.
+type StepGroup struct {
+	Number   uint64 // last machine number given
+	Pos      uint64 // last position given
+	Machines uint64 // that exist
+}
+
+// stepShape is the first byte of a group. Numbers are part of the format and
+// never used again.
+const stepShape = 1
+
+// Append begins a group.
+func (g *StepGroup) Append(dst []byte) []byte {
+	b := append(dst, stepShape)
+	b = binary.AppendUvarint(b, g.Number)
+	b = binary.AppendUvarint(b, g.Pos)
+	return binary.AppendUvarint(b, g.Machines)
+}
+
+// Cut reads the beginning of a group and gives the steps behind it.
+func (g *StepGroup) Cut(b []byte) (steps []byte, err error) {
+	r := reader{b: b}
+	if shape := r.byte(); shape != stepShape && !r.bad {
+		return nil, fmt.Errorf("%w: group of shape %d", ErrNewer, shape)
+	}
+	*g = StepGroup{Number: r.uvarint(), Pos: r.uvarint(), Machines: r.uvarint()}
+	if r.bad {
+		return nil, errStep
+	}
+	return r.b, nil
 }

@@ -43,10 +43,11 @@ const (
 	TypeFile     Type = 5 // what the file is
 	TypeMark     Type = 6 // whether the file was closed
 	TypeCounters Type = 7
+	TypeJournal  Type = 8 // up to where the journal is folded
 )
 
 func (t Type) String() string {
-	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters"}
+	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters", "journal"}
 	if int(t) < len(names) {
 		return names[t]
 	}

@@ -1,0 +1,259 @@
+package savepoint
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/journal"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// commitRing is Commit with a ring: the group becomes one record of it. What the
+// ring has no place for, or no words, goes round it (R4): purges, trims, a
+// machine whose head is damaged, a group larger than a segment, a full ring.
+// The caller holds writing.
+func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error {
+	if err := e.writableErr(); err != nil {
+		return err
+	}
+	r := e.ring
+	if !r.words(steps) {
+		return e.commitRound(steps, out)
+	}
+	g := &e.group
+	defer g.end()
+	damaged, err := r.prepare(steps)
+	if err != nil {
+		return err
+	}
+	if damaged {
+		return e.commitRound(steps, out)
+	}
+	if r.encode(steps, out); !g.dirty {
+		return nil
+	}
+	place, err := r.journal.Append(&r.group)
+	if errors.Is(err, journal.ErrFull) {
+		// A fold that is under way makes room.
+		r.folding.Lock()
+		r.folding.Unlock() //nolint:staticcheck // only waited for
+		place, err = r.journal.Append(&r.group)
+	}
+	if errors.Is(err, journal.ErrFull) || errors.Is(err, journal.ErrTooLarge) {
+		return e.commitRound(steps, out)
+	}
+	if err != nil {
+		for i := range out {
+			out[i].Pos = nil
+		}
+		err = fmt.Errorf("%w: %w", engine.ErrInDoubt, err)
+		e.halt(err)
+		return err
+	}
+	e.overlay.add(ringGroup{place.LSN, r.keep(r.group.Payload())}, r.cuts)
+	r.settled(g)
+	if r.foldDue() {
+		r.nudge()
+	}
+	return nil
+}
+
+// words tells whether the ring's records can say what the steps ask for, and a
+// segment has room for it.
+func (r *boltRing) words(steps []engine.Step) bool {
+	segment, _ := r.e.opt.ringParts()
+	size := 0
+	for i := range steps {
+		for j := range steps[i].Writes {
+			w := &steps[i].Writes[j]
+			if w.Purge || w.TrimTo > 0 {
+				return false
+			}
+			size += len(w.Machine) + len(w.Head)
+			for k := range w.Events {
+				size += len(w.Events[k].Bytes)
+			}
+			for k := range w.Snapshots {
+				size += len(w.Snapshots[k].Bytes)
+			}
+		}
+	}
+	return int64(size) < segment
+}
+
+// prepare begins the group with the heads of its machines: those written lately,
+// those in the overlay, the others from the file.
+func (r *boltRing) prepare(steps []engine.Step) (damaged bool, err error) {
+	g := &r.e.group
+	g.begin(r.e.counters)
+	g.light = true
+	var missing []*boltMachine
+	for i := range steps {
+		for j := range steps[i].Writes {
+			key := steps[i].Writes[j].Machine
+			if g.machines[key] != nil || key == "" || len(key) > boltMaxKey {
+				continue
+			}
+			m := g.newMachine(key)
+			h, ok := r.heads.get(key)
+			if !ok {
+				if h, ok, err = r.overlayHead(key); err != nil {
+					return false, err
+				}
+			}
+			if !ok {
+				missing = append(missing, m)
+				continue
+			}
+			m.head, m.before, m.exists, m.stored = h, h, true, true
+		}
+	}
+	if len(missing) == 0 {
+		return false, nil
+	}
+	err = r.e.view(func(tx *boltTx) error {
+		g.tx = tx
+		for _, m := range missing {
+			g.read(m)
+			m.head.bytes, m.before.bytes = nil, nil
+			damaged = damaged || m.lost
+		}
+		g.tx = nil
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
+	}
+	return damaged, nil
+}
+
+func (r *boltRing) overlayHead(key string) (boltHead, bool, error) {
+	ref, ok := r.e.overlay.newest(key)
+	if !ok {
+		return boltHead{}, false, nil
+	}
+	var w record.StepWrite
+	if err := w.Parse(ref.write); err != nil {
+		return boltHead{}, false, fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
+	}
+	h := ringHead(&w)
+	h.bytes = nil
+	return h, true, nil
+}
+
+// encode takes the steps and puts the accepted ones into the record.
+func (r *boltRing) encode(steps []engine.Step, out []engine.Result) {
+	g := &r.e.group
+	if len(r.group.Payload()) > biggestKept {
+		r.group = journal.Group{}
+	}
+	r.group.Reset()
+	r.cuts = r.cuts[:0]
+	head := record.StepGroup{Number: g.counters.number, Pos: g.counters.pos, Machines: g.counters.machines}
+	r.group.Build(head.Append)
+	var sw record.StepWrite
+	for i := range steps {
+		s := &steps[i]
+		if out[i].Err = g.take(s); out[i].Err != nil {
+			continue
+		}
+		out[i].Pos = g.positions(s)
+		r.group.Build(func(dst []byte) []byte { return record.AppendStepLen(dst, len(s.Writes)) })
+		for j := range s.Writes {
+			w := &s.Writes[j]
+			h := &g.machines[w.Machine].head
+			sw = record.StepWrite{Machine: append(sw.Machine[:0], w.Machine...), Kind: w.Kind, Schema: w.Schema,
+				Number: h.number, Pos: h.pos, Expect: w.Expect, Seq: w.Seq, Token: w.Token[:], Head: w.Head,
+				Drop: w.Drop, Events: sw.Events[:0], Snaps: sw.Snaps[:0]}
+			for k := range w.Events {
+				sw.Events = append(sw.Events, record.StepEvent{Time: w.Events[k].Terms.Time, Bytes: w.Events[k].Bytes})
+			}
+			for k := range w.Snapshots {
+				sw.Snaps = append(sw.Snaps, record.StepSnapshot{Seq: w.Snapshots[k].Seq, Bytes: w.Snapshots[k].Bytes})
+			}
+			from := r.group.Len()
+			r.group.Build(sw.Append)
+			r.cuts = append(r.cuts, ringCut{w.Machine, from + 4, r.group.Len()})
+		}
+	}
+}
+
+// keep copies a payload to memory that stays until it is folded.
+func (r *boltRing) keep(payload []byte) []byte {
+	const chunk = 256 << 10
+	if len(payload) > chunk/4 {
+		return append([]byte(nil), payload...)
+	}
+	if cap(r.chunk)-len(r.chunk) < len(payload) {
+		r.chunk = make([]byte, 0, chunk)
+	}
+	at := len(r.chunk)
+	r.chunk = append(r.chunk, payload...)
+	return r.chunk[at:len(r.chunk):len(r.chunk)]
+}
+
+// settled counts a group that is durable.
+func (r *boltRing) settled(g *boltGroup) {
+	for _, m := range g.touched {
+		if m.changed && m.exists {
+			r.heads.put(m.key, m.head)
+		}
+	}
+	clear(r.cuts)
+	r.e.counters = g.counters
+	r.e.machines.Store(int64(g.counters.machines))
+}
+
+// commitRound stores, in one transaction, everything that is in the ring only,
+// then the steps, then the lsn they take as folded (R4): the buckets never hold
+// anything newer than something that is only in the ring.
+func (e *boltEngine) commitRound(steps []engine.Step, out []engine.Result) error {
+	r, g := e.ring, &e.group
+	g.end()
+	clear(out)
+	r.folding.Lock()
+	defer r.folding.Unlock()
+	groups, _ := e.overlay.seal()
+	lsn := r.journal.Next()
+	err := e.update(func(tx *boltTx) error {
+		if err := g.fold(tx, groups, e); err != nil {
+			return err
+		}
+		if g.counters != e.counters {
+			err := fmt.Errorf("%w: counters are %+v, not %+v", errRingDiffers, g.counters, e.counters)
+			e.halt(err)
+			return err
+		}
+		taken := false
+		for i := range steps {
+			if out[i].Err = g.take(&steps[i]); out[i].Err == nil {
+				out[i].Pos = g.positions(&steps[i])
+				taken = true
+			}
+		}
+		if !taken {
+			return errNoStep
+		}
+		if err := g.store(); err != nil {
+			return err
+		}
+		return putRingState(tx, lsn, r.salt)
+	})
+	if errors.Is(err, errNoStep) {
+		return nil
+	}
+	if err != nil {
+		for i := range out {
+			out[i].Pos = nil
+		}
+		return err
+	}
+	e.overlay.reset()
+	r.heads.clear()
+	r.settled(g)
+	if err := r.journal.Bypass(lsn); err != nil { // stopped meanwhile; these steps are durable
+		e.halt(err)
+	}
+	return nil
+}

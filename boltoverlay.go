@@ -1,0 +1,217 @@
+package savepoint
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// boltOverlay is what is in the ring only: the groups as they were appended, and
+// for each machine where its writes are in them, newest first. Nothing is kept
+// decoded (R10).
+//
+// It is cut into generations: a fold takes those there are, what comes
+// meanwhile goes into a new one, and what was folded is dropped as a whole.
+//
+// A reader takes a machine's refs first and begins its read transaction then. What
+// a fold stored in between the transaction has, and tells by its folded lsn.
+// Refs hold memory of their own, so a drop takes nothing away from a reader.
+type boltOverlay struct {
+	mu          sync.RWMutex
+	generations []*ringGeneration // oldest first, the last one takes what comes
+}
+
+type ringGeneration struct {
+	newest map[string]*ringRef
+	groups []ringGroup
+}
+
+// ringGroup is the payload of one record of the ring.
+type ringGroup struct {
+	lsn     uint64
+	payload []byte
+}
+
+// ringRef is one machine's write in a group.
+type ringRef struct {
+	lsn    uint64
+	write  []byte
+	before *ringRef // the machine's write before, of the same generation
+}
+
+// ringCut says whose write stands where in a payload.
+type ringCut struct {
+	machine  string
+	from, to int
+}
+
+func newOverlay() *boltOverlay {
+	return &boltOverlay{generations: []*ringGeneration{newGeneration()}}
+}
+
+func newGeneration() *ringGeneration { return &ringGeneration{newest: map[string]*ringRef{}} }
+
+// add takes a durable group. The payload is the overlay's from now on.
+func (o *boltOverlay) add(g ringGroup, cuts []ringCut) {
+	refs := make([]ringRef, len(cuts))
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	gen := o.generations[len(o.generations)-1]
+	gen.groups = append(gen.groups, g)
+	for i, c := range cuts {
+		refs[i] = ringRef{lsn: g.lsn, write: g.payload[c.from:c.to], before: gen.newest[c.machine]}
+		gen.newest[c.machine] = &refs[i]
+	}
+}
+
+// seal gives all groups, in order, for a fold, and how many generations they are.
+func (o *boltOverlay) seal() (groups []ringGroup, generations int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.generations[len(o.generations)-1].groups) > 0 {
+		o.generations = append(o.generations, newGeneration())
+	}
+	generations = len(o.generations) - 1
+	for _, gen := range o.generations[:generations] {
+		groups = append(groups, gen.groups...)
+	}
+	return groups, generations
+}
+
+// drop forgets the oldest generations: they are folded.
+func (o *boltOverlay) drop(generations int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.generations = slices.Clone(o.generations[generations:])
+}
+
+// reset forgets everything: all of it is folded.
+func (o *boltOverlay) reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.generations = []*ringGeneration{newGeneration()}
+}
+
+// refs adds the machine's writes to dst, oldest first.
+func (o *boltOverlay) refs(machine string, dst []ringRef) []ringRef {
+	if o == nil {
+		return dst
+	}
+	at := len(dst)
+	o.mu.RLock()
+	for i := len(o.generations) - 1; i >= 0; i-- {
+		for r := o.generations[i].newest[machine]; r != nil; r = r.before {
+			dst = append(dst, ringRef{lsn: r.lsn, write: r.write})
+		}
+	}
+	o.mu.RUnlock()
+	slices.Reverse(dst[at:])
+	return dst
+}
+
+// newest is the machine's newest write.
+func (o *boltOverlay) newest(machine string) (ringRef, bool) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.newestLocked(machine)
+}
+
+func (o *boltOverlay) newestLocked(machine string) (ringRef, bool) {
+	for i := len(o.generations) - 1; i >= 0; i-- {
+		if r := o.generations[i].newest[machine]; r != nil {
+			return ringRef{lsn: r.lsn, write: r.write}, true
+		}
+	}
+	return ringRef{}, false
+}
+
+// keys lists the machines from a key on that begin with prefix, in order.
+func (o *boltOverlay) keys(prefix, from string) []string {
+	if o == nil {
+		return nil
+	}
+	var keys []string
+	o.mu.RLock()
+	for _, gen := range o.generations {
+		for k := range gen.newest {
+			if k >= from && strings.HasPrefix(k, prefix) {
+				keys = append(keys, k)
+			}
+		}
+	}
+	o.mu.RUnlock()
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// newestOf gives the newest writes of the machines.
+func (o *boltOverlay) newestOf(machines []string, dst []ringRef) []ringRef {
+	if o == nil {
+		return dst
+	}
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for _, m := range machines {
+		r, _ := o.newestLocked(m)
+		dst = append(dst, r)
+	}
+	return dst
+}
+
+// ringHead is the head that a write left.
+func ringHead(w *record.StepWrite) boltHead {
+	h := boltHead{kind: w.Kind, schema: w.Schema, number: w.Number, seq: w.Seq, pos: w.Pos, bytes: w.Head}
+	copy(h.token[:], w.Token)
+	return h
+}
+
+// cutGroup finds the writes in a payload, and how many machines they began.
+func cutGroup(payload []byte) (cuts []ringCut, born uint64, err error) {
+	var head record.StepGroup
+	var w record.StepWrite
+	rest, err := head.Cut(payload)
+	for err == nil && len(rest) > 0 {
+		var writes int
+		for writes, rest, err = record.CutStepLen(rest); err == nil && writes > 0; writes-- {
+			var b []byte
+			if b, rest, err = record.CutWrite(rest); err != nil {
+				break
+			}
+			if err = w.Parse(b); err != nil {
+				break
+			}
+			if w.Expect == 0 {
+				born++
+			}
+			to := len(payload) - len(rest)
+			cuts = append(cuts, ringCut{string(w.Machine), to - len(b), to})
+		}
+	}
+	return cuts, born, err
+}
+
+// headCache remembers the heads of machines written lately, without the caller's
+// bytes. Only the committer changes heads, so what is in it is never stale.
+type headCache struct{ young, old map[string]boltHead }
+
+const headsKept = 16 << 10 // in each half
+
+func (c *headCache) get(machine string) (boltHead, bool) {
+	if h, ok := c.young[machine]; ok {
+		return h, true
+	}
+	h, ok := c.old[machine]
+	return h, ok
+}
+
+func (c *headCache) put(machine string, h boltHead) {
+	if c.young == nil || len(c.young) >= headsKept {
+		c.young, c.old = make(map[string]boltHead, headsKept/4), c.young
+	}
+	h.bytes = nil
+	c.young[machine] = h
+}
+
+func (c *headCache) clear() { c.young, c.old = nil, nil }

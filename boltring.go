@@ -1,0 +1,343 @@
+package savepoint
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/journal"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// boltRing is the journal ring of a file that is open for writing. A group is
+// durable once it is in the ring; folding stores many groups in the buckets with
+// one transaction. What holds at all times, with the rules of the design:
+//
+//  1. The buckets hold every group up to folded, and nothing newer (R4); folded
+//     is changed by the transactions that store groups, and by no other.
+//  2. overlay has every acknowledged group beyond folded. A group enters it after
+//     it is durable, and leaves it after the transaction that folds it is (R10).
+//  3. Whoever begins a write transaction holds folding.
+//  4. Each write transaction finds the ring's page where it was at open, or
+//     writing ends and nothing is written (R5).
+//  5. An error of the ring or of a fold ends both (R6).
+//  6. counters of the engine are those after the newest group; those in the
+//     file are those at folded.
+//
+// Lock order: engine.writing, folding, engine.open, overlay.mu.
+type boltRing struct {
+	e       *boltEngine
+	journal *journal.Journal
+	file    ringFile
+	root    uint64 // the page it begins at
+	salt    journal.Salt
+
+	group journal.Group // of writing
+	chunk []byte        // room for the payloads kept in the overlay; of writing
+	cuts  []ringCut     // of writing
+	heads headCache     // of writing
+
+	folding sync.Mutex
+	fold    boltGroup // of folding
+
+	wake  chan struct{}
+	quit  chan struct{}
+	ended chan struct{}
+	once  sync.Once
+}
+
+// ringFile is the descriptor the ring is written through.
+type ringFile interface {
+	journal.File
+	io.Closer
+}
+
+func openRingFile(path string, same os.FileInfo) (ringFile, error) {
+	return journal.OpenHandle(path, same)
+}
+
+// Sizes of a ring: what is asked for is brought into these bounds.
+const (
+	ringParts      = 8 // segments, unless they would be too small or too large
+	smallestPart   = journal.Align
+	largestPart    = 64 << 20
+	largestRing    = 16 << 30
+	ringStateBytes = 16
+)
+
+// ringParts are the size and number of the segments wanted.
+func (o *boltOptions) ringParts() (segment, segments int64) {
+	segment = o.ringSegment
+	if segment == 0 {
+		segment = min(max(o.ringBytes/ringParts, smallestPart), largestPart)
+	}
+	segment = (segment + journal.Align - 1) / journal.Align * journal.Align
+	return segment, max(2, min(o.ringBytes, largestRing)/segment)
+}
+
+// ringFound is what an opened file says about its ring.
+type ringFound struct {
+	id     journal.ID
+	there  bool
+	root   uint64
+	folded uint64
+	salt   journal.Salt
+
+	place journal.Range
+	head  journal.Head
+}
+
+// last is folded once the groups are.
+func (r *ringFound) last(groups []ringGroup) uint64 {
+	if n := len(groups); n > 0 {
+		return groups[n-1].lsn
+	}
+	return r.folded
+}
+
+func (r *ringFound) read(tx *boltTx) (err error) {
+	r.root, r.there = tx.ringRoot()
+	r.folded, r.salt, err = ringState(tx)
+	switch {
+	case errors.Is(err, record.ErrNewer):
+		return fmt.Errorf("%w: the state of the journal: %w", ErrNewer, err)
+	case err != nil && r.there:
+		return fmt.Errorf("%w: up to where the journal is stored: %w", ErrCorrupt, err)
+	}
+	return nil
+}
+
+// ringState reads folded and the salt, both 0 where there never was a ring.
+func ringState(tx *boltTx) (folded uint64, salt journal.Salt, err error) {
+	b := tx.counters.get(countersRing)
+	if b == nil {
+		if _, there := tx.ringRoot(); there {
+			return 0, salt, errors.New("it is missing")
+		}
+		return 0, salt, nil
+	}
+	h, payload, err := record.ParseValue(b, ringStateBytes)
+	if err != nil {
+		return 0, salt, err
+	}
+	if h.Type != record.TypeJournal || len(payload) != ringStateBytes {
+		return 0, salt, fmt.Errorf("value is a %s of %d bytes", h.Type, len(payload))
+	}
+	return binary.BigEndian.Uint64(payload), journal.Salt(payload[8:]), nil
+}
+
+// putRingState stores them: folded 8, salt 8, big-endian.
+func putRingState(tx *boltTx, folded uint64, salt journal.Salt) error {
+	b := append(binary.BigEndian.AppendUint64(nil, folded), salt[:]...)
+	return tx.counters.put(countersRing, record.AppendValue(nil, &record.Header{Type: record.TypeJournal, Raw: uint32(len(b))}, b, nil))
+}
+
+// Where bbolt has things in a leaf page: a page header (id 8, flags 2, count 2,
+// overflow 4), then for each key flags 4, distance from here to the key 4, key
+// length 4, value length 4; numbers in the byte order of the machine.
+const (
+	leafHeader  = 16
+	leafElement = 16
+	leafFlag    = 0x02
+)
+
+// findRing finds the value that holds the ring by plain reads of its leaf page,
+// which has no other key (R3).
+func findRing(f io.ReaderAt, size int64, root uint64, page int64) (journal.Range, error) {
+	wrong := func(format string, args ...any) (journal.Range, error) {
+		return journal.Range{}, fmt.Errorf("%w: the journal's bucket: %s", ErrCorrupt, fmt.Sprintf(format, args...))
+	}
+	if root < 2 || root > uint64(size/page)-1 {
+		return wrong("page %d of %d", root, size/page)
+	}
+	var b [leafHeader + leafElement + 8]byte
+	at := int64(root) * page
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		return journal.Range{}, fmt.Errorf("read page %d: %w", root, err)
+	}
+	ne := binary.NativeEndian
+	id, flags, count, overflow := ne.Uint64(b[:]), ne.Uint16(b[8:]), ne.Uint16(b[10:]), int64(ne.Uint32(b[12:]))
+	e := b[leafHeader:]
+	key, length, value := int64(ne.Uint32(e[4:])), int64(ne.Uint32(e[8:])), int64(ne.Uint32(e[12:]))
+	begin := leafHeader + key + length
+	end := (1 + overflow) * page
+	switch {
+	case id != root || flags != leafFlag || count != 1:
+		return wrong("page %d says it is page %d, flags %#x, with %d keys", root, id, flags, count)
+	case ne.Uint32(e) != 0 || key != leafElement || length != int64(len(journalRing)) || string(b[leafHeader+leafElement:][:length]) != string(journalRing):
+		return wrong("another key stands in it")
+	case begin+value > end || at+end > size:
+		return wrong("%d bytes at %d do not fit into %d pages", value, begin, 1+overflow)
+	}
+	return journal.Range{Offset: at + begin, Length: value, Page: max(page, journal.Align)}, nil
+}
+
+// locate fills in where the ring is.
+func (e *boltEngine) locate(found *ringFound) error {
+	info, err := e.file.Stat()
+	if err != nil {
+		return err
+	}
+	if found.place, err = findRing(e.file, info.Size(), found.root, e.handle.pageSize()); err != nil {
+		return err
+	}
+	found.head, err = journal.ReadHead(e.file, found.place)
+	return e.ringError(err)
+}
+
+// ringError puts the journal's words into the library's.
+func (e *boltEngine) ringError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, journal.ErrNewer):
+		return fmt.Errorf("%w: %w", ErrNewer, err)
+	case errors.Is(err, journal.ErrCorrupt), errors.Is(err, journal.ErrForeign):
+		return fmt.Errorf("%w: %s: %w", ErrCorrupt, e.path, err)
+	}
+	return err
+}
+
+// readRing is what stands in the ring and not in the buckets, in order. It
+// writes nothing.
+func (e *boltEngine) readRing(found *boltFound) ([]ringGroup, error) {
+	r := &found.ring
+	if !r.there {
+		return nil, nil
+	}
+	if err := e.locate(r); err != nil {
+		return nil, err
+	}
+	s, err := journal.Scan(e.file, r.place, r.id, r.salt, r.folded)
+	if err != nil {
+		return nil, e.ringError(err)
+	}
+	var groups []ringGroup
+	for rec, err := range s.Records() {
+		if err != nil {
+			return nil, e.ringError(err)
+		}
+		groups = append(groups, ringGroup{rec.LSN, append([]byte(nil), rec.Payload...)})
+	}
+	return groups, nil
+}
+
+// show serves what the ring holds from memory, in a file that is not written.
+func (e *boltEngine) show(groups []ringGroup) error {
+	e.machines.Store(int64(e.counters.machines))
+	if len(groups) == 0 {
+		return nil
+	}
+	e.overlay = newOverlay()
+	machines := e.counters.machines
+	for _, g := range groups {
+		cuts, born, err := cutGroup(g.payload)
+		if err != nil {
+			return fmt.Errorf("%w: record %d of the journal: %w", ErrCorrupt, g.lsn, err)
+		}
+		machines += born
+		e.overlay.add(g, cuts)
+	}
+	e.machines.Store(int64(machines))
+	e.opt.logger.Warn("the file was not closed: what its journal holds is served from memory", "file", e.path, "groups", len(groups))
+	return nil
+}
+
+// openRing begins to write the ring, which is made first, or anew, where there
+// is none, or one of another size or place. Everything in it is folded.
+func (e *boltEngine) openRing(found *boltFound) error {
+	f := &found.ring
+	segment, segments := e.opt.ringParts()
+	if !f.there || f.head.Segment != segment || f.head.Segments != segments || (f.place.Offset+f.head.Start)%f.place.Page != 0 {
+		if err := e.makeRing(f, segment, segments); err != nil {
+			return fmt.Errorf("make the journal of %s: %w", e.path, err)
+		}
+	}
+	info, err := e.file.Stat()
+	if err != nil {
+		return err
+	}
+	file, err := e.opt.seams.ringFile(e.path, info)
+	if err != nil {
+		return err
+	}
+	j, err := journal.Open(file, f.place, f.id, f.salt, f.folded)
+	if err != nil {
+		return errors.Join(e.ringError(err), file.Close())
+	}
+	r := &boltRing{e: e, journal: j, file: file, root: f.root, salt: f.salt,
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
+	r.fold.e = e
+	e.overlay = newOverlay()
+	e.ring = r
+	go r.run()
+	return nil
+}
+
+// makeRing puts a new ring in place of the old one, if there is one. Its value is
+// put once, with all its zeros, and never by bbolt again.
+func (e *boltEngine) makeRing(f *ringFound, segment, segments int64) error {
+	page := max(e.handle.pageSize(), journal.Align)
+	r := journal.Range{Offset: leafHeader + leafElement + int64(len(journalRing)), Page: page}
+	r.Length = page + journal.HeadSize + segment*segments
+	salt := journal.NewSalt()
+	err := e.update(func(tx *boltTx) error {
+		if f.there {
+			if err := tx.removeRing(); err != nil {
+				return err
+			}
+		}
+		head, err := journal.NewHead(r, segment, f.id)
+		if err != nil {
+			return err
+		}
+		head.Segments = segments
+		value := make([]byte, r.Length)
+		head.Append(value[:0])
+		if err := tx.createRing(value); err != nil {
+			return err
+		}
+		return putRingState(tx, f.folded, salt)
+	})
+	if err != nil {
+		return err
+	}
+	if err := e.view(func(tx *boltTx) error { f.root, f.there = tx.ringRoot(); return nil }); err != nil {
+		return err
+	}
+	f.salt = salt
+	return e.locate(f)
+}
+
+// unmoved is R5.
+func (r *boltRing) unmoved(tx *boltTx) error {
+	if r == nil {
+		return nil
+	}
+	if root, there := tx.ringRoot(); !there || root != r.root {
+		err := fmt.Errorf("%w: the journal was at page %d and is at %d: somebody changed its bucket", ErrCorrupt, r.root, root)
+		r.e.halt(err)
+		return err
+	}
+	return nil
+}
+
+// stopRing ends the ring, if there is one.
+func (e *boltEngine) stopRing(cause error) {
+	if e.ring != nil {
+		e.ring.journal.Stop(cause)
+	}
+}
+
+// close frees the descriptor. Nothing is folded.
+func (r *boltRing) close() {
+	r.endFolding()
+	r.journal.Close()
+	r.file.Close()
+}
+
+var errRingDiffers = fmt.Errorf("%w: what the journal holds does not follow on what the file holds", engine.ErrDamaged)
