@@ -34,6 +34,7 @@ type boltGroup struct {
 	room    []byte // for compression
 	key     []byte
 	keys    [][]byte
+	part    [boltHeadPart]byte
 	entries []record.Entry
 	joiner  record.Joiner
 }
@@ -201,7 +202,7 @@ func (g *boltGroup) machine(key string) *boltMachine {
 		return m
 	}
 	m.stored, m.exists = true, true
-	h, err := parseBoltHead(b, key, g.e.opt.maxStep+valueSlack)
+	h, err := parseBoltHead(b, g.key, g.e.opt.maxStep+valueSlack)
 	switch {
 	case errors.Is(err, record.ErrNewer) || errors.Is(err, record.ErrTooLong):
 		m.refuse = &engine.Damage{Machine: key, Part: "head", Why: err}
@@ -222,7 +223,7 @@ func (g *boltGroup) lost(m *boltMachine, number uint64) {
 		return
 	}
 	m.head = boltHead{number: number, trims: rand.Uint32(), edits: rand.Uint32()}
-	for _, t := range []boltTree{g.tx.events, g.tx.snapshots} {
+	for _, t := range []*boltTree{&g.tx.events, &g.tx.snapshots} {
 		cur := t.cursor()
 		g.key = appendValueAfter(g.key[:0], number, engine.All)
 		k, _ := cur.before(g.key)
@@ -230,7 +231,7 @@ func (g *boltGroup) lost(m *boltMachine, number uint64) {
 		if !ok || n != number {
 			continue
 		}
-		if t == g.tx.events {
+		if t == &g.tx.events {
 			if b, err := g.blockAt(number, seq); err == nil {
 				seq = b.Last
 			}
@@ -295,7 +296,7 @@ func (g *boltGroup) store() error {
 		}
 	}
 	for _, number := range g.purged {
-		for _, t := range []boltTree{g.tx.events, g.tx.snapshots} {
+		for _, t := range []*boltTree{&g.tx.events, &g.tx.snapshots} {
 			if _, err := g.remove(t, number, 0, engine.All); err != nil {
 				return err
 			}
@@ -303,7 +304,7 @@ func (g *boltGroup) store() error {
 	}
 	for _, m := range g.touched {
 		if m.trim {
-			if _, err := g.remove(g.tx.events, m.head.number, 0, m.trimThrough); err != nil {
+			if _, err := g.remove(&g.tx.events, m.head.number, 0, m.trimThrough); err != nil {
 				return err
 			}
 		}
@@ -347,7 +348,7 @@ func (g *boltGroup) storeEvents() error {
 		}
 		g.block = record.AppendBlock(g.block[:0], g.entries)
 		h := record.Header{Type: record.TypeBlock, Kind: first.kind, Number: first.number, Seq: first.entry.Seq, Schema: first.schema}
-		if err := g.put(g.tx.events, h, g.block); err != nil {
+		if err := g.put(&g.tx.events, h, g.block); err != nil {
 			return err
 		}
 	}
@@ -367,7 +368,7 @@ func (g *boltGroup) storeSnapshots() error {
 			continue // the last word counts
 		}
 		if s.number == s.m.before.number {
-			removed, err := g.remove(g.tx.snapshots, s.number, s.seq, s.seq)
+			removed, err := g.remove(&g.tx.snapshots, s.number, s.seq, s.seq)
 			if err != nil {
 				return err
 			}
@@ -379,7 +380,7 @@ func (g *boltGroup) storeSnapshots() error {
 			continue
 		}
 		h := record.Header{Type: record.TypeSnapshot, Kind: s.kind, Number: s.number, Seq: s.seq, Schema: s.schema}
-		if err := g.put(g.tx.snapshots, h, s.bytes); err != nil {
+		if err := g.put(&g.tx.snapshots, h, s.bytes); err != nil {
 			return err
 		}
 	}
@@ -400,7 +401,7 @@ func (g *boltGroup) storeHeads() error {
 			continue
 		}
 		g.reserve(record.HeaderLen + boltHeadPart + len(m.head.bytes))
-		if err := g.tx.machines.put(g.key, g.keep(m.head.append(g.arena[len(g.arena):], m.key))); err != nil {
+		if err := g.tx.machines.put(g.key, g.keep(m.head.append(g.arena[len(g.arena):], g.key, &g.part))); err != nil {
 			return err
 		}
 	}
@@ -408,7 +409,7 @@ func (g *boltGroup) storeHeads() error {
 }
 
 // put stores a payload, compressed if that is worth it, in pieces if it is long.
-func (g *boltGroup) put(t boltTree, h record.Header, payload []byte) error {
+func (g *boltGroup) put(t *boltTree, h record.Header, payload []byte) error {
 	h.Raw = uint32(len(payload))
 	if !g.e.opt.noCompression {
 		payload, h.Codec, g.room = record.Encode(g.room, payload)

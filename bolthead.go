@@ -35,15 +35,11 @@ const boltHeadPart = 44
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func keySum32(key string) uint32 {
-	var room [256]byte // does not escape, so that no key of usual length is copied to the heap
-	return crc32.Checksum(append(room[:0], key...), castagnoli)
-}
+func keySum(key []byte) uint32 { return crc32.Checksum(key, castagnoli) }
 
-// append adds the stored head to dst.
-func (h *boltHead) append(dst []byte, key string) []byte {
-	var part [boltHeadPart]byte
-	binary.BigEndian.PutUint32(part[0:], keySum32(key))
+// append adds the stored head of key to dst. part is room.
+func (h *boltHead) append(dst, key []byte, part *[boltHeadPart]byte) []byte {
+	binary.BigEndian.PutUint32(part[0:], keySum(key))
 	binary.BigEndian.PutUint64(part[4:], h.number)
 	binary.BigEndian.PutUint64(part[12:], h.pos)
 	copy(part[20:], h.token[:])
@@ -56,12 +52,12 @@ func (h *boltHead) append(dst []byte, key string) []byte {
 // parseBoltHead checks the stored head of key. bytes is part of b. Of a damaged
 // head number is set where it is plausible, so that its items can be found: the
 // head says the same number twice, and the same key.
-func parseBoltHead(b []byte, key string, limit int) (h boltHead, err error) {
+func parseBoltHead(b, key []byte, limit int) (h boltHead, err error) {
 	header, payload, err := record.ParseValue(b, limit)
 	if err != nil {
 		if len(b) >= record.HeaderLen+boltHeadPart {
 			header, payload = record.PeekHeader(b), b[record.HeaderLen:]
-			if binary.BigEndian.Uint32(payload) == keySum32(key) && binary.BigEndian.Uint64(payload[4:]) == header.Number {
+			if binary.BigEndian.Uint32(payload) == keySum(key) && binary.BigEndian.Uint64(payload[4:]) == header.Number {
 				h.number = header.Number
 			}
 		}
@@ -73,7 +69,7 @@ func parseBoltHead(b []byte, key string, limit int) (h boltHead, err error) {
 	if len(payload) < boltHeadPart {
 		return h, fmt.Errorf("head has %d bytes", len(payload))
 	}
-	if binary.BigEndian.Uint32(payload) != keySum32(key) {
+	if binary.BigEndian.Uint32(payload) != keySum(key) {
 		return h, fmt.Errorf("head belongs to another machine")
 	}
 	if number := binary.BigEndian.Uint64(payload[4:]); number != header.Number || number == 0 {

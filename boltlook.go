@@ -115,7 +115,7 @@ func (l *boltLook) first(tx *boltTx) error {
 		return nil
 	}
 	l.rawHead = append(l.rawHead[:0], b...)
-	l.head, l.headErr = parseBoltHead(l.rawHead, l.key, l.e.opt.maxStep+valueSlack)
+	l.head, l.headErr = parseBoltHead(l.rawHead, []byte(l.key), l.e.opt.maxStep+valueSlack)
 	l.number, l.last = l.head.number, l.head.seq
 	if l.headErr != nil {
 		l.last = engine.All
@@ -143,7 +143,7 @@ func (l *boltLook) further(tx *boltTx) error {
 		}
 		return l.read(tx)
 	}
-	h, err := parseBoltHead(b, l.key, l.e.opt.maxStep+valueSlack)
+	h, err := parseBoltHead(b, []byte(l.key), l.e.opt.maxStep+valueSlack)
 	if err != nil {
 		return errors.Join(errLookChanged, err)
 	}
@@ -173,9 +173,9 @@ func (l *boltLook) beginEvents(tx *boltTx) {
 func (l *boltLook) read(tx *boltTx) error {
 	l.buf, l.values = l.buf[:0], l.values[:0]
 	for !l.done && len(l.buf) < l.e.opt.lookBytes {
-		t := tx.events
+		t := &tx.events
 		if l.part == engine.PartSnapshot {
-			t = tx.snapshots
+			t = &tx.snapshots
 		}
 		newest := l.want.Newest || l.part == engine.PartSnapshot && l.want.Snapshot == engine.NewestSnapshot
 		var more bool
@@ -197,7 +197,7 @@ func (l *boltLook) read(tx *boltTx) error {
 }
 
 // readUp copies values from l.from on; more is false when there are no more.
-func (l *boltLook) readUp(t boltTree) (more bool) {
+func (l *boltLook) readUp(t *boltTree) (more bool) {
 	cur := t.cursor()
 	before := -1 // the first piece of the value before
 	for k, v := cur.seek(appendValueKey(nil, l.number, l.from)); ; k, v = cur.next() {
@@ -226,7 +226,7 @@ func (l *boltLook) readUp(t boltTree) (more bool) {
 }
 
 // readDown copies values from l.to down.
-func (l *boltLook) readDown(t boltTree) (more bool) {
+func (l *boltLook) readDown(t *boltTree) (more bool) {
 	cur := t.cursor()
 	next := uint64(0)
 	if k, _ := cur.seek(appendValueAfter(nil, l.number, l.to)); k != nil {

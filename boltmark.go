@@ -81,7 +81,7 @@ func (found *boltFound) read(tx *boltTx) error {
 // readBoltFile tells whether the file is one of ours and of our format.
 func readBoltFile(tx *boltTx) error {
 	var b []byte
-	if tx.meta.b != nil {
+	if tx.meta.there() {
 		b = tx.meta.get(metaFile)
 	}
 	if len(b) < record.HeaderLen || !bytes.HasPrefix(b, record.Magic()) {
@@ -118,7 +118,7 @@ func readBoltMark(tx *boltTx) bool {
 // lastNumber is the highest machine number that has events or snapshots.
 func lastNumber(tx *boltTx) uint64 {
 	var last uint64
-	for _, t := range []boltTree{tx.events, tx.snapshots} {
+	for _, t := range []*boltTree{&tx.events, &tx.snapshots} {
 		if k, _ := t.cursor().last(); k != nil {
 			if n, _, _, ok := splitValueKey(k); ok {
 				last = max(last, n)
@@ -138,7 +138,7 @@ func recount(tx *boltTx) boltCounters {
 	cur := tx.machines.cursor()
 	for k, v := cur.first(); k != nil; k, v = cur.next() {
 		c.machines++
-		if h, err := parseBoltHead(v, string(k), boltMaxStep+valueSlack); err == nil {
+		if h, err := parseBoltHead(v, k, boltMaxStep+valueSlack); err == nil {
 			c.number, c.pos = max(c.number, h.number), max(c.pos, h.pos)
 		}
 	}

@@ -67,7 +67,7 @@ func (e *boltEngine) Scan(ctx context.Context, prefix, after string, limit int, 
 }
 
 func (e *boltEngine) scanned(key string, value []byte) engine.Head {
-	h, err := parseBoltHead(value, key, e.opt.maxStep+valueSlack)
+	h, err := parseBoltHead(value, []byte(key), e.opt.maxStep+valueSlack)
 	head := h.public()
 	if err != nil {
 		head.Err = &engine.Damage{Machine: key, Part: "head", Why: err}

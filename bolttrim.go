@@ -17,7 +17,7 @@ const removeAtOnce = 1000
 
 // remove removes the values of a machine from seq to seq, all pieces, and tells
 // how many keys that were.
-func (g *boltGroup) remove(t boltTree, number, from, to uint64) (removed int, err error) {
+func (g *boltGroup) remove(t *boltTree, number, from, to uint64) (removed int, err error) {
 	behind := appendValueAfter(nil, number, to)
 	for {
 		g.keys = g.keys[:0]

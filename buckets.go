@@ -93,11 +93,11 @@ func (h *boltHandle) begin(write bool) (*boltTx, error) {
 	}
 	return &boltTx{
 		tx:        tx,
-		meta:      boltTree{tx.Bucket(bucketMeta)},
-		counters:  boltTree{tx.Bucket(bucketCounters)},
-		machines:  boltTree{tx.Bucket(bucketMachines)},
-		events:    boltTree{tx.Bucket(bucketEvents)},
-		snapshots: boltTree{tx.Bucket(bucketSnapshots)},
+		meta:      boltTree{tx: tx, name: bucketMeta},
+		counters:  boltTree{tx: tx, name: bucketCounters},
+		machines:  boltTree{tx: tx, name: bucketMachines},
+		events:    boltTree{tx: tx, name: bucketEvents},
+		snapshots: boltTree{tx: tx, name: bucketSnapshots},
 	}, nil
 }
 
@@ -109,35 +109,25 @@ type boltTx struct {
 	meta, counters, machines, events, snapshots boltTree
 }
 
+func (tx *boltTx) trees() []*boltTree {
+	return []*boltTree{&tx.meta, &tx.counters, &tx.machines, &tx.events, &tx.snapshots}
+}
+
 // create makes the buckets of a new file.
 func (tx *boltTx) create() error {
-	for _, b := range []struct {
-		name []byte
-		tree *boltTree
-	}{
-		{bucketMeta, &tx.meta}, {bucketCounters, &tx.counters}, {bucketMachines, &tx.machines},
-		{bucketEvents, &tx.events}, {bucketSnapshots, &tx.snapshots},
-	} {
-		bucket, err := tx.tx.CreateBucket(b.name)
-		if err != nil {
+	for _, t := range tx.trees() {
+		if _, err := tx.tx.CreateBucket(t.name); err != nil {
 			return err
 		}
-		b.tree.b = bucket
 	}
 	return nil
 }
 
 // missing names the first bucket that is not there.
 func (tx *boltTx) missing() string {
-	for _, b := range []struct {
-		name []byte
-		tree boltTree
-	}{
-		{bucketMeta, tx.meta}, {bucketCounters, tx.counters}, {bucketMachines, tx.machines},
-		{bucketEvents, tx.events}, {bucketSnapshots, tx.snapshots},
-	} {
-		if b.tree.b == nil {
-			return string(b.name)
+	for _, t := range tx.trees() {
+		if !t.there() {
+			return string(t.name)
 		}
 	}
 	return ""
@@ -147,14 +137,27 @@ func (tx *boltTx) id() uint64      { return uint64(tx.tx.ID()) }
 func (tx *boltTx) commit() error   { return tx.tx.Commit() }
 func (tx *boltTx) rollback() error { return tx.tx.Rollback() }
 
-// boltTree is one bucket in a transaction. Keys and values it returns die with
-// the transaction; values put into it must live as long.
-type boltTree struct{ b *bolt.Bucket }
+// boltTree is one bucket in a transaction, looked up when it is first used. Keys
+// and values it returns die with the transaction; values put into it must live
+// as long.
+type boltTree struct {
+	tx   *bolt.Tx
+	name []byte
+	b    *bolt.Bucket
+}
 
-func (t boltTree) get(key []byte) []byte       { return t.b.Get(key) }
-func (t boltTree) put(key, value []byte) error { return t.b.Put(key, value) }
-func (t boltTree) remove(key []byte) error     { return t.b.Delete(key) }
-func (t boltTree) cursor() boltCursor          { return boltCursor{t.b.Cursor()} }
+func (t *boltTree) bucket() *bolt.Bucket {
+	if t.b == nil {
+		t.b = t.tx.Bucket(t.name)
+	}
+	return t.b
+}
+
+func (t *boltTree) there() bool                 { return t.bucket() != nil }
+func (t *boltTree) get(key []byte) []byte       { return t.bucket().Get(key) }
+func (t *boltTree) put(key, value []byte) error { return t.bucket().Put(key, value) }
+func (t *boltTree) remove(key []byte) error     { return t.bucket().Delete(key) }
+func (t *boltTree) cursor() boltCursor          { return boltCursor{t.bucket().Cursor()} }
 
 // boltCursor walks a bucket. It is invalid after a put or remove.
 type boltCursor struct{ c *bolt.Cursor }
