@@ -435,14 +435,14 @@ func (e *boltEngine) writableNow() bool {
 // appendBoltNote adds the stored note; its payload begins with the CRC-32C of
 // its name.
 func appendBoltNote(dst []byte, name string, value []byte) []byte {
-	sum := keySum([]byte(name))
+	sum := boltKeySum([]byte(name))
 	part := []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
 	return record.AppendValue(dst, &record.Header{Type: record.TypeNote, Raw: uint32(len(part) + len(value))}, part, value)
 }
 
 func parseBoltNote(b []byte, name string, limit int) ([]byte, error) {
 	h, payload, err := record.ParseValue(b, limit)
-	switch sum := keySum([]byte(name)); {
+	switch sum := boltKeySum([]byte(name)); {
 	case errors.Is(err, record.ErrNewer):
 		return nil, fmt.Errorf("%w: note %q: %w", ErrNewer, name, err)
 	case err != nil:

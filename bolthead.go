@@ -35,11 +35,11 @@ const boltHeadPart = 44
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func keySum(key []byte) uint32 { return crc32.Checksum(key, castagnoli) }
+func boltKeySum(key []byte) uint32 { return crc32.Checksum(key, castagnoli) }
 
 // append adds the stored head of key to dst. part is room.
 func (h *boltHead) append(dst, key []byte, part *[boltHeadPart]byte) []byte {
-	binary.BigEndian.PutUint32(part[0:], keySum(key))
+	binary.BigEndian.PutUint32(part[0:], boltKeySum(key))
 	binary.BigEndian.PutUint64(part[4:], h.number)
 	binary.BigEndian.PutUint64(part[12:], h.pos)
 	copy(part[20:], h.token[:])
@@ -57,7 +57,7 @@ func parseBoltHead(b, key []byte, limit int) (h boltHead, err error) {
 	if err != nil {
 		if len(b) >= record.HeaderLen+boltHeadPart {
 			header, payload = record.PeekHeader(b), b[record.HeaderLen:]
-			if binary.BigEndian.Uint32(payload) == keySum(key) && binary.BigEndian.Uint64(payload[4:]) == header.Number {
+			if binary.BigEndian.Uint32(payload) == boltKeySum(key) && binary.BigEndian.Uint64(payload[4:]) == header.Number {
 				h.number = header.Number
 			}
 		}
@@ -69,7 +69,7 @@ func parseBoltHead(b, key []byte, limit int) (h boltHead, err error) {
 	if len(payload) < boltHeadPart {
 		return h, fmt.Errorf("head has %d bytes", len(payload))
 	}
-	if binary.BigEndian.Uint32(payload) != keySum(key) {
+	if binary.BigEndian.Uint32(payload) != boltKeySum(key) {
 		return h, fmt.Errorf("head belongs to another machine")
 	}
 	if number := binary.BigEndian.Uint64(payload[4:]); number != header.Number || number == 0 {
