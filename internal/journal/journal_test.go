@@ -1,0 +1,275 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestAppend_TooLarge: a segment minus the header is the most.
+func TestAppend_TooLarge(t *testing.T) {
+	w := newWorld(t, 1, true)
+	big := string(make([]byte, testSegment-headerSize))
+	require.NoError(t, w.append(big))
+	require.ErrorIs(t, w.append(big+"x"), ErrTooLarge)
+	require.Equal(t, 1, w.disk.writes)
+	w.bypass(big + "x")
+	require.Equal(t, uint64(3), w.j.Next(), "what went round the ring took an lsn")
+	require.NoError(t, w.append(""))
+	w.finish()
+}
+
+// TestAppend_Full: nothing is written and the group is as it was; a fold that
+// covers only a part of the next segment does not release it.
+func TestAppend_Full(t *testing.T) {
+	w := newWorld(t, 1, true)
+	for range 16 {
+		require.NoError(t, w.append("block"))
+	}
+	for _, folded := range []uint64{0, 1, 3} {
+		w.fold(folded)
+		require.ErrorIs(t, w.append("x"), ErrFull)
+		require.Equal(t, 16, w.disk.writes)
+		require.Equal(t, State{Folded: folded, Sealed: 12, Last: 16, Segments: 4, Free: 0}, w.j.State())
+	}
+	w.fold(4)
+	require.Equal(t, 1, w.j.State().Free)
+	require.NoError(t, w.append("x"))
+	_, err := w.j.Read(1, nil)
+	require.ErrorIs(t, err, ErrFolded)
+	b, err := w.j.Read(2, nil)
+	require.NoError(t, err, "folded, but still there")
+	require.Equal(t, "block", string(b))
+	w.finish()
+}
+
+func TestFolded_Refused(t *testing.T) {
+	w := written(t, 3, 2)
+	require.ErrorIs(t, w.j.Folded(4), ErrNoRecord, "not acknowledged")
+	require.NoError(t, w.j.Folded(1))
+	require.Equal(t, uint64(2), w.j.State().Folded, "never back")
+	for _, lsn := range []uint64{0, 3, 5} {
+		require.Error(t, w.j.Bypass(lsn))
+	}
+}
+
+// TestRead_Damage: what does not pass the checks is not given out, and reading
+// goes on with the next one.
+func TestRead_Damage(t *testing.T) {
+	w := written(t, 5, 1)
+	buf := make([]byte, 0, 10000)
+	for at := w.at(3); at < w.at(3)+headerSize+int64(w.live[2].Length); at += 7 {
+		w.disk.cache[at] ^= 4
+		_, err := w.j.Read(3, buf)
+		require.ErrorIs(t, err, ErrCorrupt, "byte %d", at-w.at(3))
+		w.disk.cache[at] ^= 4
+	}
+	b, err := w.j.Read(4, buf)
+	require.NoError(t, err)
+	require.Equal(t, w.groups[4], string(b))
+	require.Same(t, &buf[:1][0], &b[:1][0], "the caller's buffer")
+	require.Equal(t, cap(buf), cap(b), "whole, for the next call")
+	require.NoError(t, w.append("damage does not stop the writer"))
+}
+
+func TestGroup(t *testing.T) {
+	var g Group
+	assert.Zero(t, g.Len())
+	assert.Empty(t, g.Payload())
+	n, err := io.WriteString(&g, "ab")
+	assert.Equal(t, 2, n)
+	require.NoError(t, err)
+	g.Build(func(dst []byte) []byte { return append(dst, "cd"...) })
+	assert.Equal(t, "abcd", string(g.Payload()))
+	assert.PanicsWithValue(t, "journal: fill took bytes away", func() { g.Build(func([]byte) []byte { return nil }) })
+	for _, size := range []int{0, 1, Align, 70000, 1 << 20} {
+		g.Reset()
+		g.Build(func(dst []byte) []byte { return append(dst, bytes.Repeat([]byte{1}, size)...) })
+		b := g.padded()
+		assert.Len(t, b, int(span(size)))
+		assert.Zero(t, uintptr(unsafe.Pointer(&b[0]))%Align, "buffers begin at a page")
+		assert.Equal(t, len(b)-headerSize-size, bytes.Count(b[headerSize+size:], []byte{0}), "the padding is zeros")
+		assert.Equal(t, size, g.Len())
+	}
+	g.Reset()
+	g.Write([]byte("x"))
+	b := g.padded()
+	assert.Equal(t, Align-headerSize-1, bytes.Count(b[headerSize+1:], []byte{0}), "nothing of the group before")
+}
+
+// TestAllocs: an append allocates nothing, nor a read into a buffer that is large
+// enough.
+func TestAllocs(t *testing.T) {
+	h, f := ringFile(t, t.TempDir(), 1<<20, 1<<16)
+	j, err := Open(f, h, ID{}, NewSalt(), 0)
+	require.NoError(t, err)
+	var g Group
+	payload := make([]byte, 3000)
+	assert.Zero(t, testing.AllocsPerRun(200, func() {
+		g.Reset()
+		g.Build(func(dst []byte) []byte { return append(dst, payload...) })
+		p, err := j.Append(&g)
+		if err == nil {
+			err = j.Folded(p.LSN)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}), "append")
+	buf := make([]byte, 0, 4096)
+	last := j.State().Last
+	assert.Zero(t, testing.AllocsPerRun(200, func() {
+		if _, err := j.Read(last, buf); err != nil {
+			t.Fatal(err)
+		}
+	}), "read")
+}
+
+// ringFile is a file on the disk with an empty ring in it, and the way to write it.
+func ringFile(t testing.TB, dir string, size, segment int64) (Range, *Handle) {
+	t.Helper()
+	r := Range{Offset: 4*Align + 39, Length: size}
+	h, err := NewHead(r, segment, ID{})
+	require.NoError(t, err)
+	path := filepath.Join(dir, "ring.db")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	_, err = f.Write(make([]byte, r.Offset+size+Align))
+	require.NoError(t, err)
+	_, err = f.WriteAt(h.Append(nil), r.Offset)
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	same, err := f.Stat()
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	handle, err := OpenHandle(path, same)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, handle.Close()) })
+	return r, handle
+}
+
+// TestHandle: a real file, written, read back by another descriptor, and refused
+// when the name stands for another file.
+func TestHandle(t *testing.T) {
+	dir := t.TempDir()
+	r, f := ringFile(t, dir, 1<<20, 1<<16)
+	t.Logf("O_DSYNC: %v", f.DSync())
+	salt := NewSalt()
+	j, err := Open(f, r, ID{}, salt, 0)
+	require.NoError(t, err)
+	var g Group
+	for i := range 100 {
+		g.Reset()
+		g.Write(binary.BigEndian.AppendUint64(nil, uint64(i)))
+		_, err := j.Append(&g)
+		require.NoError(t, err)
+	}
+	j.Close()
+	plain, err := os.Open(f.Name())
+	require.NoError(t, err)
+	defer plain.Close()
+	s, err := Scan(plain, r, ID{}, salt, 10)
+	require.NoError(t, err)
+	require.Equal(t, 90, s.Len())
+	for rec, err := range s.Records() {
+		require.NoError(t, err)
+		require.Equal(t, rec.LSN-1, binary.BigEndian.Uint64(rec.Payload))
+	}
+	_, err = Open(plain, r, ID{}, NewSalt(), 100)
+	require.NoError(t, err, "opening writes nothing")
+
+	same, err := f.Stat()
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(f.Name(), f.Name()+".old"))
+	_, err = OpenHandle(f.Name(), same)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, os.WriteFile(f.Name(), nil, 0o600))
+	_, err = OpenHandle(f.Name(), same)
+	require.ErrorContains(t, err, "not the file that was locked")
+}
+
+// TestHandle_Sync: without O_DSYNC a sync is one.
+func TestHandle_Sync(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.ErrorIs(t, (&Handle{File: f}).Sync(), os.ErrClosed)
+	require.NoError(t, (&Handle{File: f, dsync: true}).Sync())
+}
+
+// TestConcurrent: one writer, one folder, many readers.
+//  1. A reader gets the record's own bytes, or ErrFolded for one that is folded.
+//  2. The writer waits for the folder only when it is told ErrFull.
+func TestConcurrent(t *testing.T) {
+	w := newWorld(t, 1, true)
+	payload := func(lsn uint64) []byte {
+		b := make([]byte, 8+lsn*631%9000)
+		for i := range b {
+			b[i] = byte(lsn + uint64(i))
+		}
+		binary.BigEndian.PutUint64(b, lsn)
+		return b
+	}
+	const last = 3000
+	var wg sync.WaitGroup
+	var done atomic.Bool
+	fold := make(chan uint64)
+	wg.Go(func() {
+		for lsn := range fold {
+			assert.NoError(t, w.j.Folded(lsn))
+		}
+	})
+	var read, gone atomic.Int64
+	for r := range 3 {
+		wg.Go(func() {
+			var buf []byte
+			for lsn := uint64(1); !done.Load(); lsn++ {
+				st := w.j.State()
+				if lsn > st.Last || lsn+20 < st.Folded {
+					lsn = max(st.Folded, 1+uint64(r)) - uint64(r)
+				}
+				b, err := w.j.Read(lsn, buf)
+				switch {
+				case err == nil:
+					read.Add(1)
+					if !assert.Equal(t, payload(lsn), b) {
+						return
+					}
+					buf = b
+				case errors.Is(err, ErrFolded):
+					gone.Add(1)
+					assert.LessOrEqual(t, lsn, w.j.State().Folded)
+				default:
+					assert.ErrorIs(t, err, ErrNoRecord)
+					assert.Greater(t, lsn, st.Last)
+				}
+			}
+		})
+	}
+	for lsn := uint64(1); lsn <= last; {
+		w.g.Reset()
+		w.g.Write(payload(lsn))
+		_, err := w.j.Append(&w.g)
+		if errors.Is(err, ErrFull) {
+			fold <- w.j.State().Sealed
+			continue
+		}
+		require.NoError(t, err)
+		lsn++
+	}
+	done.Store(true)
+	close(fold)
+	wg.Wait()
+	t.Logf("%d read, %d folded meanwhile", read.Load(), gone.Load())
+	assert.Positive(t, read.Load())
+}

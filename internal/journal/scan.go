@@ -1,0 +1,163 @@
+package journal
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+)
+
+// Scanned is what stands unfolded in a ring.
+type Scanned struct {
+	Torn *Place // the write that was interrupted, where its header is whole; it was never acknowledged
+
+	f      io.ReaderAt
+	ring   ring
+	folded uint64
+	whole  []Place // in lsn order
+}
+
+// Record is one group as it was appended.
+type Record struct {
+	Place
+	Payload []byte // valid until the next record
+}
+
+// Scan looks at every block of the ring in r, which must be the one of id, for
+// records under salt with an lsn beyond folded. It writes nothing.
+//
+// The records must be folded+1, folded+2 and so on, each behind the one before
+// it or at the start of the next segment. The first that is missing ends the
+// ring only if nothing of a larger lsn stands anywhere, because each record is
+// written after the one before it was synced: else *CorruptError. Even the
+// header alone of a larger one counts. With a *CorruptError that has a Lost the
+// Scanned is not nil and has what is whole, for a salvage, never for a replay.
+//
+// Memory: one segment, and some bytes for each record.
+func Scan(f io.ReaderAt, r Range, id ID, salt Salt, folded uint64) (*Scanned, error) {
+	rg, err := readRing(f, r, id, salt)
+	if err != nil {
+		return nil, err
+	}
+	s := &Scanned{f: f, ring: rg, folded: folded}
+	var torn []Place
+	err = rg.walk(f, func(p Place, block []byte) bool {
+		switch {
+		case p.LSN <= folded:
+			return false
+		case !rg.body(block, p):
+			torn = append(torn, p)
+			return false
+		}
+		s.whole = append(s.whole, p)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	byLSN := func(a, b Place) int { return cmp.Compare(a.LSN, b.LSN) }
+	slices.SortFunc(s.whole, byLSN)
+	slices.SortFunc(torn, byLSN)
+	if err := s.judge(torn); err != nil {
+		return s, err
+	}
+	return s, nil
+}
+
+// walk calls fn for each block that begins with a right record header. The
+// block goes up to the end of its segment. With true the record is whole, and the walk goes on behind it.
+func (r *ring) walk(f io.ReaderAt, fn func(p Place, block []byte) bool) error {
+	b := make([]byte, r.Segment)
+	for seg := range r.Segments {
+		first := seg * r.Segment
+		if err := readFull(f, b, r.base+first); err != nil {
+			return fmt.Errorf("journal: read segment %d: %w", seg, err)
+		}
+		for at := int64(0); at < r.Segment; {
+			p, ok := r.header(b[at:], first+at)
+			if ok && fn(p, b[at:]) {
+				at += span(p.Length)
+			} else {
+				at += Align
+			}
+		}
+	}
+	return nil
+}
+
+// judge decides between a ring that ends and one that is damaged.
+func (s *Scanned) judge(torn []Place) error {
+	corrupt := func(lost uint64, reason string, args ...any) error {
+		return &CorruptError{Reason: fmt.Sprintf(reason, args...), Folded: s.folded, Lost: lost, Whole: s.whole, Torn: torn}
+	}
+	end := s.folded
+	for i, p := range s.whole {
+		if p.LSN != end+1 {
+			if p.LSN == end {
+				return corrupt(end, "record %d stands twice, at %d and %d of the file", p.LSN, s.whole[i-1].Offset, p.Offset)
+			}
+			return corrupt(end+1, "record %d is damaged, but %d is whole, at %d of the file", end+1, p.LSN, p.Offset)
+		}
+		if i > 0 && !s.ring.follows(s.whole[i-1], p) {
+			return corrupt(p.LSN, "record %d at %d of the file is not the one behind %d at %d", p.LSN, p.Offset, end, s.whole[i-1].Offset)
+		}
+		end = p.LSN
+	}
+	for _, p := range torn {
+		if p.LSN != end+1 || len(torn) > 1 {
+			return corrupt(min(p.LSN, end+1), "record %d at %d of the file is damaged, and not the last write", p.LSN, p.Offset)
+		}
+		if n := len(s.whole); n > 0 && !s.ring.follows(s.whole[n-1], p) {
+			return corrupt(p.LSN, "torn record %d at %d of the file is not behind %d", p.LSN, p.Offset, end)
+		}
+		s.Torn = &p
+	}
+	return nil
+}
+
+// follows says whether b stands where it was put after a: behind it, or at the
+// start of the next segment if it does not fit.
+func (r *ring) follows(a, b Place) bool {
+	at := a.Offset - r.base
+	want := at + span(a.Length)
+	if at%r.Segment+span(a.Length)+span(b.Length) > r.Segment {
+		want = (at/r.Segment + 1) % r.Segments * r.Segment
+	}
+	return b.Offset-r.base == want
+}
+
+// Last is the lsn of the last record, or folded where there is none. After a Scan
+// without error it is the folded of the transaction that stores the records elsewhere.
+func (s *Scanned) Last() uint64 { return s.folded + uint64(s.Len()) }
+
+// Len is the number of records.
+func (s *Scanned) Len() int { return len(s.whole) }
+
+// Records reads the records in lsn order, checked again. An error is the last.
+func (s *Scanned) Records() iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		var b []byte
+		for _, p := range s.whole {
+			b = slices.Grow(b[:0], headerSize+p.Length)[:headerSize+p.Length]
+			if err := s.ring.read(s.f, b, p); err != nil {
+				yield(Record{}, err)
+				return
+			}
+			if !yield(Record{Place: p, Payload: b[headerSize:]}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// read reads the record at p into b and checks it.
+func (r *ring) read(f io.ReaderAt, b []byte, p Place) error {
+	if err := readFull(f, b, p.Offset); err != nil {
+		return fmt.Errorf("journal: read record %d: %w", p.LSN, err)
+	}
+	if have, ok := r.header(b, p.Offset-r.base); !ok || have != p || !r.body(b, p) {
+		return corruptf("record %d at %d of the file is damaged", p.LSN, p.Offset)
+	}
+	return nil
+}
