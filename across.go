@@ -179,15 +179,6 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 	if len(tx.drafts) > 0 && !s.db.eng.Limits().AtomicAcross {
 		return nil, fmt.Errorf("%w: the engine stores one machine at a time", engine.ErrUnsupported)
 	}
-	for _, d := range tx.drafts {
-		if d.m.kind == s.kind && d.m.id == id {
-			d.opt = &o
-			return &Machine[S]{draft: d, tx: tx}, d.admit()
-		}
-	}
-	if len(tx.drafts) > 0 && !s.db.eng.Limits().AtomicAcross {
-		return nil, fmt.Errorf("%w: the engine stores one machine at a time", engine.ErrUnsupported)
-	}
 	m, err := s.db.acquire(tx.ctx, s.kind, id)
 	if err != nil {
 		return nil, err
