@@ -164,9 +164,7 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 		return nil, err
 	}
 	o := tx.opt
-	for _, opt := range opts {
-		opt.set(&o)
-	}
+	o.add(opts)
 	if o.key != "" {
 		return nil, fmt.Errorf("%w: a Key is for a write to one machine", ErrUnsupported)
 	}
