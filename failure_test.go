@@ -345,6 +345,11 @@ func TestStrategy_SnapshotOnly_WritesThatChangeNothing(t *testing.T) {
 		require.NoError(t, err)
 		assert.False(t, found)
 		require.NoError(t, a.Err())
+		a = s.Go(ctx, "g", added{N: 2}, savepoint.Key("k"))
+		h, err = s.Append(ctx, "g", added{N: 2}, savepoint.Key("k"))
+		require.NoError(t, err, "the first result, made durable")
+		assert.EqualValues(t, 3, h.Seq)
+		require.NoError(t, a.Err())
 	})
 }
 
