@@ -776,7 +776,7 @@ type told struct {
 func (h told) Handle(_ context.Context, r slog.Record) error { h.what <- r.Message; return nil }
 func (h told) Enabled(context.Context, slog.Level) bool      { return true }
 
-func TestDamage_UncleanClose_LooksByItself(t *testing.T) {
+func TestDamage_BackgroundLook(t *testing.T) {
 	k := ledgerKind(-1)
 	path := filepath.Join(t.TempDir(), "game.db")
 	_, s := reopen(t, path, k, nil)
