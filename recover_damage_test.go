@@ -54,7 +54,7 @@ func fromTo(from, to uint64) (out []uint64) {
 	return out
 }
 
-func TestDamage_Event_QuarantineThenPartial(t *testing.T) {
+func TestDamage_Partial(t *testing.T) {
 	// 1. one machine is set aside, the others serve; 2. nothing is given up but on request; 3. a partial recovery keeps the
 	// longest good prefix, and everything written later, for good; 4. what was given up is named, never shown as something else.
 	for _, st := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
