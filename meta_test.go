@@ -3,6 +3,7 @@ package savepoint_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -193,4 +194,16 @@ func TestStore_List_PagesInOrder(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want[1:], list(savepoint.ListOptions{}))
 	})
+}
+
+func TestMeta_TooLarge(t *testing.T) {
+	db := open(t, savepoint.Memory, nil)
+	s := register(t, db)
+	begin(t, s, "g", 1)
+	long := strings.Repeat("x", 64<<10)
+	for _, o := range []savepoint.WriteOption{savepoint.By(long), savepoint.Key(long), savepoint.Cause(long), savepoint.Correlation(long), savepoint.Tag(long)} {
+		_, err := s.Append(t.Context(), "g", plays[1], o)
+		require.ErrorIs(t, err, savepoint.ErrTooLarge)
+	}
+	assert.EqualValues(t, 2, load(t, s, "g").Seq)
 }
