@@ -85,6 +85,17 @@ func (a *Ack) Err() error {
 	return err
 }
 
+// Head waits for the answer: where the machine is after the write, or the zero
+// Head if there is an error.
+func (a *Ack) Head() Head {
+	<-a.done
+	h, err := a.answer()
+	if err != nil {
+		return Head{}
+	}
+	return h
+}
+
 // Wait waits for the answer, or for the end of ctx. The write goes on without
 // its caller: ErrInDoubt then says that it may become durable yet.
 func (a *Ack) Wait(ctx context.Context) (Head, error) {

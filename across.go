@@ -164,9 +164,7 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 		return nil, err
 	}
 	o := tx.opt
-	for _, opt := range opts {
-		opt.set(&o)
-	}
+	o.add(opts)
 	if o.key != "" {
 		return nil, fmt.Errorf("%w: a Key is for a write to one machine", ErrUnsupported)
 	}
@@ -174,15 +172,6 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 		if d.m.kind == s.kind && d.m.id == id {
 			d.opt = &o
 			return &Machine[S]{id: id, draft: d, tx: tx}, d.admit()
-		}
-	}
-	if len(tx.drafts) > 0 && !s.db.eng.Limits().AtomicAcross {
-		return nil, fmt.Errorf("%w: the engine stores one machine at a time", engine.ErrUnsupported)
-	}
-	for _, d := range tx.drafts {
-		if d.m.kind == s.kind && d.m.id == id {
-			d.opt = &o
-			return &Machine[S]{draft: d, tx: tx}, d.admit()
 		}
 	}
 	if len(tx.drafts) > 0 && !s.db.eng.Limits().AtomicAcross {

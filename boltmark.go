@@ -12,8 +12,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// What the file is: app id, format number, the oldest format whose programs may
-// read it, an id of its own, when it was made and by which version.
+// Whose file it is, and of which format. The format number rises when a program
+// that does not know the change must not open the file.
 const (
 	fileApp    = "liap-tui/savepoint"
 	fileFormat = 1

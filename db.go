@@ -138,10 +138,14 @@ func (db *DB) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// awaitTasks waits for what Register began. Nobody registers any more.
+// awaitTasks waits for what Register began. A Register under way is through
+// once the lock is free, and a later one finds the database closed; the tasks
+// themselves need the lock.
 func (db *DB) awaitTasks() {
-	db.mu.Lock()
-	defer db.mu.Unlock()
+	func() {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+	}()
 	db.tasks.Wait()
 }
 

@@ -39,6 +39,9 @@ type draft struct {
 	saved     bool   // a snapshot at seq is among snapshots
 }
 
+// maxMeta is how many bytes a record may have beside its event.
+const maxMeta = 64 << 10
+
 // maxKeys is how many idempotency keys a machine remembers.
 const maxKeys = 256
 
@@ -241,6 +244,9 @@ func (d *draft) record(env *record.Envelope, legal bool) error {
 		env.KeySum = d.keySum
 	}
 	b := env.Append(make([]byte, 0, 96+len(env.Payload)))
+	if n := len(b) - len(env.Payload); n > maxMeta && env.Reason != reasonRestored { // that one has its report
+		return fmt.Errorf("%w: actor, key, cause, correlation, tags and error text have %d bytes, more than %d", ErrTooLarge, n, maxMeta)
+	}
 	d.seq++
 	d.h.Digest = d.h.Digest.Next(b)
 	d.h.Phase, d.h.Version, d.h.Updated = phase, env.Version, env.Time

@@ -345,6 +345,11 @@ func TestStrategy_SnapshotOnly_WritesThatChangeNothing(t *testing.T) {
 		require.NoError(t, err)
 		assert.False(t, found)
 		require.NoError(t, a.Err())
+		a = s.Go(ctx, "g", added{N: 2}, savepoint.Key("k"))
+		h, err = s.Append(ctx, "g", added{N: 2}, savepoint.Key("k"))
+		require.NoError(t, err, "the first result, made durable")
+		assert.EqualValues(t, 3, h.Seq)
+		require.NoError(t, a.Err())
 	})
 }
 
@@ -905,4 +910,332 @@ func TestStats_PositionsSurviveAPurge(t *testing.T) {
 		require.NoError(t, s.Purge(ctx, "g"))
 		assert.EqualValues(t, 1, db.Stats().Positions)
 	})
+}
+
+func TestStore_Update_RunsAgainOnlyForAnotherProcess(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		k := tallyKind("tally", savepoint.Hybrid, noPolicy)
+		f := newFaulty()
+		f.stays = true
+		db, s := openFaulty(t, f, savepoint.Options{}, k)
+		other, so := openFaulty(t, &faulty{Engine: f.Engine, stays: true}, savepoint.Options{Cache: savepoint.CacheOptions{Off: true}}, k)
+		defer func() { require.NoError(t, errors.Join(db.Close(), other.Close())) }()
+		_, err := s.Append(ctx, "g", added{N: 1})
+		require.NoError(t, err)
+		runs, first := 0, 0
+		f.set(func() {
+			f.refuse = func(int, int, engine.Step) error {
+				if first > 0 {
+					first--
+					_, err := so.Append(ctx, "g", added{N: 100}) // the other process is first
+					return err
+				}
+				return nil
+			}
+		})
+		update := func() (savepoint.Head, error) {
+			runs = 0
+			return s.Update(ctx, "g", func(m *savepoint.Machine[tally]) error {
+				runs++
+				return m.Append(added{N: m.State().Sum})
+			})
+		}
+		first = 2
+		h, err := update()
+		require.NoError(t, err)
+		assert.Equal(t, 3, runs)
+		assert.EqualValues(t, 4, h.Seq)
+		st, err := s.Load(ctx, "g")
+		require.NoError(t, err)
+		assert.EqualValues(t, 402, st.Value.Sum, "decided on the fresh state")
+		first = 3
+		_, err = update()
+		require.ErrorIs(t, err, savepoint.ErrConflict)
+		assert.Equal(t, 3, runs)
+		f.set(func() { f.refuse = func(int, int, engine.Step) error { return errDisk } })
+		_, err = update()
+		require.ErrorIs(t, err, errDisk)
+		assert.Equal(t, 1, runs)
+		f.set(func() { f.refuse = nil })
+		_, err = update()
+		require.NoError(t, err)
+		assert.Equal(t, 1, runs)
+		rep, err := s.Verify(ctx, "g")
+		require.NoError(t, err)
+		assert.True(t, rep.OK())
+	})
+}
+
+// TestFailure_NothingAcknowledgedIsLost lets each commit of a run fail in each
+// way, once and for ever, while writes are queued behind it:
+//  1. what was acknowledged is there afterwards, what was refused or aborted is
+//     not, what is in doubt is whole or absent;
+//  2. a retry under the same key brings each write in exactly once, after
+//     reopening where writing stopped;
+//  3. after a failure that may have stored something nothing is acknowledged,
+//     and machines without a write in doubt can be read.
+func TestFailure_NothingAcknowledgedIsLost(t *testing.T) {
+	full := fmt.Errorf("%w: %w", engine.ErrNothingStored, savepoint.ErrDiskFull)
+	faults := map[string]func(f *faulty, at func(int) bool){
+		"a step is refused": func(f *faulty, at func(int) bool) {
+			f.refuse = func(n, i int, _ engine.Step) error {
+				if at(n) && i == 0 {
+					return errDisk
+				}
+				return nil
+			}
+		},
+		"another process": func(f *faulty, at func(int) bool) {
+			f.refuse = func(n, i int, s engine.Step) error {
+				if at(n) && i == 0 {
+					return &engine.Conflict{Machine: s.Writes[0].Machine, Want: s.Writes[0].Expect, Have: 77}
+				}
+				return nil
+			}
+		},
+		"a step in doubt": func(f *faulty, at func(int) bool) {
+			f.refuse = func(n, i int, _ engine.Step) error {
+				if at(n) && i == 0 {
+					return engine.ErrInDoubt
+				}
+				return nil
+			}
+		},
+		"the disk is full": func(f *faulty, at func(int) bool) {
+			f.fail = func(n int) (bool, error) {
+				if at(n) {
+					return false, full
+				}
+				return true, nil
+			}
+		},
+		"a sync failed, stored": func(f *faulty, at func(int) bool) {
+			f.fail = func(n int) (bool, error) {
+				if at(n) {
+					return true, errDisk
+				}
+				return true, nil
+			}
+		},
+		"a sync failed, not stored": func(f *faulty, at func(int) bool) {
+			f.fail = func(n int) (bool, error) {
+				if at(n) {
+					return false, errDisk
+				}
+				return true, nil
+			}
+		},
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			for _, strategy := range strategies {
+				for n := range 12 {
+					for _, once := range []bool{true, false} {
+						failsAt(t, strategy, fault, func(commit int) bool { return commit == n || !once && commit > n })
+					}
+				}
+			}
+		})
+	}
+}
+
+func failsAt(t *testing.T, strategy savepoint.Strategy, fault func(*faulty, func(int) bool), at func(int) bool) {
+	ctx := t.Context()
+	f := newFaulty()
+	f.stays = true
+	f.delay = runtime.Gosched
+	fault(f, at)
+	k := tallyKind("tally", strategy, savepoint.SnapshotPolicy{Events: 3, Every: -1, Keep: 2, NoClose: true})
+	db, s := openFaulty(t, f, savepoint.Options{}, k)
+	type sent struct {
+		id  string
+		n   int64
+		ack *savepoint.Ack
+	}
+	var all, again []sent
+	for n := range int64(30) {
+		w := sent{id: fmt.Sprint("g", n%3), n: n}
+		w.ack = s.Go(ctx, w.id, added{N: n}, savepoint.Key(fmt.Sprint(n)))
+		all = append(all, w)
+		if n%7 == 6 {
+			_ = db.Flush(ctx)
+		}
+	}
+	_ = db.Flush(ctx)
+	closed := db.Close()
+	stopped := false
+	for _, w := range all {
+		switch err := w.ack.Err(); {
+		case err == nil:
+			require.False(t, stopped, "acknowledged after a failed sync")
+			continue
+		case errors.Is(err, savepoint.ErrStopped):
+			stopped = strategy != savepoint.SnapshotOnly // there Go's oldest writes may be answered last
+		case errors.Is(err, savepoint.ErrInDoubt), errors.Is(err, savepoint.ErrAborted), errors.Is(err, savepoint.ErrDiskFull),
+			errors.Is(err, savepoint.ErrConflict), errors.Is(err, errDisk), errors.Is(err, savepoint.ErrClosed):
+		default:
+			require.NoError(t, err)
+		}
+		again = append(again, w)
+	}
+	if len(again) == 0 {
+		require.NoError(t, closed)
+	}
+	f.set(func() { f.refuse, f.fail = nil, nil })
+	db, s = openFaulty(t, f, savepoint.Options{}, k)
+	doubts := map[int64]bool{}
+	for _, w := range again {
+		doubts[w.n] = true
+		_, err := s.Append(ctx, w.id, added{N: w.n}, savepoint.Key(fmt.Sprint(w.n)))
+		require.NoError(t, err)
+	}
+	for g := range int64(3) {
+		id := fmt.Sprint("g", g)
+		st, err := s.Load(ctx, id)
+		require.NoError(t, err)
+		assert.EqualValues(t, 10, st.Value.Count, "each write once")
+		assert.EqualValues(t, 135+10*g, st.Value.Sum)
+		rep, err := s.Verify(ctx, id)
+		require.NoError(t, err)
+		assert.True(t, rep.OK(), "%v", rep.Divergences)
+		before := int64(-1)
+		for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+			require.NoError(t, err)
+			n := rec.Event.(added).N
+			if !doubts[n] {
+				require.Greater(t, n, before, "in the order they were acknowledged")
+				before = n
+			}
+		}
+	}
+	require.NoError(t, db.Close())
+	require.Empty(t, f.broken)
+}
+
+func TestFailure_StopsForGood(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		f := newFaulty()
+		db, s := openFaulty(t, f, savepoint.Options{Cache: savepoint.CacheOptions{Off: true}}, tallyKind("tally", savepoint.Hybrid, noPolicy))
+		for _, id := range []string{"a", "b"} {
+			_, err := s.Append(ctx, id, added{N: 1})
+			require.NoError(t, err)
+		}
+		gate := make(chan struct{})
+		f.set(func() { f.gate, f.fail = gate, func(int) (bool, error) { return true, errDisk } })
+		acks := []*savepoint.Ack{s.Go(ctx, "a", added{N: 2})}
+		synctest.Wait()
+		for range 5 {
+			acks = append(acks, s.Go(ctx, "a", added{N: 2}))
+		}
+		close(gate)
+		for _, a := range acks {
+			require.ErrorIs(t, a.Err(), savepoint.ErrInDoubt)
+			var d *savepoint.InDoubtError
+			require.ErrorAs(t, a.Err(), &d)
+			assert.NotEmpty(t, d.Token)
+		}
+		f.set(func() { f.fail = nil })
+		commits := f.commits
+		_, err := s.Append(ctx, "b", added{N: 2})
+		require.ErrorIs(t, err, savepoint.ErrStopped)
+		_, err = s.Load(ctx, "a")
+		require.ErrorIs(t, err, savepoint.ErrInDoubt)
+		st, err := s.Load(ctx, "b")
+		require.NoError(t, err, "others are read")
+		assert.EqualValues(t, 1, st.Value.Sum)
+		_, err = s.Recover(ctx, "b", savepoint.RecoverOptions{To: savepoint.AtSeq(0)})
+		require.ErrorIs(t, err, savepoint.ErrStopped)
+		require.ErrorIs(t, db.Stats().Stopped, errDisk)
+		require.NoError(t, db.Close())
+		assert.Equal(t, commits, f.commits, "the engine is not asked again")
+	})
+}
+
+// TestFailure_DamageAnywhere damages each stored value of a machine in turn:
+//  1. another machine is not touched;
+//  2. the machine shows its right state, or is in quarantine; no point ever
+//     shows a wrong one;
+//  3. a partial recovery makes it serve again, from a right older state, and
+//     names what it gave up.
+func TestFailure_DamageAnywhere(t *testing.T) {
+	k := tallyKind("tally", savepoint.Hybrid, savepoint.SnapshotPolicy{Events: 4, Every: -1, Keep: 3, NoClose: true})
+	for _, part := range []engine.Part{engine.PartEvent, engine.PartSnapshot} {
+		for _, lost := range []bool{true, false} {
+			if lost && part == engine.PartSnapshot {
+				continue // then an engine gives the next older one
+			}
+			for bad := range uint64(16) {
+				bubble(t, func(t *testing.T, ctx context.Context) {
+					f := newFaulty()
+					f.stays = true
+					db, s := openFaulty(t, f, savepoint.Options{}, k)
+					var want []int64
+					for n := range int64(14) {
+						_, err := s.Append(ctx, "g", added{N: n})
+						require.NoError(t, err)
+						_, err = s.Append(ctx, "other", added{N: n})
+						require.NoError(t, err)
+					}
+					for n := range int64(15) {
+						want = append(want, n*(n-1)/2)
+					}
+					require.NoError(t, db.Close())
+					f.damage = func(m string, it *engine.Item) bool {
+						if it.Part == part && it.Seq == bad && m == "\x05tallyg" {
+							it.Bytes, it.Err = nil, &engine.Damage{Machine: m, Part: "event", Seq: bad, Why: errDisk}
+							return lost
+						}
+						return false
+					}
+					db, s = openFaulty(t, f, savepoint.Options{}, k)
+					defer db.Close()
+					st, err := s.Load(ctx, "other")
+					require.NoError(t, err)
+					assert.EqualValues(t, want[14], st.Value.Sum)
+					for seq := range uint64(15) {
+						if st, err := s.At(ctx, "g", savepoint.AtSeq(seq)); err == nil {
+							assert.EqualValues(t, want[seq], st.Value.Sum)
+						} else {
+							require.ErrorIs(t, err, savepoint.ErrCorrupt)
+						}
+					}
+					st, err = s.Load(ctx, "g")
+					if err == nil {
+						assert.EqualValues(t, want[14], st.Value.Sum)
+						assert.Empty(t, db.Quarantined())
+						return
+					}
+					require.ErrorIs(t, err, savepoint.ErrQuarantined)
+					require.ErrorIs(t, err, savepoint.ErrCorrupt)
+					assert.Len(t, db.Quarantined(), 1)
+					_, err = s.Append(ctx, "g", added{N: 1})
+					require.ErrorIs(t, err, savepoint.ErrQuarantined)
+					_, err = s.Recover(ctx, "g", savepoint.RecoverOptions{})
+					require.ErrorIs(t, err, savepoint.ErrCorrupt)
+					rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{Partial: true})
+					require.NoError(t, err)
+					assert.Equal(t, savepoint.Partially, rep.Status)
+					assert.Equal(t, bad, rep.LostFrom)
+					assert.EqualValues(t, 14, rep.LostTo)
+					assert.Empty(t, db.Quarantined())
+					_, err = s.Append(ctx, "g", added{N: 1000})
+					require.NoError(t, err)
+					st, err = s.Load(ctx, "g")
+					require.NoError(t, err)
+					assert.EqualValues(t, want[rep.Seq]+1000, st.Value.Sum)
+					gaps := 0
+					for _, err := range s.Events(ctx, "g", savepoint.Range{}) {
+						var gap *savepoint.GapError
+						if errors.As(err, &gap) {
+							gaps++
+							assert.Equal(t, []uint64{bad, 14}, []uint64{gap.From, gap.To})
+						} else {
+							require.NoError(t, err)
+						}
+					}
+					assert.Equal(t, 1, gaps)
+				})
+			}
+		}
+	}
 }

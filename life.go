@@ -45,9 +45,8 @@ func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) er
 	}
 	head, err := db.eng.Load(ctx, m.key, engine.Want{}, nil)
 	if errors.Is(err, engine.ErrDamaged) {
-		err = nil
-	}
-	if err == nil && head.Number == 0 {
+		head.Seq, err = db.newestItem(ctx, m.key)
+	} else if err == nil && head.Number == 0 {
 		err = missing(m)
 	}
 	if err != nil {
@@ -66,6 +65,22 @@ func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) er
 		db.wards.dismiss(k, id)
 	}
 	return err
+}
+
+// newestItem is the seq at which a machine with a damaged head counts as being.
+func (db *DB) newestItem(ctx context.Context, key string) (seq uint64, err error) {
+	want := engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: engine.All, Events: true, To: engine.All, Newest: true}
+	_, err = db.eng.Load(ctx, key, want, func(it engine.Item) error {
+		seq = max(seq, it.Seq, it.Last)
+		if it.Part == engine.PartEvent {
+			return engine.Stop
+		}
+		return nil
+	})
+	if errors.Is(err, engine.ErrDamaged) {
+		err = nil
+	}
+	return seq, err
 }
 
 // Fork makes a new machine that begins with the state that another had at a

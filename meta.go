@@ -74,6 +74,7 @@ type writeOptions struct {
 	actor, key, cause, correlation string
 	tags                           []string
 	origin                         Origin
+	derived                        bool // origin was not given
 	ifSeq                          uint64
 	hasIfSeq, noWait               bool
 	reason                         string
@@ -128,16 +129,26 @@ func NoWait() WriteOption {
 
 func gather(opts []WriteOption) writeOptions {
 	var o writeOptions
+	o.add(opts)
+	return o
+}
+
+// add sets options and derives the origin where none is given.
+func (o *writeOptions) add(opts []WriteOption) {
+	given := o.origin
+	if o.derived {
+		given = 0
+	}
+	o.origin = given
 	for _, opt := range opts {
 		if opt != nil {
-			opt.set(&o)
+			opt.set(o)
 		}
 	}
-	if o.origin == 0 {
+	if o.derived = o.origin == 0; o.derived {
 		o.origin = OriginUser
 		if strings.HasPrefix(o.actor, "system") {
 			o.origin = OriginSystem
 		}
 	}
-	return o
 }

@@ -1,7 +1,9 @@
 package savepoint_test
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +55,33 @@ func TestMeta_OriginFromTheActor(t *testing.T) {
 		got = append(got, rec.Origin.String())
 	}
 	assert.Equal(t, []string{"system", "system", "user", "user"}, got)
+}
+
+func TestMachine_With_NamesTheActorOfEachEvent(t *testing.T) {
+	onEach(t, func(t *testing.T, db *savepoint.DB) {
+		ctx := t.Context()
+		s := register(t, db)
+		h, err := s.Update(ctx, "g", func(m *savepoint.Machine[table]) error {
+			require.NoError(t, m.Append(&noted{Text: "first"}))
+			require.NoError(t, m.With(savepoint.By("system/clock"), savepoint.Tag("tick")))
+			require.NoError(t, m.Append(&noted{Text: "second"}))
+			return errors.Join(m.With(savepoint.By("bob")), m.Append(&noted{Text: "third"}))
+		}, savepoint.By("ann"), savepoint.Tag("all"), savepoint.Key("k"))
+		require.NoError(t, err)
+		assert.EqualValues(t, 3, h.Seq)
+		var got []string
+		for rec, err := range s.Events(ctx, "g", savepoint.Range{}) {
+			require.NoError(t, err)
+			got = append(got, fmt.Sprint(rec.Actor, " ", rec.Origin, " ", rec.Tags, " ", rec.Key))
+		}
+		assert.Equal(t, []string{"ann user [all] k", "system/clock system [tick] k", "bob user [] k"}, got)
+		assert.Equal(t, "third by bob", load(t, s, "g").Value.Note)
+		_, err = s.Update(ctx, "g", func(m *savepoint.Machine[table]) error {
+			_ = m.With(savepoint.Key("another"))
+			return nil
+		})
+		require.ErrorIs(t, err, savepoint.ErrUnsupported)
+	})
 }
 
 func TestMeta_ApplySeesWhatIsStored(t *testing.T) {
@@ -165,4 +194,16 @@ func TestStore_List_PagesInOrder(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want[1:], list(savepoint.ListOptions{}))
 	})
+}
+
+func TestMeta_TooLarge(t *testing.T) {
+	db := open(t, savepoint.Memory, nil)
+	s := register(t, db)
+	begin(t, s, "g", 1)
+	long := strings.Repeat("x", 64<<10)
+	for _, o := range []savepoint.WriteOption{savepoint.By(long), savepoint.Key(long), savepoint.Cause(long), savepoint.Correlation(long), savepoint.Tag(long)} {
+		_, err := s.Append(t.Context(), "g", plays[1], o)
+		require.ErrorIs(t, err, savepoint.ErrTooLarge)
+	}
+	assert.EqualValues(t, 2, load(t, s, "g").Seq)
 }

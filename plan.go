@@ -110,6 +110,8 @@ type planner struct {
 	to      uint64
 	limit   int // records replayed at the most; 0 = no limit
 
+	headless uint64 // the head is damaged, and the newest item found is this one
+
 	out     *rebuilt
 	replay  replay
 	digest  record.Digest
@@ -270,6 +272,11 @@ func (p *planner) look(ctx context.Context, want engine.Want, snapshot func(engi
 
 // newest parses the machine's head.
 func (p *planner) newest() error {
+	if p.damage != nil && p.headless > 0 && !errors.Is(p.damage, record.ErrNewer) {
+		p.stored = engine.Head{Seq: p.headless}
+		p.out.stored = p.stored
+		return nil
+	}
 	if p.damage != nil {
 		return p.corrupt("head", p.stored.Seq, p.damage)
 	}
@@ -420,7 +427,7 @@ func (p *planner) prove() (*rebuilt, error) {
 		}
 		return nil, p.corrupt("event", out.seq+1, &GapError{From: out.seq + 1, To: end, Why: errors.New("the records are not there")})
 	}
-	if end == p.stored.Seq {
+	if end == p.stored.Seq && p.headless == 0 {
 		if p.chained && p.digest != out.newest.Digest {
 			return nil, p.corrupt("chain", end, fmt.Errorf("the digest of the records is %x, the head says %x", p.digest, out.newest.Digest))
 		}

@@ -86,7 +86,7 @@ func (db *DB) resolve(ctx context.Context, k *kind, id string, p Point) (uint64,
 	case pointSeq:
 		seq = p.seq
 	case pointTime:
-		if seq, err = db.seqAt(ctx, k, id, &h, p); err != nil {
+		if seq, err = db.seqAt(ctx, k, id, &h, head.Seq, p); err != nil {
 			return 0, err
 		}
 	case pointSnapshot:
@@ -115,12 +115,15 @@ func (db *DB) resolve(ctx context.Context, k *kind, id string, p Point) (uint64,
 	return seq, nil
 }
 
-// seqAt walks back from the newest record to one that is not later.
-func (db *DB) seqAt(ctx context.Context, k *kind, id string, h *record.Head, p Point) (uint64, error) {
+// seqAt walks back from the newest record, top, to one that is not later. Where
+// records right behind that one are lost, nobody knows whether the point lies
+// among them: that is an error, not an older state.
+func (db *DB) seqAt(ctx context.Context, k *kind, id string, h *record.Head, top uint64, p Point) (uint64, error) {
 	limit, found, seq := micros(p.at), false, uint64(0)
 	if !k.strategy.keepsEvents() {
-		return db.snapshotAt(ctx, k, id, p)
+		return db.snapshotAt(ctx, k, id, top, p)
 	}
+	known := top + 1 // the records from here on are later than the point, or stand between such
 	var env record.Envelope
 	_, err := db.eng.Load(ctx, keyOf(k.name, id), engine.Want{Events: true, To: engine.All, Newest: true}, func(it engine.Item) error {
 		if it.Err != nil {
@@ -133,11 +136,17 @@ func (db *DB) seqAt(ctx context.Context, k *kind, id string, h *record.Head, p P
 			found, seq = true, it.Seq
 			return engine.Stop
 		}
+		known = it.Seq
 		return ctx.Err()
 	})
+	if err == nil {
+		err = hidden(k, id, h, p, max(seq, h.Base)+1, known-1)
+	}
 	switch {
 	case err != nil:
 		return 0, db.explain(k, id, err)
+	case found && seq < h.Base && known > seq+1:
+		return 0, fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
 	case found:
 		return seq, nil
 	case h.Base == 0:
@@ -146,20 +155,45 @@ func (db *DB) seqAt(ctx context.Context, k *kind, id string, h *record.Head, p P
 	return 0, fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
 }
 
+// hidden says that a point may lie among the lost records from to to.
+func hidden(k *kind, id string, h *record.Head, p Point, from, to uint64) error {
+	if from > to {
+		return nil
+	}
+	for _, g := range h.Gaps {
+		if from >= g.From && from <= g.To {
+			return fmt.Errorf("%w: %s of %s %q: %w", ErrNoPoint, p, k.name, id, &GapError{From: g.From, To: g.To})
+		}
+	}
+	return &CorruptError{Kind: k.name, ID: id, Part: "event", Seq: from, Why: &GapError{From: from, To: to, Why: errNotThere}}
+}
+
 // snapshotAt is seqAt where only snapshots are kept: the newest write not later
 // than the time has to be a kept one.
-func (db *DB) snapshotAt(ctx context.Context, k *kind, id string, p Point) (uint64, error) {
+func (db *DB) snapshotAt(ctx context.Context, k *kind, id string, top uint64, p Point) (uint64, error) {
 	limit, key := micros(p.at), keyOf(k.name, id)
-	var seq, after uint64
+	seq, after := uint64(0), top+1 // the states from after on are later
+	var damage error               // of a snapshot right behind seq
 	_, err := db.eng.Load(ctx, key, engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: true}, func(it engine.Item) error {
 		var s record.Snapshot
-		if it.Err == nil && s.Parse(it.Bytes, key) == nil && s.Updated <= limit {
+		err := it.Err
+		if err == nil {
+			err = s.Parse(it.Bytes, key)
+		}
+		switch {
+		case err != nil:
+			damage = &CorruptError{Kind: k.name, ID: id, Part: "snapshot", Seq: it.Seq, Why: err}
+		case s.Updated <= limit:
 			seq = it.Seq
 			return engine.Stop
+		default:
+			after, damage = it.Seq, nil
 		}
-		after = it.Seq
 		return nil
 	})
+	if err == nil {
+		err = damage
+	}
 	switch {
 	case err != nil:
 		return 0, db.explain(k, id, err)

@@ -248,6 +248,15 @@ func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, 
 			first = err
 		}
 	}
+	var c *CorruptError
+	if o.Partial && best == nil && errors.As(first, &c) && c.Part == "head" {
+		r, tried, err := db.headless(ctx, k, id, o.MaxReplay)
+		if err != nil {
+			return nil, errors.Join(first, err)
+		}
+		rep.Tried = append(rep.Tried, tried...)
+		best = r
+	}
 	if !o.Partial || best == nil || best.st == nil {
 		return nil, first
 	}

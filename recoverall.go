@@ -183,7 +183,7 @@ func (db *DB) recoverInBackground(k *kind) {
 	rep, err := db.RecoverAll(db.background, RecoverAllOptions{Kinds: []string{k.name}, Workers: 1, DryRun: true})
 	switch {
 	case err != nil:
-		if db.background.Err() == nil {
+		if db.background.Err() == nil && !db.closed.Load() {
 			db.log.Warn("look at all machines after an unclean close", "kind", k.name, "error", err)
 		}
 	default:

@@ -55,7 +55,8 @@ type QueueStats struct {
 	Bytes int64
 }
 
-// Stats gives the counts of now.
+// Stats gives the counts of now. It works after Close too, for what Close did;
+// Machines and FileBytes are 0 then.
 func (db *DB) Stats() Stats {
 	m := db.metrics
 	s := Stats{Operations: map[string]Latency{}, Uptime: time.Since(m.start)}

@@ -227,6 +227,24 @@ func (m *Machine[S]) fail(err error) error {
 	return err
 }
 
+// With sets options for what is appended from here on: By, Tag, Cause,
+// Correlation, an Origin. The conditions of the whole write, IfSeq, Key and
+// NoWait, belong to the call and are refused here.
+func (m *Machine[S]) With(opts ...WriteOption) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	o := *m.draft.opt
+	key, seq, has, noWait := o.key, o.ifSeq, o.hasIfSeq, o.noWait
+	o.tags = nil
+	o.add(opts)
+	if o.key != key || o.ifSeq != seq || o.hasIfSeq != has || o.noWait != noWait {
+		return m.fail(fmt.Errorf("%w: IfSeq, Key and NoWait are for the whole write: give them to the call", ErrUnsupported))
+	}
+	m.draft.opt = &o
+	return nil
+}
+
 // Save replaces the whole state, as one record.
 func (m *Machine[S]) Save(state S) error {
 	if err := m.usable(); err != nil {

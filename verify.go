@@ -152,7 +152,7 @@ func (v *verifier) upTo(ctx context.Context, s *record.Snapshot) error {
 		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "chain", Seq: s.Seq, Why: fmt.Errorf("the digest of the records is %x, the snapshot says %x", v.digest, s.Digest)}
 	}
 	if same, how := v.kind.equal(v.kind.value(v.replay.st), v.kind.value(stored)); !same && !v.parted {
-		if err := v.diverged(ctx, s, how); err != nil {
+		if err := v.diverged(ctx, s.Seq, fmt.Sprintf("the stored snapshot %d", s.Seq), how); err != nil {
 			return err
 		}
 	}
@@ -190,10 +190,11 @@ func (v *verifier) watch(seq uint64, e *record.Envelope, b []byte) error {
 }
 
 // diverged finds the first record after which two replays from the last common
-// state part. If they never do, Apply is not what it was.
-func (v *verifier) diverged(ctx context.Context, s *record.Snapshot, how []string) error {
-	d := Divergence{Seq: s.Seq, At: s.Seq, Name: v.replay.env.Name}
-	d.What = fmt.Sprintf("a replay differs from the stored snapshot %d after record %d: %s", s.Seq, v.last, joined(how))
+// state part. If they never do, Apply is not what it was. from is what the state
+// at seq to was compared with.
+func (v *verifier) diverged(ctx context.Context, to uint64, from string, how []string) error {
+	d := Divergence{Seq: to, At: to, Name: v.replay.env.Name}
+	d.What = fmt.Sprintf("a replay differs from %s after record %d: %s", from, v.last, joined(how))
 	a, err := v.from(ctx, v.last)
 	if err != nil {
 		return err
@@ -202,7 +203,7 @@ func (v *verifier) diverged(ctx context.Context, s *record.Snapshot, how []strin
 	if err != nil {
 		return err
 	}
-	for seq := v.last + 1; seq <= s.Seq; seq++ {
+	for seq := v.last + 1; seq <= to; seq++ {
 		for _, r := range []*replay{a, b} {
 			if err := v.forward(ctx, r, seq, nil); err != nil {
 				return err
@@ -300,16 +301,22 @@ func (v *verifier) toHead(ctx context.Context, seq uint64) error {
 	if v.digest != v.head.Digest {
 		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "chain", Seq: seq, Why: fmt.Errorf("the digest of the records is %x, the head says %x", v.digest, v.head.Digest)}
 	}
-	if err := v.m.acquire(ctx); err != nil {
+	same, how, err := v.live(ctx, seq)
+	if err != nil || same {
 		return err
+	}
+	return v.diverged(ctx, seq, "the live state", how)
+}
+
+// live compares with the live state, if there is one at seq.
+func (v *verifier) live(ctx context.Context, seq uint64) (same bool, how []string, err error) {
+	if err := v.m.acquire(ctx); err != nil {
+		return false, nil, err
 	}
 	defer v.m.release()
 	if v.m.st == nil || v.m.seq != seq || v.m.gone || v.m.failed.Load() || v.head.Deleted || v.parted {
-		return nil
+		return true, nil, nil
 	}
-	if same, how := v.kind.equal(v.kind.value(v.replay.st), v.kind.value(v.m.st)); !same {
-		v.rep.Divergences = append(v.rep.Divergences, Divergence{Seq: v.last + 1, At: seq, Name: v.replay.env.Name,
-			What: fmt.Sprintf("a replay differs from the live state after record %d: %s", v.last, joined(how))})
-	}
-	return nil
+	same, how = v.kind.equal(v.kind.value(v.replay.st), v.kind.value(v.m.st))
+	return same, how, nil
 }

@@ -107,18 +107,20 @@ func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op
 func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft) error) (*Ack, error) {
 	db, m := d.db, d.m
 	if op != opAppend && op != opGo && op != opSave { // those know their content and look themselves
-		if ack, found, err := d.keyed(0); found {
-			return d.before(ack, err)
-		}
-		if err := d.admit(); err != nil {
+		var err error
+		if d.earlier, _, err = d.keyed(0); err != nil {
 			return nil, err
 		}
+		if d.earlier == nil {
+			if err := d.admit(); err != nil {
+				return nil, err
+			}
+		}
 	}
-	if err := fn(d); err != nil {
-		return nil, err
-	}
-	if d.earlier != nil {
-		return d.before(d.earlier, nil)
+	if d.earlier == nil {
+		if err := fn(d); err != nil {
+			return nil, err
+		}
 	}
 	if d.empty() && len(m.unsaved) > 0 && op != opGo && op != opGoUpdate {
 		if err := d.snapshot("interval", nil); err != nil { // what was seen has to be durable on return
@@ -127,6 +129,9 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 	}
 	if d.empty() {
 		db.queue.Release()
+		if d.earlier != nil {
+			return d.earlier, nil
+		}
 		return m.asSeen(), nil
 	}
 	ack := newAck(op, start)
@@ -149,6 +154,9 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 	m.queued, m.newest = m.seq, ack
 	ack.head = publicHead(m.kind, m.id, m.seq, &m.h)
 	db.push(&step{ack: ack, acks: m.takeUnsaved(), writes: []engine.Write{w}, parts: []part{{m, m.seq}}}, d.bytes)
+	if d.earlier != nil { // which this step makes durable
+		return d.earlier, nil
+	}
 	return ack, nil
 }
 
@@ -165,15 +173,6 @@ func (m *machine) asSeen() *Ack {
 		return settled(m.head())
 	}
 	return youngest.follow(m.head())
-}
-
-// before answers a write whose key was seen.
-func (d *draft) before(ack *Ack, err error) (*Ack, error) {
-	if err != nil {
-		return nil, err
-	}
-	d.db.queue.Release()
-	return ack, nil
 }
 
 // fits refuses a step that the engine could not take.

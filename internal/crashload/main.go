@@ -20,6 +20,9 @@ import (
 // dbName is the file in the current directory.
 const dbName = "game.db"
 
+// journal is the option of that name, in all lives.
+var journal int64
+
 func main() {
 	var (
 		mode     = flag.String("mode", "run", "run | verify")
@@ -29,8 +32,10 @@ func main() {
 		seed     = flag.Int64("seed", 1, "run: seed; every choice but the interleaving follows from it")
 		from     = flag.String("from", "", "run: go on from a copy of this file, and repeat the lines beside it, in <file>.lines")
 		lives    = flag.Int("lives", 0, "run: first so many processes that are killed, on the same file")
+		ring     = flag.Int64("journal", 0, "run: bytes of the file's journal, as in Options")
 	)
 	flag.Parse()
+	journal = *ring
 	switch *mode {
 	case "verify":
 		verifyAll(os.Stdin, os.Stdout)
@@ -41,7 +46,7 @@ func main() {
 		rnd := rand.New(rand.NewSource(*seed))
 		for n := range *lives {
 			must(liveAndDie(rnd, "-mode", "run", "-appends", "0", "-seed", fmt.Sprint(*seed+int64(n)+1),
-				"-machines", fmt.Sprint(*machines), "-writers", fmt.Sprint(*writers)))
+				"-journal", fmt.Sprint(journal), "-machines", fmt.Sprint(*machines), "-writers", fmt.Sprint(*writers)))
 		}
 		if *appends == 0 {
 			life(dbName, *machines, *writers, *seed, nil)

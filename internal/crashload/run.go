@@ -58,7 +58,7 @@ func must(err error) {
 // life opens the file, makes the writes and closes it.
 func life(path string, machines, writers int, seed int64, left *atomic.Int64) {
 	// A cache that is too small makes machines be read back all the time.
-	w, err := open(path, &savepoint.Options{Cache: savepoint.CacheOptions{Machines: max(2, machines/2)}})
+	w, err := open(path, &savepoint.Options{Journal: journal, Cache: savepoint.CacheOptions{Machines: max(2, machines/2)}})
 	must(err)
 	r := &runner{w: w, left: left, waiting: make(chan struct{}, 64)}
 	for n := range machines {

@@ -96,6 +96,9 @@ func TestDamage_HeaderOfALaterOne(t *testing.T) {
 	w.disk.cache[w.at(9)+headerSize+10] ^= 1
 	_, err := Scan(w.disk, w.r, w.id, w.salt, w.folded)
 	require.ErrorIs(t, err, ErrCorrupt)
+	w.fold(7)
+	_, err = Scan(w.disk, w.r, w.id, w.salt, w.folded)
+	require.ErrorIs(t, err, ErrCorrupt, "with nothing whole before it")
 
 	w = written(t, 9, 3)
 	w.disk.cache[w.at(9)+headerSize+10] ^= 1

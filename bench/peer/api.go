@@ -1,0 +1,72 @@
+package peer
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+
+	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/bench/workload"
+)
+
+// apiStore is savepoint as a game server uses it: typed events are checked,
+// encoded, applied and stored. Settings: the defaults, but for the cache where
+// it is to hold all machines, and no snapshots at Close.
+type apiStore struct {
+	db    *savepoint.DB
+	typed workload.Typed
+}
+
+// Sizes of the cache.
+const (
+	cacheDefault = 0
+	cacheOfAll   = math.MaxInt64 / 4
+	cacheOff     = -1
+)
+
+func openAPI(cache int64) func(string, *workload.Load) (Store, error) {
+	return func(dir string, load *workload.Load) (Store, error) {
+		return OpenAPI(dir, load, cache, savepoint.SnapshotPolicy{NoClose: true})
+	}
+}
+
+// OpenAPI opens a database with a cache of that many bytes (0 = default, below
+// = off) and that policy.
+func OpenAPI(dir string, load *workload.Load, cache int64, policy savepoint.SnapshotPolicy) (Store, error) {
+	o := savepoint.Options{NoRecoverAll: true, Cache: savepoint.CacheOptions{Bytes: max(cache, 0), Off: cache < 0}}
+	db, err := savepoint.Open(filepath.Join(dir, "game.db"), &o)
+	if err != nil {
+		return nil, err
+	}
+	s := &apiStore{db, load.Typed()}
+	return s, s.typed.Register(db, policy)
+}
+
+// Typed gives the machines behind the store.
+func (s *apiStore) Typed() workload.Typed { return s.typed }
+
+// apiAck is an Ack with the method of a Pending.
+type apiAck savepoint.Ack
+
+func (a *apiAck) Wait() error { return (*savepoint.Ack)(a).Err() }
+
+func (s *apiStore) Start(a *Append) (Pending, error) {
+	return (*apiAck)(s.typed.Go(context.Background(), a.Number, a.Seq)), nil
+}
+
+func (s *apiStore) Batch(as []*Append) error {
+	acks := make([]Pending, len(as))
+	for i, a := range as {
+		acks[i], _ = s.Start(a)
+	}
+	for i, a := range as {
+		a.Err = acks[i].Wait()
+	}
+	return nil
+}
+
+func (s *apiStore) Count() (int64, error) {
+	return s.typed.Count(context.Background())
+}
+
+func (s *apiStore) Close() error { return s.db.Close() }

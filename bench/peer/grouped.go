@@ -1,0 +1,124 @@
+package peer
+
+import (
+	"context"
+	"sync"
+
+	"github.com/liap-tui/savepoint/bench/workload"
+	"github.com/liap-tui/savepoint/internal/commit"
+)
+
+// groupStore brings the appends of many goroutines together with savepoint's
+// own committer and hands them to the store in batches. It is how stores take
+// part that know only one writer, and it tells what a store would do with
+// savepoint's way of grouping.
+type groupStore struct {
+	Store
+	queue *commit.Queue[*call]
+	batch []*Append
+	calls sync.Pool
+}
+
+// call is one append in the queue.
+type call struct {
+	of     *groupStore
+	append *Append
+	err    error
+	done   chan struct{}
+}
+
+func grouped(open func(string, *workload.Load) (Store, error)) func(string, *workload.Load) (Store, error) {
+	return func(dir string, load *workload.Load) (Store, error) {
+		s, err := open(dir, load)
+		if err != nil {
+			return nil, err
+		}
+		g := &groupStore{Store: s}
+		g.calls.New = func() any { return &call{of: g, done: make(chan struct{}, 1)} }
+		g.queue = commit.New(4096, 64<<20, g.run)
+		return g, nil
+	}
+}
+
+func (g *groupStore) run(group []*call) {
+	g.batch = g.batch[:0]
+	for _, c := range group {
+		c.append.Err = nil
+		g.batch = append(g.batch, c.append)
+	}
+	err := g.Store.Batch(g.batch)
+	for _, c := range group {
+		if c.err = err; err == nil {
+			c.err = c.append.Err
+		}
+		c.done <- struct{}{}
+	}
+}
+
+func (g *groupStore) Start(a *Append) (Pending, error) {
+	if err := g.queue.Reserve(context.Background(), false); err != nil {
+		return nil, err
+	}
+	c := g.calls.Get().(*call)
+	c.append = a
+	g.queue.Push(c, int64(len(a.Event.Bytes)))
+	return c, nil
+}
+
+func (c *call) Wait() error {
+	<-c.done
+	err := c.err
+	c.append = nil
+	c.of.calls.Put(c)
+	return err
+}
+
+func (g *groupStore) Close() error {
+	g.queue.Close()
+	return g.Store.Close()
+}
+
+// inner is the store behind the queue, for what the queue does not change.
+func inner(s Store) Store {
+	switch s := s.(type) {
+	case *groupStore:
+		return s.Store
+	case *singleStore:
+		return s.Store
+	}
+	return s
+}
+
+// CanRead gives the store's way to read one machine, if it has one.
+func CanRead(s Store) (Reader, bool) { r, ok := inner(s).(Reader); return r, ok }
+
+// CanCount gives the store's way to count its events, if it has one.
+func CanCount(s Store) (Counter, bool) { c, ok := inner(s).(Counter); return c, ok }
+
+// singleStore makes each append a batch of its own: a store by hand, without
+// grouping. Batches run one at a time.
+type singleStore struct {
+	Store
+	mu sync.Mutex
+}
+
+func single(open func(string, *workload.Load) (Store, error)) func(string, *workload.Load) (Store, error) {
+	return func(dir string, load *workload.Load) (Store, error) {
+		s, err := open(dir, load)
+		if err != nil {
+			return nil, err
+		}
+		return &singleStore{Store: s}, nil
+	}
+}
+
+func (s *singleStore) Start(a *Append) (Pending, error) {
+	a.Err = nil
+	s.mu.Lock()
+	err := s.Batch([]*Append{a})
+	s.mu.Unlock()
+	if err == nil {
+		err = a.Err
+	}
+	return done{}, err
+}

@@ -1,0 +1,71 @@
+package peer
+
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// raftStore is a raft.LogStore used as a plain log: one writer, entries with
+// consecutive numbers, a batch with one call. Heads are kept in memory, and
+// found by reading the log at open.
+type raftStore struct {
+	log interface {
+		raft.LogStore
+		Close() error
+	}
+	last  uint64
+	logs  []*raft.Log
+	room  []byte
+	heads heads
+}
+
+// start finds the end of the log and the heads.
+func (s *raftStore) start() (err error) {
+	if s.last, err = s.log.LastIndex(); err != nil {
+		return err
+	}
+	_, err = s.Count()
+	return err
+}
+
+func (s *raftStore) Start(*Append) (Pending, error) { panic("peer: a log is used in batches") }
+
+func (s *raftStore) Batch(as []*Append) error {
+	n, now := 0, time.Now()
+	s.room = s.room[:0]
+	for _, a := range as {
+		a.Err = s.heads.next(a, func() error {
+			if n == len(s.logs) {
+				s.logs = append(s.logs, new(raft.Log))
+			}
+			from := len(s.room)
+			s.room = appendEntry(s.room, a)
+			*s.logs[n] = raft.Log{Index: s.last + uint64(n) + 1, Term: 1, Data: s.room[from:len(s.room):len(s.room)], AppendedAt: now}
+			n++
+			return nil
+		})
+	}
+	if n == 0 {
+		return nil
+	}
+	if err := s.log.StoreLogs(s.logs[:n]); err != nil {
+		return err
+	}
+	s.last += uint64(n)
+	return nil
+}
+
+func (s *raftStore) Count() (int64, error) {
+	first, err := s.log.FirstIndex()
+	if err != nil {
+		return 0, err
+	}
+	var l raft.Log
+	return s.heads.replay(first, s.last, func(index uint64) ([]byte, error) {
+		err := s.log.GetLog(index, &l)
+		return l.Data, err
+	})
+}
+
+func (s *raftStore) Close() error { return s.log.Close() }

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// How often progress is shown: drawn anew on a terminal, else as a line.
+const (
+	drawEvery = 100 * time.Millisecond
+	lineEvery = 5 * time.Second
+	barWidth  = 28
+)
+
+// watch shows what look says until stop is called: on a terminal as a bar that
+// goes away at the end, elsewhere as a line now and then. A negative part means
+// that nobody knows how much is left.
+func watch(w io.Writer, look func() (part float64, text string)) (stop func()) {
+	every, show, wipe := lineEvery, "%s\n", ""
+	bar := isTerminal(w)
+	if bar {
+		every, show, wipe = drawEvery, "\r%s\x1b[K", "\r\x1b[K"
+	}
+	done := make(chan struct{})
+	var shown sync.WaitGroup
+	shown.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				fmt.Fprint(w, wipe)
+				return
+			case <-tick.C:
+			}
+			part, text := look()
+			if bar && part >= 0 {
+				text = drawn(part) + " " + text
+			}
+			fmt.Fprintf(w, show, text)
+		}
+	})
+	return func() {
+		close(done)
+		shown.Wait()
+	}
+}
+
+// drawn is the bar itself.
+func drawn(part float64) string {
+	n := int(max(0, min(part, 1)) * barWidth)
+	return "[" + strings.Repeat("=", n) + strings.Repeat(" ", barWidth-n) + "]"
+}
+
+// isTerminal says whether w is a character device; so is /dev/null, where a bar
+// does no harm.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
