@@ -118,6 +118,7 @@ func TestBoltRing_Compacted(t *testing.T) {
 			require.NoError(t, dst.Close())
 			e := boltAt(t, to, ringOptions["Small"])
 			require.Equal(t, want, holds(t, e))
+			require.Equal(t, page >= journal.Align, e.ring != nil)
 			for i := range uint64(60) {
 				require.NoError(t, boltCommit(e, boltStep(boltWrite("new", i, 1))))
 			}
@@ -125,7 +126,6 @@ func TestBoltRing_Compacted(t *testing.T) {
 			again := copyBolt(t, e)
 			killed := boltAt(t, again, ringOptions["Small"])
 			require.Equal(t, want, holds(t, killed))
-			checkBolt(t, again)
 		})
 	}
 }

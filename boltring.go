@@ -248,9 +248,15 @@ func (e *boltEngine) show(groups []ringGroup) error {
 }
 
 // openRing begins to write the ring, which is made first, or anew, where there
-// is none, or one of another size or place. Everything in it is folded.
+// is none, or one of another size or place. Everything in it is folded. A file
+// whose pages are smaller than the ring's blocks, which no Linux makes by
+// itself, has none: nobody knows where bbolt puts its value.
 func (e *boltEngine) openRing(found *boltFound) error {
 	f := &found.ring
+	if page := e.handle.pageSize(); page < journal.Align {
+		e.opt.logger.Warn("the file's pages are too small for a journal: opened without", "file", e.path, "page", page)
+		return nil
+	}
 	segment, segments := e.opt.ringParts()
 	if !f.there || f.head.Segment != segment || f.head.Segments != segments || (f.place.Offset+f.head.Start)%f.place.Page != 0 {
 		if err := e.makeRing(f, segment, segments); err != nil {
