@@ -68,9 +68,10 @@ func BenchmarkAppend(b *testing.B) {
 	for i := range ids {
 		ids[i] = fmt.Sprintf("g-%05d", i)
 	}
-	for _, writers := range []int{1, 8, 64, 512} {
-		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			db := open(b, filepath.Join(b.TempDir(), "game.db"), nil)
+	for i := range 8 {
+		writers, journal := []int{1, 8, 64, 512}[i/2], int64(i%2)<<25
+		b.Run(fmt.Sprintf("writers=%d/journal=%dMiB", writers, journal>>20), func(b *testing.B) {
+			db := open(b, filepath.Join(b.TempDir(), "game.db"), &savepoint.Options{Journal: journal})
 			s := counters(b, db)
 			ctx := context.Background()
 			var acks []*savepoint.Ack
