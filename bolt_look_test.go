@@ -101,10 +101,13 @@ func TestBoltTrim_ManyInOneGroup(t *testing.T) {
 		require.NoError(t, boltCommit(e, steps...))
 	}
 	var steps []engine.Step
-	for m := range machines {
+	for m := machines - 1; m >= 0; m-- {
 		w := boltWrite(name(m), events, 0)
 		w.TrimTo = to
 		w.Purge = m%3 == 1
+		if m%3 == 2 {
+			w.TrimTo = events
+		}
 		steps = append(steps, boltStep(w))
 	}
 	require.NoError(t, boltCommit(e, steps...))
@@ -113,6 +116,10 @@ func TestBoltTrim_ManyInOneGroup(t *testing.T) {
 		require.NoError(t, err)
 		if m%3 == 1 {
 			require.Equal(t, []string{"head 0 0 0 "}, items)
+			continue
+		}
+		if m%3 == 2 {
+			require.Len(t, items, 1, "only the head is left")
 			continue
 		}
 		require.Len(t, items, events-to+1)
