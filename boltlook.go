@@ -32,7 +32,6 @@ type boltLook struct {
 	part     engine.Part // being read
 	from, to uint64      // seqs of its stored values still to be read
 	done     bool
-	count    int // snapshots seen
 
 	buf     []byte
 	values  []boltStored
