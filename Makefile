@@ -75,7 +75,8 @@ fuzz-short: ## the same, a few seconds each
 	@$(MAKE) -s fuzz FUZZTIME=4s
 
 # Builds the harness and our command into a directory that goes afterwards. The recorder does not judge
-# its workload, so its report is read: the run must have ended well and acknowledged something.
+# its workload, so its report is read: the run must have ended well and acknowledged something. After 40
+# kills the file is new, for the verifier reads all of it after each.
 crash: ## crash images and kill -9 rounds, where the harness is found (CRASHIMG, IMAGES, KILLS)
 	@if [ ! -f '$(CRASHIMG)/go.mod' ]; then echo "crash: harness not found: skipped (CRASHIMG=$(CRASHIMG))"; exit 0; fi; \
 	t=$$(mktemp -d); trap 'rm -rf "$$t"' EXIT; \
@@ -86,8 +87,10 @@ crash: ## crash images and kill -9 rounds, where the harness is found (CRASHIMG,
 		grep -q 'workload: <nil>' "$$t/record" || { echo "crash: the workload failed"; exit 1; }; \
 		grep -q '[1-9][0-9]* acks' "$$t/record" || { echo "crash: the workload acknowledged nothing"; exit 1; }; \
 		"$$t/crashimg" check -trace "$$t/run.trace" -db $(CRASHDB) -verify "$$t/crashload $(CRASHVERIFY)" \
-			-per-point 60 -max $(IMAGES) -dirsync posix -scratch $$scratch; fi; \
-	"$$t/crashimg" kill -dir "$$t/kill" -db $(CRASHDB) -verify "$$t/crashload $(CRASHVERIFY)" -rounds $(KILLS) -- "$$t/crashload" $(CRASHKILL)
+			-per-point 60 -max $(IMAGES) -j 2 -timeout 60s -dirsync posix -scratch $$scratch; fi; \
+	left=$(KILLS); for ((file = 1; left > 0; file++, left -= 40)); do \
+		"$$t/crashimg" kill -dir "$$t/kill" -db $(CRASHDB) -verify "$$t/crashload $(CRASHVERIFY)" -seed $$file \
+			-timeout 60s -rounds $$((left < 40 ? left : 40)) -- "$$t/crashload" $(CRASHKILL); done
 
 crash-short: ## the same, a minute at most
 	@$(MAKE) -s crash IMAGES=2000 KILLS=20

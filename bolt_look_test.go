@@ -86,3 +86,43 @@ func TestBoltLook_LongOnesAreOfOneMoment(t *testing.T) {
 		}
 	}
 }
+
+// TestBoltTrim_ManyInOneGroup trims neighbours in one transaction: what one trim
+// empties must not hide from the next what it has to remove.
+func TestBoltTrim_ManyInOneGroup(t *testing.T) {
+	const machines, events, to = 30, 60, 50
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), boltOptions{})
+	name := func(m int) string { return fmt.Sprint("m", m) }
+	for i := range uint64(events) { // a block each
+		var steps []engine.Step
+		for m := range machines {
+			steps = append(steps, boltStep(boltWrite(name(m), i, 1)))
+		}
+		require.NoError(t, boltCommit(e, steps...))
+	}
+	var steps []engine.Step
+	for m := machines - 1; m >= 0; m-- {
+		w := boltWrite(name(m), events, 0)
+		w.TrimTo = to
+		w.Purge = m%3 == 1
+		if m%3 == 2 {
+			w.TrimTo = events
+		}
+		steps = append(steps, boltStep(w))
+	}
+	require.NoError(t, boltCommit(e, steps...))
+	for m := range machines {
+		items, err := boltRead(e, name(m))
+		require.NoError(t, err)
+		if m%3 == 1 {
+			require.Equal(t, []string{"head 0 0 0 "}, items)
+			continue
+		}
+		if m%3 == 2 {
+			require.Len(t, items, 1, "only the head is left")
+			continue
+		}
+		require.Len(t, items, events-to+1)
+		require.Contains(t, items[0], fmt.Sprintf("event %d of %s", to+1, name(m)))
+	}
+}

@@ -41,11 +41,12 @@ type boltLook struct {
 
 	ring      boltLookRing
 	delivered bool
-	buf       []byte
-	values    []boltStored
-	joiner    record.Joiner
-	room      []byte
-	entries   []record.Entry
+
+	buf     []byte
+	values  []boltStored
+	joiner  record.Joiner
+	room    []byte
+	entries []record.Entry
 }
 
 // boltStored is one stored value, or one piece of it, in a look's buffer.

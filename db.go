@@ -50,6 +50,9 @@ type group struct {
 	out   []engine.Result
 }
 
+// libraryVersion is kept in the file, for whoever looks at it later.
+const libraryVersion = "0.1.0"
+
 // Memory is the path of a database that lives in memory only.
 const Memory = ":memory:"
 
@@ -71,7 +74,7 @@ func Open(path string, opts *Options) (*DB, error) {
 		return nil, errors.New("savepoint: open: the path is empty: name a file, or use savepoint.Memory")
 	default:
 		e, err := openBolt(path, boltOptions{readOnly: db.opt.ReadOnly, lockTimeout: db.opt.LockTimeout,
-			noCompression: db.opt.NoCompression, logger: db.log, ringBytes: max(0, db.opt.Journal)})
+			noCompression: db.opt.NoCompression, logger: db.log, version: libraryVersion, ringBytes: max(0, db.opt.Journal)})
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", path, err)
 		}

@@ -659,7 +659,8 @@ func (w *world) reach(p *plain, seq uint64, only bool, got error) error {
 
 func (w *world) recover(k int, id string, p *plain, only bool) {
 	ctx, s := context.Background(), w.stores[k]
-	to, seq := savepoint.AtSeq(0), uint64(w.rng.IntN(int(p.seq())+2))
+	var to savepoint.Point
+	seq := uint64(w.rng.IntN(int(p.seq()) + 2))
 	switch w.rng.IntN(4) {
 	case 0:
 		rep, err := s.Recover(ctx, id, savepoint.RecoverOptions{})

@@ -28,6 +28,8 @@ var (
 )
 
 // Stop ends a Load or a Scan from within its callback without an error.
+//
+//lint:ignore ST1012 it is a signal, not an error that anybody sees
 var Stop = errors.New("stop")
 
 // Conflict refuses a step whose Expect is not the head's seq. Have is 0 where

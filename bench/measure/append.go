@@ -1,9 +1,12 @@
 package measure
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +23,7 @@ type Appending struct {
 	Duration time.Duration // of the measured part
 	Every    int           // a snapshot with each so many events of a machine; 0 = none
 	State    []byte        // that snapshot
+	Device   bool          // count what reaches the device: it costs a sync of the file system before and after
 }
 
 // Appended is what came of it.
@@ -27,15 +31,21 @@ type Appended struct {
 	Rate       float64 // appends per second
 	Events     int64
 	P50, P99   time.Duration
-	Written    float64 // bytes to the device per byte of an event, until the store was closed
+	Written    float64 // bytes to the device per byte of an event, until the store was closed; NaN if not counted
 	FileBytes  int64   // after the close, per all events of the cell
 	PeakMemory int64
 	Total      int64 // events in the store, those of the filling included
 }
 
 // Append opens the peer in dir, gives each machine its first event, appends for
-// the time given, and closes.
+// the time given, and closes. In a CPU profile all of it, the peer's own
+// goroutines included, has the label peer.
 func Append(p peer.Peer, dir string, load *workload.Load, o Appending) (r Appended, err error) {
+	pprof.Do(context.Background(), pprof.Labels("peer", p.Name), func(context.Context) { r, err = appendTo(p, dir, load, o) })
+	return r, err
+}
+
+func appendTo(p peer.Peer, dir string, load *workload.Load, o Appending) (r Appended, err error) {
 	memory := watchPeak()
 	s, err := p.Open(dir, load)
 	if err != nil {
@@ -49,7 +59,10 @@ func Append(p peer.Peer, dir string, load *workload.Load, o Appending) (r Append
 	if err := Fill(s, load, 0, o.Machines, 1, 1); err != nil {
 		return r, fmt.Errorf("%s: fill: %w", p.Name, err)
 	}
-	before, _ := Written()
+	before, counted := int64(0), false
+	if o.Device {
+		before, counted = Written(dir)
+	}
 	run := newAppending(s, load, o)
 	if o.Writers == 0 {
 		err = run.async()
@@ -62,7 +75,9 @@ func Append(p peer.Peer, dir string, load *workload.Load, o Appending) (r Append
 	r = run.result
 	r.PeakMemory = memory.bytes()
 	err, s = s.Close(), nil
-	if after, ok := Written(); ok && r.Events > 0 {
+	r.Written = math.NaN()
+	if counted && r.Events > 0 {
+		after, _ := Written(dir)
 		r.Written = float64(after-before) / (float64(r.Events) * load.Average())
 	}
 	r.FileBytes, r.Total = Allocated(dir), r.Events+int64(o.Machines)

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -39,26 +38,6 @@ func Device(dir string) (fsType string, memory bool) {
 		}
 	}
 	return fsType, fsType == "tmpfs" || fsType == "ramfs"
-}
-
-// Written is how many bytes this process has sent to the device so far, by the
-// kernel's account; ok is false where it has none.
-func Written() (bytes int64, ok bool) {
-	b, err := os.ReadFile("/proc/self/io")
-	if err != nil {
-		return 0, false
-	}
-	var wrote, cancelled int64
-	for line := range strings.Lines(string(b)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		switch n, _ := strconv.ParseInt(value, 10, 64); name {
-		case "write_bytes":
-			wrote = n
-		case "cancelled_write_bytes":
-			cancelled = n
-		}
-	}
-	return wrote - cancelled, true
 }
 
 // Allocated is the space that the files below dir take on the disk.

@@ -21,7 +21,6 @@ type apiStore struct {
 const (
 	cacheDefault = 0
 	cacheOfAll   = math.MaxInt64 / 4
-	cacheOff     = -1
 )
 
 func openAPI(cache int64) func(string, *workload.Load) (Store, error) {
@@ -30,10 +29,10 @@ func openAPI(cache int64) func(string, *workload.Load) (Store, error) {
 	}
 }
 
-// OpenAPI opens a database with a cache of that many bytes (0 = default, below
-// = off) and that policy.
+// OpenAPI opens a database with a cache of that many bytes (0 = the default) and
+// that policy.
 func OpenAPI(dir string, load *workload.Load, cache int64, policy savepoint.SnapshotPolicy) (Store, error) {
-	o := savepoint.Options{NoRecoverAll: true, Cache: savepoint.CacheOptions{Bytes: max(cache, 0), Off: cache < 0}}
+	o := savepoint.Options{NoRecoverAll: true, Cache: savepoint.CacheOptions{Bytes: cache}}
 	db, err := savepoint.Open(filepath.Join(dir, "game.db"), &o)
 	if err != nil {
 		return nil, err
@@ -70,3 +69,13 @@ func (s *apiStore) Count() (int64, error) {
 }
 
 func (s *apiStore) Close() error { return s.db.Close() }
+
+// WithPolicy is a way of the typed API with another snapshot policy.
+func WithPolicy(p Peer, policy savepoint.SnapshotPolicy) Peer {
+	cache := int64(cacheDefault)
+	if p.Name == API {
+		cache = cacheOfAll
+	}
+	p.Open = func(dir string, load *workload.Load) (Store, error) { return OpenAPI(dir, load, cache, policy) }
+	return p
+}

@@ -68,7 +68,7 @@ func (w *world) tears(c change, fn func(img []byte)) {
 // Some pictures are recovered and go on, to the next power cut.
 func TestCrash_Pictures(t *testing.T) {
 	pictures, whole, torn, second := 0, 0, 0, 0
-	n := uint64(40)
+	n := uint64(20)
 	if testing.Short() {
 		n = 12
 	}

@@ -5,51 +5,106 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"runtime"
+	"slices"
 	"testing"
 )
 
+// sparseHead and sparseBlock are how much of the head and of each block a
+// fuzzed input has: enough for the headers and some payload. An image of whole
+// blocks would be too large to search.
+const (
+	sparseHead  = HeadSize
+	sparseBlock = headerSize + 8
+)
+
+// thick is the image that the sparse bytes stand for, its record area at Align.
+func thick(sparse []byte) []byte {
+	head := min(len(sparse), sparseHead)
+	rest := sparse[head:]
+	img := make([]byte, Align+(len(rest)+sparseBlock-1)/sparseBlock*Align)
+	copy(img, sparse[:head])
+	for at := Align; len(rest) > 0; at += Align {
+		n := min(len(rest), sparseBlock)
+		copy(img[at:], rest[:n])
+		rest = rest[n:]
+	}
+	return img
+}
+
+// thin is what thick makes an image of.
+func thin(img []byte) []byte {
+	b := slices.Clone(img[:sparseHead])
+	for at := Align; at+sparseBlock <= len(img); at += Align {
+		b = append(b, img[at:at+sparseBlock]...)
+	}
+	return b
+}
+
+// mend makes the checksums of an image right, and the length and id in its head, so
+// that what is behind them is reached.
+func mend(data []byte, id ID, salt Salt) {
+	copy(data, headMagic)
+	binary.BigEndian.PutUint32(data[8:], formatRing)
+	binary.BigEndian.PutUint64(data[24:], uint64(len(data)))
+	copy(data[40:], id[:])
+	binary.BigEndian.PutUint32(data[60:], crc32.Checksum(data[:60], castagnoli))
+	rg, err := readRing(bytes.NewReader(data), Range{Length: int64(len(data))}, id, salt)
+	if err != nil {
+		return
+	}
+	for at := int64(0); at < rg.Segments*rg.Segment; at += Align {
+		b := data[rg.base+at:]
+		if binary.BigEndian.Uint32(b) != recordMagic {
+			continue
+		}
+		if n := int64(binary.BigEndian.Uint32(b[4:])); n <= int64(len(b)-headerSize) {
+			rg.seal(b[:headerSize+n], binary.BigEndian.Uint64(b[8:]), at)
+		}
+		binary.BigEndian.PutUint32(b[20:], crc32.Update(rg.seedAt(at), castagnoli, b[:20]))
+	}
+}
+
 // FuzzScan: any bytes give records or an error; never a panic, never more memory
-// than twice the ring. With mend the checksums are made right, so that what is
-// behind them is reached.
+// than twice the ring. How the input is taken: as it is, as a sparse image, or
+// as one with right checksums.
 func FuzzScan(f *testing.F) {
-	w := written(f, 9, 3)
-	img := w.disk.cache[w.r.Offset:][:w.r.Length]
-	f.Add(img, uint64(3), false)
-	f.Add(img, uint64(0), true)
-	f.Add(img[:4*Align], uint64(0), true)
-	f.Add([]byte{}, uint64(0), false)
-	small := Range{Offset: 39, Length: 3*Align - 39}
-	h, err := NewHead(small, Align, w.id)
+	id, salt := ID{1, 2, 3}, Salt{1, 2, 3}
+	r := Range{Offset: 0, Length: 9 * Align}
+	h, err := NewHead(r, 2*Align, id)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(append(h.Append(nil), make([]byte, small.Length-HeadSize)...), uint64(1<<63), true)
-
-	f.Fuzz(func(t *testing.T, data []byte, folded uint64, mend bool) {
-		r := Range{Offset: 0, Length: int64(len(data))}
-		if mend && len(data) >= HeadSize {
-			data = bytes.Clone(data)
-			copy(data, headMagic)
-			binary.BigEndian.PutUint32(data[8:], formatRing)
-			binary.BigEndian.PutUint64(data[24:], uint64(len(data)))
-			copy(data[40:], w.id[:])
-			binary.BigEndian.PutUint32(data[60:], crc32.Checksum(data[:60], castagnoli))
-			if rg, err := readRing(bytes.NewReader(data), r, w.id, w.salt); err == nil {
-				for at := int64(0); at < rg.Segments*rg.Segment; at += Align {
-					b := data[rg.base+at:]
-					if n := binary.BigEndian.Uint32(b[4:]); binary.BigEndian.Uint32(b) == recordMagic {
-						lsn := binary.BigEndian.Uint64(b[8:])
-						if int64(n) <= int64(len(b)-headerSize) {
-							rg.seal(b[:headerSize+int(n)], lsn, at)
-						}
-						binary.BigEndian.PutUint32(b[20:], crc32.Update(rg.seedAt(at), castagnoli, b[:20]))
-					}
-				}
+	ringOf := func(lsns ...uint64) []byte {
+		img := make([]byte, r.Length)
+		copy(img, h.Append(nil))
+		rg := ring{Head: h, base: h.Start, seed: salt.seed()}
+		for i, lsn := range lsns {
+			if lsn > 0 {
+				rg.seal(img[rg.base+int64(i)*Align:][:headerSize+5+i], lsn, int64(i)*Align)
 			}
 		}
+		return thin(img)
+	}
+	f.Add([]byte{}, uint64(0), byte(0))
+	f.Add(h.Append(nil), uint64(0), byte(0))
+	f.Add(ringOf(1, 2, 3, 4, 5), uint64(0), byte(1))
+	f.Add(ringOf(9, 10, 3, 4, 5, 6, 7, 8), uint64(4), byte(1))
+	f.Add(ringOf(9, 10, 3, 4, 5, 6, 7, 8), uint64(4), byte(2))
+	f.Add(ringOf(1, 2, 0, 4, 5), uint64(0), byte(2))
+	f.Add(ringOf(1<<63, 1<<64-1), uint64(1<<63-1), byte(2))
+	f.Add(ringOf(1<<64-1), uint64(1<<64-1), byte(2))
+
+	f.Fuzz(func(t *testing.T, data []byte, folded uint64, how byte) {
+		if how%3 > 0 {
+			data = thick(data)
+		}
+		if how%3 > 1 {
+			mend(data, id, salt)
+		}
+		r := Range{Offset: 0, Length: int64(len(data))}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		s, err := Scan(bytes.NewReader(data), r, w.id, w.salt, folded)
+		s, err := Scan(bytes.NewReader(data), r, id, salt, folded)
 		next := folded + 1
 		if s != nil {
 			for rec, rerr := range s.Records() {

@@ -33,7 +33,7 @@ func seeds(t *testing.T, n uint64, fn func(t *testing.T, seed uint64)) {
 // reopenings give what a map gives; ErrFull comes when and only when the next
 // segment holds something unfolded.
 func TestModel_Histories(t *testing.T) {
-	n := uint64(3000)
+	n := uint64(2000)
 	if testing.Short() {
 		n = 300
 	}
