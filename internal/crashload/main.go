@@ -20,7 +20,7 @@ import (
 // dbName is the file in the current directory.
 const dbName = "game.db"
 
-// journal is the option of that name, in all lives.
+// journal is the option of that name, in all lives and of the verifier where it writes.
 var journal int64
 
 func main() {
@@ -32,7 +32,7 @@ func main() {
 		seed     = flag.Int64("seed", 1, "run: seed; every choice but the interleaving follows from it")
 		from     = flag.String("from", "", "run: go on from a copy of this file, and repeat the lines beside it, in <file>.lines")
 		lives    = flag.Int("lives", 0, "run: first so many processes that are killed, on the same file")
-		ring     = flag.Int64("journal", 0, "run: bytes of the file's journal, as in Options")
+		ring     = flag.Int64("journal", 0, "bytes of the file's journal, as in Options")
 	)
 	flag.Parse()
 	journal = *ring

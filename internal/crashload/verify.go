@@ -34,7 +34,7 @@ func verify(path string) (have map[string]uint64, err error) {
 		return read.have(), fmt.Errorf("read only: %w", err)
 	}
 
-	found, err := session(path, nil, func(l *look) error { return l.goOn() })
+	found, err := session(path, &savepoint.Options{Journal: journal}, func(l *look) error { return l.goOn() })
 	if err == nil && !absent {
 		err = read.same(found)
 	}
@@ -42,7 +42,7 @@ func verify(path string) (have map[string]uint64, err error) {
 	if err != nil {
 		return have, err
 	}
-	again, err := session(path, nil, nil)
+	again, err := session(path, &savepoint.Options{Journal: journal}, nil)
 	if err == nil {
 		err = found.written.same(again)
 	}
