@@ -298,3 +298,35 @@ func TestBoltRing_LooksBetween(t *testing.T) {
 		require.Equal(t, want, have)
 	}
 }
+
+// TestBoltRing_DamagedLeaf: each number of the leaf page that holds the ring is
+// looked at before anything is read by it (R3).
+func TestBoltRing_DamagedLeaf(t *testing.T) {
+	path, _ := ringSample(t, ringOptions["Small"], 6)
+	found := ringPlace(t, path)
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	page := int64(found.root) * 4096
+	for name, change := range map[string]struct {
+		at   int64
+		with byte
+	}{
+		"page id": {0, 0xff}, "flags": {8, 1}, "count 0": {10, 0}, "count 2": {10, 2}, "overflow": {12, 0}, "far overflow": {15, 0x7f},
+		"a bucket": {16, 1}, "where the key is": {20, 17}, "key length": {24, 3}, "value length": {31, 0x7f}, "the key": {32, 'x'}, "the head": {40, 'x'},
+	} {
+		bad := bytes.Clone(raw)
+		bad[page+change.at] = change.with
+		_, err := findRing(bytes.NewReader(bad), int64(len(bad)), found.root, 4096)
+		if name == "the head" {
+			require.NoError(t, err)
+			_, err = journal.ReadHead(bytes.NewReader(bad), found.place)
+			require.ErrorIs(t, err, journal.ErrCorrupt)
+			continue
+		}
+		require.ErrorIs(t, err, ErrCorrupt, name)
+	}
+	for _, root := range []uint64{0, 1, 1 << 40, ^uint64(0)} {
+		_, err := findRing(bytes.NewReader(raw), int64(len(raw)), root, 4096)
+		require.ErrorIs(t, err, ErrCorrupt)
+	}
+}
