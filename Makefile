@@ -6,7 +6,7 @@ IMAGES    ?= 20000
 KILLS     ?= 200
 BENCH     ?= .
 COUNT     ?= 10
-RACEFLAGS ?=
+RACEFLAGS ?= -short
 
 # A checkout of the crash-image harness, and how our command takes its orders.
 CRASHIMG    ?= ../shared/crashimg
@@ -51,7 +51,7 @@ staticcheck: $(TOOLS) ## staticcheck, the version pinned in tools/go.mod
 test: ## the tests
 	$(GO) test ./...
 
-race: ## the tests under the race detector
+race: ## the tests under the race detector (RACEFLAGS= for the long runs)
 	$(GO) test -race $(RACEFLAGS) ./...
 
 modules: $(TOOLS) ## build, vet, check and test every other module of the tree

@@ -17,6 +17,8 @@ type draft struct {
 	opt *writeOptions
 	now int64
 
+	meta Meta // of the event being appended
+
 	seq     uint64      // after the events so far
 	h       record.Head // the same
 	records [][]byte
@@ -132,8 +134,8 @@ func (d *draft) append(ev any) error {
 		return err
 	}
 	env := d.envelope(t.name)
-	meta := metaOf(k, d.m.id, d.seq+1, 0, &env)
-	if err := k.check(ev, d.value(), &meta); err != nil {
+	d.meta = metaOf(k, d.m.id, d.seq+1, 0, &env)
+	if err := k.check(ev, d.value(), &d.meta); err != nil {
 		return err
 	}
 	payload, err := d.encodeEvent(t, ev)
@@ -148,7 +150,7 @@ func (d *draft) append(ev any) error {
 		}
 	}
 	d.touched = true
-	if err := k.apply(stored, d.value(), &meta); err != nil {
+	if err := k.apply(stored, d.value(), &d.meta); err != nil {
 		return err
 	}
 	return d.record(&env, true)

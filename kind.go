@@ -94,6 +94,8 @@ type eventType struct {
 	name string
 	typ  reflect.Type // as the prototype is: a struct or a pointer to one
 	flat bool         // a copy of the value is as good as a decoded one
+
+	place int // among the kind's types
 }
 
 // newEvent decodes an event in the prototype's form.
@@ -227,7 +229,7 @@ func (k *kind) addEvent(name string, proto any, problem func(string, ...any)) {
 		problem("event %q: %s", name, p)
 	}
 	k.names[t] = name
-	k.types[name] = &eventType{name: name, typ: t, flat: t.Kind() != reflect.Pointer && flat(t)}
+	k.types[name] = &eventType{name: name, typ: t, flat: t.Kind() != reflect.Pointer && flat(t), place: len(k.types)}
 }
 
 // flat says whether a value of type t shares nothing with its copies and comes

@@ -244,7 +244,7 @@ func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
 // look copies one chunk; more says that the engine has further items. snapshot
 // gets the snapshot, if one was asked for and found.
 func (p *planner) look(ctx context.Context, want engine.Want, snapshot func(engine.Item)) (more bool, err error) {
-	p.arena, p.items = p.arena[:0:0], p.items[:0]
+	p.arena, p.items = nil, p.items[:0] // tails may keep the old arena
 	head, err := p.db.eng.Load(ctx, p.key, want, func(it engine.Item) error {
 		if it.Part == engine.PartSnapshot {
 			snapshot(it)
@@ -257,6 +257,12 @@ func (p *planner) look(ctx context.Context, want engine.Want, snapshot func(engi
 		if len(p.items) >= chunkItems || len(p.arena) >= chunkBytes {
 			more = true
 			return engine.Stop
+		}
+		if p.arena == nil {
+			p.arena = make([]byte, 0, 8<<10)
+		}
+		if cap(p.items) == 0 {
+			p.items = make([]place, 0, 128)
 		}
 		at := len(p.arena)
 		p.arena = append(p.arena, it.Bytes...)

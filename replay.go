@@ -2,7 +2,9 @@ package savepoint
 
 import (
 	"fmt"
+	"reflect"
 
+	"github.com/liap-tui/savepoint/internal/codec"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -30,8 +32,10 @@ type replay struct {
 	st    any // *State[S]
 	seq   uint64
 	env   record.Envelope // of the newest record
-	like  record.Envelope
+	meta  Meta
 	count int
+
+	rooms []any // of the types of events that are copied when they are applied, by place
 }
 
 // begin starts at the state that enc is after record seq.
@@ -52,8 +56,7 @@ func (r *replay) beginNew(k *kind, id string, enc []byte) error {
 
 // next applies the record seq, whose canonical bytes are b.
 func (r *replay) next(seq uint64, b []byte) error {
-	r.like = r.env
-	if err := r.env.Parse(b, &r.like); err != nil {
+	if err := r.env.Parse(b, &r.env); err != nil {
 		return fmt.Errorf("record %d: %w", seq, err)
 	}
 	if err := r.step(seq, &r.env); err != nil {
@@ -84,11 +87,32 @@ func (r *replay) step(seq uint64, e *record.Envelope) error {
 	if !ok {
 		return fmt.Errorf("kind %q has no event %q", r.kind.name, e.Name)
 	}
-	ev, err := t.decode(e.Payload)
+	ev, err := r.event(t, e.Payload)
 	if err != nil {
 		return err
 	}
-	m := metaOf(r.kind, r.id, seq, 0, e)
-	m.To = m.From
-	return r.kind.apply(ev, r.kind.value(r.st), &m)
+	r.meta = metaOf(r.kind, r.id, seq, 0, e)
+	r.meta.To = r.meta.From
+	return r.kind.apply(ev, r.kind.value(r.st), &r.meta)
+}
+
+// event decodes an event to be applied once. Where the prototype is a value,
+// Apply gets a copy of it, so one room serves all events of the type: what they
+// refer to is made anew for each.
+func (r *replay) event(t *eventType, payload []byte) (any, error) {
+	if t.typ.Kind() == reflect.Pointer {
+		return t.decode(payload)
+	}
+	if r.rooms == nil {
+		r.rooms = make([]any, len(r.kind.types))
+	}
+	room := r.rooms[t.place]
+	if room == nil {
+		room = reflect.New(t.typ).Interface()
+		r.rooms[t.place] = room
+	}
+	if err := codec.Unmarshal(payload, room); err != nil {
+		return nil, fmt.Errorf("decode event %q: %w", t.name, err)
+	}
+	return room, nil
 }

@@ -9,7 +9,7 @@ import (
 type Stats struct {
 	Machines  int64 // that exist in the engine, deleted ones included
 	FileBytes int64
-	Positions uint64 // records written to the file so far, of all machines
+	Positions uint64 // pos of the newest record written since Open; 0 before the first
 
 	Saves, Loads, Snapshots, Recoveries int64
 	FailedWrites, FailedReads           int64

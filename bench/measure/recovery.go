@@ -53,6 +53,7 @@ func Recovery(dir string, duration time.Duration) (r Recovered, err error) {
 	const id = "g-1"
 	look := func(*savepoint.State[game.Game]) error { return nil }
 	var state game.Game // at the snapshot
+	var metas []savepoint.Meta
 	err = use(savepoint.CacheOptions{}, func(s *savepoint.Store[game.Game]) error {
 		for _, ev := range events {
 			if _, err := s.Append(ctx, id, ev); err != nil {
@@ -64,6 +65,12 @@ func Recovery(dir string, duration time.Duration) (r Recovered, err error) {
 			return err
 		}
 		state = st.Value
+		for rec, err := range s.Events(ctx, id, savepoint.Range{After: recoverySnapshot}) {
+			if err != nil {
+				return err
+			}
+			metas = append(metas, rec.Meta)
+		}
 		if r.View, err = each(duration, func() error { return s.View(ctx, id, look) }); err != nil {
 			return err
 		}
@@ -73,7 +80,7 @@ func Recovery(dir string, duration time.Duration) (r Recovered, err error) {
 	if err != nil {
 		return r, err
 	}
-	p, err := newPlain(&state, events[recoverySnapshot:])
+	p, err := newPlain(&state, events[recoverySnapshot:], metas)
 	if err != nil {
 		return r, err
 	}
@@ -131,21 +138,22 @@ type plain struct {
 	lengths       []int  // of the events
 }
 
-func newPlain(state *game.Game, events []savepoint.Event[game.Game]) (*plain, error) {
+func newPlain(state *game.Game, events []savepoint.Event[game.Game], metas []savepoint.Meta) (*plain, error) {
 	p := &plain{kind: workload.GameKind()}
 	b, err := codec.Marshal(state)
 	if err != nil {
 		return nil, err
 	}
 	p.state = snappy.Encode(nil, b)
-	names := workload.GameNames()
 	var all []byte
-	for _, ev := range events {
+	for i, ev := range events {
 		b, err := codec.Marshal(ev)
 		if err != nil {
 			return nil, err
 		}
-		e := record.Envelope{Time: time.Now().UnixMicro(), Version: 1, Name: names(ev), Origin: 1, Payload: b}
+		m := metas[i] // the record's own bytes
+		e := record.Envelope{Time: m.Time.UnixMicro(), Version: 1 << 32, Name: m.Name, From: m.From, To: m.To,
+			Actor: m.Actor, Origin: uint8(m.Origin), Payload: b}
 		from := len(all)
 		all = e.Append(all)
 		p.lengths = append(p.lengths, len(all)-from)

@@ -113,27 +113,28 @@ func (e *Envelope) Append(dst []byte) []byte {
 }
 
 // Parse reads an envelope. Payload is part of b; the strings are copies, but
-// those equal to a string of like are shared with it.
+// those equal to a string of like, which may be e itself, are shared with it.
 func (e *Envelope) Parse(b []byte, like *Envelope) error {
 	r := reader{b: b}
 	set := r.uvarint()
 	if set&^envelopeFields != 0 {
 		return fmt.Errorf("%w: envelope with unknown fields %#x", ErrNewer, set)
 	}
-	if like == nil {
-		like = &Envelope{}
+	var name, phase, actor string
+	if like != nil {
+		name, phase, actor = like.Name, like.To, like.Actor
 	}
-	*e = Envelope{Tags: nil}
+	*e = Envelope{}
 	e.Time = r.varint()
 	e.Version = r.uvarint()
-	e.Name = r.stringLike(like.Name)
-	e.From = r.stringLike(like.To)
+	e.Name = r.stringLike(name)
+	e.From = r.stringLike(phase)
 	e.To = e.From
 	if set&hasTo != 0 {
 		e.To = r.string()
 	}
 	if set&hasActor != 0 {
-		e.Actor = r.stringLike(like.Actor)
+		e.Actor = r.stringLike(actor)
 	}
 	if set&hasOrigin != 0 {
 		e.Origin = r.byte()
