@@ -36,8 +36,7 @@ func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error 
 	place, err := r.journal.Append(&r.group)
 	if errors.Is(err, journal.ErrFull) {
 		// A fold that is under way makes room.
-		r.folding.Lock()
-		r.folding.Unlock() //nolint:staticcheck // only waited for
+		r.awaitFold()
 		place, err = r.journal.Append(&r.group)
 	}
 	if errors.Is(err, journal.ErrFull) || errors.Is(err, journal.ErrTooLarge) {
@@ -57,6 +56,12 @@ func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error 
 		r.nudge()
 	}
 	return nil
+}
+
+// awaitFold waits for the fold that is under way, if there is one.
+func (r *boltRing) awaitFold() {
+	r.folding.Lock()
+	defer r.folding.Unlock()
 }
 
 // words tells whether the ring's records can say what the steps ask for, and a
