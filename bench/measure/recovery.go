@@ -9,6 +9,7 @@ import (
 	"github.com/golang/snappy"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/bench/peer"
 	"github.com/liap-tui/savepoint/bench/workload"
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 	"github.com/liap-tui/savepoint/internal/codec"
@@ -37,7 +38,7 @@ func Recovery(dir string, duration time.Duration) (r Recovered, err error) {
 	}
 	path, ctx := filepath.Join(dir, "game.db"), context.Background()
 	use := func(cache savepoint.CacheOptions, fn func(*savepoint.Store[game.Game]) error) error {
-		db, err := savepoint.Open(path, &savepoint.Options{Cache: cache, NoRecoverAll: true})
+		db, err := savepoint.Open(path, &savepoint.Options{Cache: cache, NoRecoverAll: true, Journal: peer.Journal})
 		if err != nil {
 			return err
 		}

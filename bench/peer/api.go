@@ -17,6 +17,10 @@ type apiStore struct {
 	typed workload.Typed
 }
 
+// Journal is the size of savepoint's journal ring in every cell; 0 is its
+// default. It is set before the first cell.
+var Journal int64
+
 // Sizes of the cache.
 const (
 	cacheDefault = 0
@@ -32,7 +36,7 @@ func openAPI(cache int64) func(string, *workload.Load) (Store, error) {
 // OpenAPI opens a database with a cache of that many bytes (0 = the default) and
 // that policy.
 func OpenAPI(dir string, load *workload.Load, cache int64, policy savepoint.SnapshotPolicy) (Store, error) {
-	o := savepoint.Options{NoRecoverAll: true, Cache: savepoint.CacheOptions{Bytes: cache}}
+	o := savepoint.Options{NoRecoverAll: true, Journal: Journal, Cache: savepoint.CacheOptions{Bytes: cache}}
 	db, err := savepoint.Open(filepath.Join(dir, "game.db"), &o)
 	if err != nil {
 		return nil, err

@@ -26,7 +26,7 @@ type engineStore struct {
 }
 
 func openEngine(dir string, _ *workload.Load) (Store, error) {
-	db, err := savepoint.Open(filepath.Join(dir, "game.db"), nil)
+	db, err := savepoint.Open(filepath.Join(dir, "game.db"), &savepoint.Options{Journal: Journal})
 	if err != nil {
 		return nil, err
 	}

@@ -97,6 +97,7 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	c := &config{}
 	var only, payloads, peers, writers, machines string
 	f := flag.NewFlagSet("compare", flag.ContinueOnError)
+	f.Int64Var(&peer.Journal, "journal", 0, "bytes of savepoint's journal ring (Options.Journal); 0 = its default")
 	f.SetOutput(stderr)
 	f.StringVar(&c.dir, "dir", "", "directory on a real disk to store in (default: .data below the working directory)")
 	f.StringVar(&c.out, "out", "", "write Markdown and SVG charts to this directory, for example results")
