@@ -8,33 +8,38 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// acquire gives the machine, locked, with its live state. leave ends it.
-func (db *DB) acquire(ctx context.Context, k *kind, id string) (*machine, error) {
+// locked gives the machine of an id, locked, loaded or not.
+func (db *DB) locked(ctx context.Context, k *kind, id string) (*machine, error) {
 	for {
-		m, err := db.cache.get(k, id)
-		if err != nil {
-			return nil, err
-		}
+		m := db.cache.get(k, id)
 		if err := m.acquire(ctx); err != nil {
 			return nil, err
 		}
-		if m.gone {
-			m.release()
-			continue
-		}
-		if db.cache.opt.Off && m.idle() && !m.failed.Load() {
-			m.forget()
-		}
-		if m.st != nil && !m.failed.Load() {
-			db.metrics.hits.Add(1)
+		if !m.gone {
 			return m, nil
 		}
-		if err := db.bring(ctx, m); err != nil {
-			db.leave(m)
-			return nil, err
-		}
+		m.release() // evicted meanwhile
+	}
+}
+
+// acquire gives the machine, locked, with its live state. leave ends it.
+func (db *DB) acquire(ctx context.Context, k *kind, id string) (*machine, error) {
+	m, err := db.locked(ctx, k, id)
+	if err != nil {
+		return nil, err
+	}
+	if db.cache.opt.Off && m.idle() && !m.failed.Load() {
+		m.forget()
+	}
+	if m.st != nil && !m.failed.Load() {
+		db.metrics.hits.Add(1)
 		return m, nil
 	}
+	if err := db.bring(ctx, m); err != nil {
+		db.leave(m)
+		return nil, err
+	}
+	return m, nil
 }
 
 // bring makes a locked machine live.

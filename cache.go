@@ -94,7 +94,7 @@ func (l *lru) cut(m *machine) {
 }
 
 // get finds or makes the machine and counts as its use.
-func (c *cache) get(k *kind, id string) (*machine, error) {
+func (c *cache) get(k *kind, id string) *machine {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := k.machines[id]
@@ -111,7 +111,7 @@ func (c *cache) get(k *kind, id string) (*machine, error) {
 	if c.opt.TTL > 0 {
 		m.slot.used = time.Since(c.start)
 	}
-	return m, nil
+	return m
 }
 
 // peek finds a machine without counting as a use.

@@ -167,32 +167,23 @@ func (db *DB) hold(ctx context.Context, k *kind, id string, place bool) (*machin
 // holdQuiet is hold's way to the lock. It answers nothing where writes have to
 // be saved first.
 func (db *DB) holdQuiet(ctx context.Context, k *kind, id string) (*machine, error) {
-	for {
-		m, err := db.cache.get(k, id)
-		if err != nil {
-			return nil, err
-		}
-		if err := m.acquire(ctx); err != nil {
-			return nil, err
-		}
-		if m.gone {
-			m.release()
-			continue
-		}
-		if len(m.unsaved) > 0 && !m.failed.Load() {
-			m.release()
-			return nil, nil
-		}
-		err = m.quiet(ctx)
-		if err == nil && m.failed.Load() {
-			err = db.restart(ctx, m)
-		}
-		if err != nil {
-			db.leave(m)
-			return nil, err
-		}
-		return m, nil
+	m, err := db.locked(ctx, k, id)
+	if err != nil {
+		return nil, err
 	}
+	if len(m.unsaved) > 0 && !m.failed.Load() {
+		m.release()
+		return nil, nil
+	}
+	err = m.quiet(ctx)
+	if err == nil && m.failed.Load() {
+		err = db.restart(ctx, m)
+	}
+	if err != nil {
+		db.leave(m)
+		return nil, err
+	}
+	return m, nil
 }
 
 // keysOf are the keys of the newest record: what a recovery takes back was done

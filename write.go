@@ -193,7 +193,7 @@ func (db *DB) push(s *step, bytes int64) {
 
 // commitGroup makes one group durable and answers its callers, in order. It
 // runs in the committer alone and takes no lock of a machine.
-func (db *DB) commitGroup(group []*step) {
+func (db *DB) commitGroup(group []*step, free func()) {
 	g := &db.group
 	g.steps, g.out, g.live = g.steps[:0], g.out[:0], g.live[:0]
 	for _, s := range group {
@@ -209,6 +209,7 @@ func (db *DB) commitGroup(group []*step) {
 		}
 	}
 	err := db.store(g)
+	free()
 	live := 0
 	for _, s := range group { // in the order of the queue
 		if s.behind != nil {

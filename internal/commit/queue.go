@@ -28,7 +28,7 @@ const yields = 16
 type Queue[T any] struct {
 	maxItems int
 	maxBytes int64
-	run      func([]T)
+	run      func(group []T, free func())
 
 	mu       sync.Mutex
 	room     *sync.Cond // somebody released a place, or the queue was closed
@@ -44,8 +44,10 @@ type Queue[T any] struct {
 }
 
 // New starts a committer that calls run with one group after another, never
-// twice at a time. The slice is run's until it returns.
-func New[T any](maxItems int, maxBytes int64, run func([]T)) *Queue[T] {
+// twice at a time. The slice is run's until it returns. run calls free once it
+// knows what became of the group, before it tells anybody: the group's places
+// are given back then, or else when run returns.
+func New[T any](maxItems int, maxBytes int64, run func(group []T, free func())) *Queue[T] {
 	q := &Queue[T]{maxItems: maxItems, maxBytes: maxBytes, run: run, done: make(chan struct{})}
 	q.room, q.work, q.idle = sync.NewCond(&q.mu), sync.NewCond(&q.mu), sync.NewCond(&q.mu)
 	go q.loop()
@@ -172,12 +174,18 @@ func (q *Queue[T]) loop() {
 		q.items = spare
 		q.mu.Unlock()
 
-		q.run(group)
-
-		q.mu.Lock()
-		// Items pushed meanwhile keep their bytes.
-		q.free(len(group), bytes)
-		q.mu.Unlock()
+		freed := false
+		free := func() {
+			if freed {
+				return
+			}
+			freed = true
+			q.mu.Lock()
+			q.free(len(group), bytes) // items pushed meanwhile keep their bytes
+			q.mu.Unlock()
+		}
+		q.run(group, free)
+		free()
 		clear(group)
 		spare = group[:0]
 	}

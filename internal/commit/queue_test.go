@@ -17,7 +17,7 @@ func TestQueue_OrderAndGroups(t *testing.T) {
 	var got []int
 	gate := make(chan struct{})
 	groups := 0
-	q := New(1000, 1<<20, func(g []int) {
+	q := New(1000, 1<<20, func(g []int, _ func()) {
 		<-gate
 		mu.Lock()
 		groups++
@@ -42,7 +42,7 @@ func TestQueue_OrderAndGroups(t *testing.T) {
 func TestQueue_Bounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
-		q := New(2, 100, func([]int) { <-gate })
+		q := New(2, 100, func([]int, func()) { <-gate })
 		require.NoError(t, q.Reserve(t.Context(), true))
 		require.NoError(t, q.Reserve(t.Context(), true))
 		require.ErrorIs(t, q.Reserve(t.Context(), true), ErrFull, "count")
@@ -72,7 +72,7 @@ func TestQueue_Bounds(t *testing.T) {
 
 func TestQueue_CloseAnswersWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := New(1, 100, func([]int) {})
+		q := New(1, 100, func([]int, func()) {})
 		require.NoError(t, q.Reserve(t.Context(), false))
 		res := make(chan error, 1)
 		go func() { res <- q.Reserve(t.Context(), false) }()
@@ -94,7 +94,7 @@ func TestQueue_CloseAnswersWaiters(t *testing.T) {
 func TestQueue_Concurrent(t *testing.T) {
 	var sum, most atomic.Int64
 	var inside atomic.Int32
-	q := New(64, 1<<10, func(g []int) {
+	q := New(64, 1<<10, func(g []int, _ func()) {
 		assert.Equal(t, int32(1), inside.Add(1))
 		defer inside.Add(-1)
 		most.Store(max(most.Load(), int64(len(g))))
@@ -119,4 +119,25 @@ func TestQueue_Concurrent(t *testing.T) {
 	items, bytes := q.Len()
 	assert.Zero(t, items)
 	assert.Zero(t, bytes)
+}
+
+func TestQueue_PlacesAreFreeBeforeTheAnswer(t *testing.T) {
+	answers := make(chan int)
+	var q *Queue[int]
+	q = New(1, 100, func(g []int, free func()) {
+		free()
+		free() // once is enough
+		items, bytes := q.Len()
+		assert.Zero(t, items)
+		assert.Zero(t, bytes)
+		answers <- g[0]
+	})
+	for i := range 100 {
+		require.NoError(t, q.Reserve(t.Context(), false))
+		q.Push(i, 1)
+		require.Equal(t, i, <-answers)
+		items, _ := q.Len()
+		assert.Zero(t, items)
+	}
+	q.Close()
 }
