@@ -35,7 +35,7 @@ func grouped(open func(string, *workload.Load) (Store, error)) func(string, *wor
 		}
 		g := &groupStore{Store: s}
 		g.calls.New = func() any { return &call{of: g, done: make(chan struct{}, 1)} }
-		g.queue = commit.New(4096, 64<<20, g.run)
+		g.queue = commit.New(4096, 64<<20, func(group []*call, _ func()) { g.run(group) })
 		return g, nil
 	}
 }
