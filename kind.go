@@ -187,9 +187,6 @@ func erase[S any](k *Kind[S]) *kind {
 	if err := k.Strategy.validate(); err != nil {
 		problem("%v", err)
 	}
-	if err := k.Snapshot.validate(); err != nil {
-		problem("%v", err)
-	}
 	for _, p := range codec.Problems(u.state) {
 		problem("state %s", p)
 	}

@@ -304,7 +304,8 @@ func (p *planner) absent() (*rebuilt, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.replay.beginNew(p.kind, p.id, enc); err != nil {
+	p.replay = replay{kind: p.kind, id: p.id}
+	if err := p.replay.begin(0, enc); err != nil {
 		return nil, err
 	}
 	phase, err := p.kind.phaseOf(p.kind.value(p.replay.st))

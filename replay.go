@@ -48,12 +48,6 @@ func (r *replay) begin(seq uint64, enc []byte) error {
 	return nil
 }
 
-// beginNew starts at the state that New gave.
-func (r *replay) beginNew(k *kind, id string, enc []byte) error {
-	r.kind, r.id = k, id
-	return r.begin(0, enc)
-}
-
 // next applies the record seq, whose canonical bytes are b.
 func (r *replay) next(seq uint64, b []byte) error {
 	if err := r.env.Parse(b, &r.env); err != nil {

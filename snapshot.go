@@ -38,8 +38,6 @@ type SnapshotPolicy struct {
 
 var defaultSnapshotPolicy = SnapshotPolicy{Events: 100, Every: 5 * time.Minute, Keep: 10, MaxAge: -1}
 
-func (p SnapshotPolicy) validate() error { return nil }
-
 // or fills the zero fields from d.
 func (p SnapshotPolicy) or(d SnapshotPolicy) SnapshotPolicy {
 	def(&p.Events, d.Events)
