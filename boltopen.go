@@ -1,0 +1,137 @@
+package savepoint
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/journal"
+)
+
+// openBolt opens the file at path, or makes it. Its errors match ErrLocked,
+// ErrForeign, ErrCorrupt, ErrNewer, ErrDiskFull, or those of io/fs.
+func openBolt(path string, o boltOptions) (*boltEngine, error) {
+	e := &boltEngine{path: path, opt: o.withDefaults()}
+	e.looks.New = func() any { return new(boltLook) }
+	e.group.e = e
+	if err := e.start(); err != nil {
+		e.letGo()
+		return nil, err
+	}
+	return e, nil
+}
+
+// start opens the file, makes sure that it is one of ours before anything of it
+// is changed, heals the meta pages and marks the file as open.
+func (e *boltEngine) start() error {
+	f, err := openBoltFile(e.path, &e.opt)
+	if err != nil {
+		return err
+	}
+	e.file = f
+	err = guarded(func() (err error) {
+		e.handle, err = openHandle(e.path, e.opt.readOnly, e.opt.mode, initialMmap, func(string, int, os.FileMode) (*os.File, error) { return f, nil })
+		return err
+	})
+	if err != nil {
+		return e.broken("open", err)
+	}
+	var found boltFound
+	if err := e.view(func(tx *boltTx) error { return found.read(tx) }); err != nil {
+		return err
+	}
+	e.counters, e.unclean = found.counters, !found.clean
+	if !e.opt.readOnly {
+		if err := healMeta(f, &e.opt); err != nil {
+			return err
+		}
+	}
+	unfolded, err := e.readRing(&found)
+	if err != nil {
+		return err
+	}
+	if e.opt.readOnly {
+		return e.show(unfolded)
+	}
+	err = e.settle(&found, unfolded)
+	if errors.Is(err, engine.ErrDiskFull) {
+		if len(unfolded) == 0 {
+			return fmt.Errorf("%w: make room, or open it with ReadOnly", err)
+		}
+		full := fmt.Errorf("%w: there is no room to store what the journal holds: make room and open %s again", ErrDiskFull, e.path)
+		e.full = full
+		e.opt.logger.Error("the disk is full: the file can only be read", "file", e.path, "error", err)
+		return e.show(unfolded)
+	}
+	if err == nil && e.opt.ringBytes > 0 {
+		err = e.openRing(&found)
+	}
+	e.machines.Store(int64(e.counters.machines))
+	return err
+}
+
+// settle stores, in one transaction, what the ring holds, and marks the file as
+// open. Nothing that was replayed is shown, and nothing new is taken, before it
+// is durable here (R1).
+func (e *boltEngine) settle(found *boltFound, unfolded []ringGroup) error {
+	g := &e.group
+	defer g.end()
+	salt := journal.NewSalt()
+	err := e.update(func(tx *boltTx) error {
+		g.begin(found.counters)
+		g.tx = tx
+		if found.lostCounters != nil {
+			e.opt.logger.Warn("the counters of machine numbers and positions are damaged: rebuilt from the heads", "file", e.path, "error", found.lostCounters)
+			if err := g.countAgain(unfolded); err != nil {
+				return err
+			}
+		}
+		if err := g.replay(unfolded); err != nil {
+			return err
+		}
+		if found.lostCounters != nil || g.dirty {
+			if err := g.store(); err != nil {
+				return err
+			}
+		}
+		if found.ring.there {
+			if err := putRingState(tx, found.ring.last(unfolded), salt); err != nil {
+				return err
+			}
+		}
+		return putBoltMark(tx, false, e.opt.version)
+	})
+	if err != nil {
+		return err
+	}
+	if len(unfolded) > 0 {
+		e.opt.logger.Info("stored what the journal held", "file", e.path, "groups", len(unfolded))
+	}
+	found.ring.folded, found.ring.salt = found.ring.last(unfolded), salt
+	e.counters = g.counters
+	return nil
+}
+
+// letGo closes what start left open, or gives up a dead handle: its lock is
+// freed and its file closed without bbolt.
+func (e *boltEngine) letGo() error {
+	if e.ring != nil {
+		e.ring.close()
+	}
+	if e.handle != nil && e.dead.Load() == nil {
+		err := guarded(e.handle.close)
+		if _, panicked := errors.AsType[*boltPanic](err); !panicked {
+			return err
+		}
+		e.die("close", err)
+	}
+	if e.file == nil {
+		return nil
+	}
+	unlockFile(e.file)
+	if err := e.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
