@@ -72,7 +72,7 @@ func (r *boltRing) words(steps []engine.Step) bool {
 	for i := range steps {
 		for j := range steps[i].Writes {
 			w := &steps[i].Writes[j]
-			if w.Purge || w.TrimTo > 0 {
+			if w.Purge || w.TrimTo > 0 || len(w.Older) > 0 {
 				return false
 			}
 			size += len(w.Machine) + len(w.Head)

@@ -161,6 +161,9 @@ func (g *boltGroup) check(s *engine.Step) error {
 		for j := range w.Snapshots {
 			size += len(w.Snapshots[j].Bytes)
 		}
+		for j := range w.Older {
+			size += len(w.Older[j].Bytes)
+		}
 		if n := w.Seq - w.Expect + 1; positions+n < positions || g.counters.pos+positions+n < positions+n {
 			return fmt.Errorf("%w: machine %q goes on from seq %d to %d", ErrTooLarge, w.Machine, w.Expect, w.Seq)
 		} else {
@@ -283,10 +286,19 @@ func (g *boltGroup) apply(w *engine.Write, m *boltMachine) {
 	if g.light {
 		return
 	}
-	m.trimTo = max(m.trimTo, w.TrimTo)
+	g.trim(m, w.TrimTo)
+	if n := len(w.Older); n > 0 {
+		g.trim(m, w.Older[n-1].Seq)
+		h.trims++ // a look under way has not seen them
+	}
+	for i := range w.Older {
+		o := &w.Older[i]
+		g.events = append(g.events, boltEvent{m, h.number, w.Kind, w.Schema,
+			record.Entry{Seq: o.Seq, Pos: o.Pos, Time: o.Terms.Time, Bytes: o.Bytes}})
+	}
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
-		if w.Seq-back <= m.trimTo {
+		if w.Seq-back <= w.TrimTo {
 			continue
 		}
 		g.events = append(g.events, boltEvent{m, h.number, w.Kind, w.Schema,
@@ -342,9 +354,7 @@ func (g *boltGroup) store() error {
 const longestBlock = 1800
 
 func (g *boltGroup) storeEvents() error {
-	g.events = slices.DeleteFunc(g.events, func(ev boltEvent) bool {
-		return ev.number != ev.m.head.number || ev.entry.Seq <= ev.m.trimTo
-	})
+	g.events = slices.DeleteFunc(g.events, func(ev boltEvent) bool { return ev.number != ev.m.head.number })
 	slices.SortFunc(g.events, func(a, b boltEvent) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.entry.Seq, b.entry.Seq))
 	})

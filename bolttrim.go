@@ -3,6 +3,7 @@ package savepoint
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/liap-tui/savepoint/internal/record"
 )
@@ -36,6 +37,16 @@ func (g *boltGroup) remove(t *boltTree, number, from, to uint64) (removed int, e
 			return removed, nil
 		}
 	}
+}
+
+// trim removes the events of a machine up to seq to: those of the group now, the
+// stored ones when the group is stored.
+func (g *boltGroup) trim(m *boltMachine, to uint64) {
+	if to == 0 {
+		return
+	}
+	m.trimTo = max(m.trimTo, to)
+	g.events = slices.DeleteFunc(g.events, func(ev boltEvent) bool { return ev.m == m && ev.entry.Seq <= to })
 }
 
 // planTrim finds the stored blocks up to m.trimTo. A block that reaches beyond is

@@ -105,6 +105,7 @@ type Write struct {
 
 	Drop   []uint64 // snapshots to remove before Snapshots are stored; absent ones are passed over
 	TrimTo uint64   // events up to and including this seq are removed, also those of this write; at most Seq
+	Older  []Stored // records put back, in the place of all events up to the last of them; not with TrimTo
 	Purge  bool     // forget the machine: all but Machine and Expect is ignored; what comes after begins a new machine
 
 	Token [16]byte // of this attempt, kept with the head
@@ -114,6 +115,13 @@ type Write struct {
 type Event struct {
 	Bytes []byte // canonical bytes, covered by the caller's digest chain
 	Terms Terms  // what queries filter on
+}
+
+// Stored is an event with the place that it had when it was removed, for
+// Write.Older: seqs ascend and are at most Expect, positions ascend.
+type Stored struct {
+	Event
+	Seq, Pos uint64
 }
 
 // Terms are the parts of an event that an engine may index.

@@ -359,3 +359,58 @@ func testTrim(s *subject) {
 	_, items = s.load("aa", everything)
 	require.Equal(s.t, eventItems("aa", 1, 10, pos[1]), items, "the neighbour is untouched")
 }
+
+func testOlder(s *subject) {
+	pos := s.store(with(grow("a", 0, 10), 0, 5), grow("aa", 0, 10), grow("a", 10, 10))
+	stored := func(from, to uint64) (out []engine.Stored) {
+		_, items := s.load("a", engine.Want{Events: true, After: from - 1, To: to})
+		for _, it := range items {
+			out = append(out, engine.Stored{Seq: it.seq, Pos: it.pos, Event: engine.Event{Bytes: []byte(it.bytes)}})
+		}
+		return out
+	}
+	first, second := stored(1, 7), stored(8, 12)
+	w := growTo("a", 20, 20, 0)
+	w.TrimTo = 12
+	s.store(w)
+	back := func(older []engine.Stored) []engine.Result {
+		w := growTo("a", 20, 20, 0)
+		w.Older = older
+		return s.commit(step(w))
+	}
+	before := s.all()
+	for _, bad := range [][]engine.Stored{
+		{{Seq: 0, Pos: 1}}, {{Seq: 21, Pos: 1}}, {{Seq: 1}}, {first[1], first[0]}, {first[0], first[0]},
+		{{Seq: 1, Pos: 2}, {Seq: 2, Pos: 1}},
+	} {
+		out := back(bad)
+		require.Error(s.t, out[0].Err, "%v", bad)
+		require.Nil(s.t, out[0].Pos)
+		require.Equal(s.t, before, s.all())
+	}
+	both := growTo("a", 20, 20, 0)
+	both.Older, both.TrimTo = second, 3
+	require.Error(s.t, s.commit(step(both))[0].Err)
+
+	require.NoError(s.t, back(second)[0].Err)
+	s.reopen()
+	_, items := s.load("a", everything)
+	require.Equal(s.t, slices.Concat(snapshotItems("a", 0, 5), eventItems("a", 8, 10, pos[0]), eventItems("a", 11, 20, pos[2])), items, "as they were, with their positions")
+	require.NoError(s.t, back(slices.Concat(first, second))[0].Err, "in the place of those that are there")
+	_, items = s.load("a", everything)
+	all := slices.Concat(snapshotItems("a", 0, 5), eventItems("a", 1, 10, pos[0]), eventItems("a", 11, 20, pos[2]))
+	require.Equal(s.t, all, items)
+
+	// Removed and put back in one group, and the other way round.
+	trim, again := growTo("a", 20, 20, 0), growTo("a", 20, 20, 0)
+	trim.TrimTo, again.Older = 12, slices.Concat(first, second)
+	s.store(trim, again)
+	_, items = s.load("a", everything)
+	require.Equal(s.t, all, items)
+	s.store(again, trim)
+	s.reopen()
+	_, items = s.load("a", everything)
+	require.Equal(s.t, slices.Concat(snapshotItems("a", 0, 5), eventItems("a", 13, 20, pos[2])), items)
+	_, items = s.load("aa", everything)
+	require.Equal(s.t, eventItems("aa", 1, 10, pos[1]), items, "the neighbour is untouched")
+}

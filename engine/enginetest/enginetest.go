@@ -45,6 +45,7 @@ func Run(t *testing.T, c Config) {
 		{"Commit_KeepsNoSlice", testInputs},
 		{"Commit_TooLarge", testTooLarge},
 		{"Commit_Trim", testTrim},
+		{"Commit_Older", testOlder},
 		{"Commit_Purge", testPurge},
 		{"Commit_Numbers", testNumbers},
 		{"Commit_Positions", testPositions},

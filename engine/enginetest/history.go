@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -68,7 +69,7 @@ func newHistory(s *subject, seed uint64) *history {
 		notes:    []string{"n", "nn", "n\x00", "kind/1", "g"},
 		across:   s.e.Limits().AtomicAcross,
 		largest:  40_000,
-		did:      map[string]int{"write": 0, "refusal": 0, "purge": 0, "trim": 0, "drop": 0, "skip": 0, "look": 0, "scan": 0, "note": 0},
+		did:      map[string]int{"write": 0, "refusal": 0, "purge": 0, "trim": 0, "older": 0, "drop": 0, "skip": 0, "look": 0, "scan": 0, "note": 0},
 	}
 	for i := 0; i < len(hostileKeys); i += 2 {
 		h.machines = append(h.machines, hostileKeys[i])
@@ -143,7 +144,7 @@ func (h *history) count(step engine.Step, r engine.Result) {
 	}
 	for _, w := range step.Writes {
 		h.did["write"]++
-		for what, is := range map[string]bool{"purge": w.Purge, "trim": w.TrimTo > 0, "drop": len(w.Drop) > 0, "skip": w.Seq > w.Expect+uint64(len(w.Events))} {
+		for what, is := range map[string]bool{"purge": w.Purge, "trim": w.TrimTo > 0, "older": len(w.Older) > 0, "drop": len(w.Drop) > 0, "skip": w.Seq > w.Expect+uint64(len(w.Events))} {
 			if is {
 				h.did[what]++
 			}
@@ -202,8 +203,27 @@ func (h *history) write(machine string, expect uint64) engine.Write {
 	}
 	if h.one(25) {
 		w.TrimTo = min(w.Seq, h.near(machine, w.Seq))
+	} else if h.one(20) {
+		w.Older = h.older(machine, expect)
 	}
 	return w
+}
+
+// older are events of the machine that were removed, some or all of them.
+func (h *history) older(machine string, expect uint64) (out []engine.Stored) {
+	mm := h.model.machines[machine]
+	if mm == nil {
+		return nil
+	}
+	some := h.one(2)
+	for _, seq := range slices.Sorted(maps.Keys(mm.trimmed)) {
+		it := mm.trimmed[seq]
+		if seq > expect || some && h.one(3) {
+			continue
+		}
+		out = append(out, engine.Stored{Seq: seq, Pos: it.pos, Event: engine.Event{Bytes: []byte(it.bytes), Terms: terms(h.rng.Uint64())}})
+	}
+	return out
 }
 
 // near is a seq up to most at or beside one that the machine has something at.
@@ -245,7 +265,7 @@ func (h *history) bytes(of int) []byte {
 // look; the model knows which.
 func (h *history) poison(step *engine.Step) {
 	w := &step.Writes[h.rng.IntN(len(step.Writes))]
-	switch h.rng.IntN(9) {
+	switch h.rng.IntN(10) {
 	case 0:
 		w.Expect++
 		w.Seq++
@@ -267,6 +287,8 @@ func (h *history) poison(step *engine.Step) {
 	case 8:
 		w.Expect += 1 << 40
 		w.Seq += 1 << 40
+	case 9:
+		w.TrimTo, w.Older = 0, []engine.Stored{{Seq: w.Expect + 1, Pos: 1}}
 	}
 }
 

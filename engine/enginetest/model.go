@@ -26,6 +26,7 @@ type modelMachine struct {
 	head      string
 	events    map[uint64]item
 	snapshots map[uint64]item
+	trimmed   map[uint64]item // events that were removed
 }
 
 func newModel() *model {
@@ -102,6 +103,11 @@ func broken(step engine.Step) bool {
 				return true
 			}
 		}
+		for i, o := range w.Older {
+			if w.TrimTo > 0 || o.Seq == 0 || o.Seq > w.Expect || o.Pos == 0 || i > 0 && (o.Seq <= w.Older[i-1].Seq || o.Pos <= w.Older[i-1].Pos) {
+				return true
+			}
+		}
 	}
 	return false
 }
@@ -116,7 +122,7 @@ func (m *model) write(w engine.Write, pos uint64) error {
 		return nil
 	}
 	if mm == nil {
-		mm = &modelMachine{events: map[uint64]item{}, snapshots: map[uint64]item{}}
+		mm = &modelMachine{events: map[uint64]item{}, snapshots: map[uint64]item{}, trimmed: map[uint64]item{}}
 		m.machines[w.Machine] = mm
 	}
 	if taken := w.Seq - w.Expect; taken == 0 {
@@ -133,7 +139,13 @@ func (m *model) write(w engine.Write, pos uint64) error {
 		back := uint64(len(w.Events) - 1 - i)
 		mm.events[w.Seq-back] = item{engine.PartEvent, w.Seq - back, pos - back, string(ev.Bytes)}
 	}
-	maps.DeleteFunc(mm.events, func(seq uint64, _ item) bool { return seq <= w.TrimTo })
+	mm.trim(w.TrimTo)
+	if n := len(w.Older); n > 0 {
+		mm.trim(w.Older[n-1].Seq)
+	}
+	for _, o := range w.Older {
+		mm.events[o.Seq] = item{engine.PartEvent, o.Seq, o.Pos, string(o.Bytes)}
+	}
 	for _, seq := range w.Drop {
 		delete(mm.snapshots, seq)
 	}
@@ -141,6 +153,15 @@ func (m *model) write(w engine.Write, pos uint64) error {
 		mm.snapshots[s.Seq] = item{engine.PartSnapshot, s.Seq, 0, string(s.Bytes)}
 	}
 	return nil
+}
+
+func (mm *modelMachine) trim(to uint64) {
+	for seq, it := range mm.events {
+		if seq <= to {
+			mm.trimmed[seq] = it
+			delete(mm.events, seq)
+		}
+	}
 }
 
 // keys are those of the machines, sorted.

@@ -81,6 +81,10 @@ func cloneStep(step engine.Step) engine.Step {
 		for j := range w.Snapshots {
 			w.Snapshots[j].Bytes = bytes.Clone(w.Snapshots[j].Bytes)
 		}
+		w.Older = slices.Clone(w.Older)
+		for j := range w.Older {
+			w.Older[j].Bytes = bytes.Clone(w.Older[j].Bytes)
+		}
 		w.Head = bytes.Clone(w.Head)
 		w.Drop = slices.Clone(w.Drop)
 	}
@@ -96,9 +100,13 @@ func spoilStep(step engine.Step) {
 		for j := range w.Snapshots {
 			spoil(w.Snapshots[j].Bytes)
 		}
+		for j := range w.Older {
+			spoil(w.Older[j].Bytes)
+		}
 		spoil(w.Head)
 		clear(w.Events)
 		clear(w.Snapshots)
+		clear(w.Older)
 		clear(w.Drop)
 	}
 	clear(step.Writes)

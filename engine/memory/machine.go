@@ -29,6 +29,7 @@ func (m *machine) apply(w *engine.Write) {
 	m.head.Bytes = bytes.Clone(w.Head)
 	m.appendEvents(w.Events)
 	m.trim(w.TrimTo)
+	m.putBack(w.Older)
 	if len(w.Drop)+len(w.Snapshots) > 0 {
 		m.snapshots = slices.DeleteFunc(slices.Clone(m.snapshots), func(s engine.Snapshot) bool {
 			return slices.Contains(w.Drop, s.Seq)
@@ -57,6 +58,19 @@ func (m *machine) trim(to uint64) {
 	if len(m.events) < n {
 		m.events = slices.Clone(m.events)
 	}
+}
+
+// putBack puts older events in the place of those up to the last of them.
+func (m *machine) putBack(older []engine.Stored) {
+	if len(older) == 0 {
+		return
+	}
+	rest := m.events[m.eventsTo(older[len(older)-1].Seq):]
+	m.events = make([]event, 0, len(older)+len(rest))
+	for _, o := range older {
+		m.events = append(m.events, event{o.Seq, o.Pos, bytes.Clone(o.Bytes)})
+	}
+	m.events = append(m.events, rest...)
 }
 
 // put stores a snapshot in a list that apply has already made its own.

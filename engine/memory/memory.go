@@ -131,6 +131,9 @@ func stepSize(step engine.Step) int {
 		for j := range w.Snapshots {
 			n += len(w.Snapshots[j].Bytes)
 		}
+		for j := range w.Older {
+			n += len(w.Older[j].Bytes)
+		}
 	}
 	return n
 }
