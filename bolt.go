@@ -25,6 +25,7 @@ type boltOptions struct {
 	maxStep       int          // 0 = boltMaxStep
 	lookBytes     int          // most stored bytes that a Load or Scan copies out per transaction; 0 = boltLookBytes
 	ringBytes     int64        // of the journal ring; 0 = direct: no ring, each group is one transaction
+	ringMost      int64        // how large it may grow; 0 = not at all
 	ringSegment   int64        // bytes of a segment of it; 0 = an eighth of the ring
 	seams         boltSeams
 }
@@ -347,8 +348,8 @@ func (e *boltEngine) Limits() engine.Limits {
 	return engine.Limits{AtomicAcross: true, MaxStep: e.opt.maxStep}
 }
 
-// Size is the length of the file, which bbolt grows in steps of 16 MiB and
-// never shrinks, and the number of machines.
+// Size is the length of the file, which grows by a quarter of itself at a time
+// and never shrinks, and the number of machines.
 func (e *boltEngine) Size(ctx context.Context) (engine.Size, error) {
 	if err := ctx.Err(); err != nil {
 		return engine.Size{}, err

@@ -18,6 +18,7 @@ var ringOptions = map[string]boltOptions{
 	"Tiny":    {ringBytes: 16 << 10, ringSegment: 8 << 10, lookBytes: 4 << 10},
 	"Small":   {ringBytes: 256 << 10},
 	"Usual":   {ringBytes: 16 << 20},
+	"Growing": {ringBytes: 8 << 10, ringMost: 128 << 10},
 }
 
 // killBolt ends an engine as kill -9 does: nothing is folded, nothing marked. The
@@ -39,7 +40,7 @@ func TestBoltRing_Conformance(t *testing.T) {
 	for name, o := range ringOptions {
 		for _, kill := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: "_Kill"}[kill], func(t *testing.T) {
-				if testing.Short() && (name == "Usual" || name == "Tiny") {
+				if testing.Short() && (name == "Usual" || name == "Tiny" || name == "Growing" && !kill) {
 					t.Skip()
 				}
 				var mu sync.Mutex

@@ -93,7 +93,7 @@ func equalHistories(t *testing.T, seed uint64, rounds int) {
 	direct := boltAt(t, filepath.Join(t.TempDir(), "direct.db"), boltOptions{})
 	model := memory.New()
 	path := filepath.Join(t.TempDir(), "ring.db")
-	sizes := []boltOptions{ringOptions["TwoTiny"], ringOptions["Tiny"], ringOptions["Small"], {ringBytes: 1 << 20, lookBytes: 3000}, {}}
+	sizes := []boltOptions{ringOptions["TwoTiny"], ringOptions["Tiny"], ringOptions["Small"], ringOptions["Growing"], {ringBytes: 1 << 20, lookBytes: 3000}, {}}
 	open := func(path string) *boltEngine {
 		e, err := openBolt(path, sizes[rng.IntN(len(sizes))])
 		require.NoError(t, err)

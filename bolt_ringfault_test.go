@@ -80,16 +80,20 @@ func faultyBolt(t *testing.T, o boltOptions, ring, commit func(n int64) bool, af
 func TestBoltRing_Faults(t *testing.T) {
 	never := func(int64) bool { return false }
 	runs, hit := 0, 0
-	for _, where := range []string{"ring", "fold"} {
+	for _, where := range []string{"ring", "fold", "growth"} {
 		for _, once := range []bool{true, false} {
 			for _, after := range []bool{true, false} {
 				for n := int64(1); n <= 24; n += 1 + n/8 {
 					bad := func(op int64) bool { return op == n || !once && op > n }
 					ring, commit := bad, never
-					if where == "fold" {
+					o := ringOptions["TwoTiny"]
+					if where != "ring" {
 						ring, commit = never, bad
 					}
-					e := faultyBolt(t, ringOptions["TwoTiny"], ring, commit, after)
+					if where == "growth" {
+						o = boltOptions{ringBytes: 4 << 10, ringMost: 32 << 10, ringSegment: 4 << 10}
+					}
+					e := faultyBolt(t, o, ring, commit, after)
 					runs++
 					acked, issued := map[string]uint64{}, map[string]uint64{}
 					failed := false

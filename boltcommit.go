@@ -18,8 +18,11 @@ func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error 
 		return err
 	}
 	r := e.ring
-	if !r.words(steps) {
-		return e.commitRound(steps, out)
+	if r.small.Load() {
+		return e.commitRound(steps, out, true)
+	}
+	if ok, larger := r.words(steps); !ok {
+		return e.commitRound(steps, out, larger)
 	}
 	g := &e.group
 	defer g.end()
@@ -28,19 +31,19 @@ func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error 
 		return err
 	}
 	if damaged {
-		return e.commitRound(steps, out)
+		return e.commitRound(steps, out, false)
 	}
 	if r.encode(steps, out); !g.dirty {
 		return nil
 	}
-	place, err := r.journal.Append(&r.group)
-	if errors.Is(err, journal.ErrFull) {
+	place, err := r.journal.Load().Append(&r.group)
+	if errors.Is(err, journal.ErrFull) && r.larger() == nil {
 		// A fold that is under way makes room.
 		r.awaitFold()
-		place, err = r.journal.Append(&r.group)
+		place, err = r.journal.Load().Append(&r.group)
 	}
 	if errors.Is(err, journal.ErrFull) || errors.Is(err, journal.ErrTooLarge) {
-		return e.commitRound(steps, out)
+		return e.commitRound(steps, out, true)
 	}
 	if err != nil {
 		for i := range out {
@@ -65,15 +68,14 @@ func (r *boltRing) awaitFold() {
 }
 
 // words tells whether the ring's records can say what the steps ask for, and a
-// segment has room for it.
-func (r *boltRing) words(steps []engine.Step) bool {
-	segment, _ := r.e.opt.ringParts()
+// segment has room for it; if not, whether those of a larger ring would.
+func (r *boltRing) words(steps []engine.Step) (ok, larger bool) {
 	size := 0
 	for i := range steps {
 		for j := range steps[i].Writes {
 			w := &steps[i].Writes[j]
 			if w.Purge || w.TrimTo > 0 || len(w.Older) > 0 {
-				return false
+				return false, false
 			}
 			size += len(w.Machine) + len(w.Head)
 			for k := range w.Events {
@@ -84,7 +86,8 @@ func (r *boltRing) words(steps []engine.Step) bool {
 			}
 		}
 	}
-	return int64(size) < segment
+	ok = int64(size) < r.place.head.Segment
+	return ok, !ok
 }
 
 // prepare begins the group with the heads of its machines: those written lately,
@@ -212,15 +215,33 @@ func (r *boltRing) settled(g *boltGroup) {
 
 // commitRound stores, in one transaction, everything that is in the ring only,
 // then the steps, then the lsn they take as folded (R4): the buckets never hold
-// anything newer than something that is only in the ring.
-func (e *boltEngine) commitRound(steps []engine.Step, out []engine.Result) error {
+// anything newer than something that is only in the ring. With larger the same
+// transaction puts a larger ring in place of the one that is empty then, if it
+// may be larger; where the disk has no room for it, it stays.
+func (e *boltEngine) commitRound(steps []engine.Step, out []engine.Result, larger bool) error {
+	r := e.ring
+	r.folding.Lock()
+	defer r.folding.Unlock()
+	r.small.Store(false)
+	var next *ringFound
+	if larger {
+		next = r.larger()
+	}
+	err := e.commitAround(steps, out, next)
+	if next != nil && errors.Is(err, engine.ErrDiskFull) {
+		r.most = r.place.head.Segment * r.place.head.Segments
+		err = e.commitAround(steps, out, nil)
+	}
+	return err
+}
+
+// commitAround is commitRound with the ring to come, if there is one.
+func (e *boltEngine) commitAround(steps []engine.Step, out []engine.Result, next *ringFound) error {
 	r, g := e.ring, &e.group
 	g.end()
 	clear(out)
-	r.folding.Lock()
-	defer r.folding.Unlock()
 	groups, _ := e.overlay.seal()
-	lsn := r.journal.Next()
+	lsn := r.journal.Load().Next()
 	err := e.update(func(tx *boltTx) error {
 		if err := g.fold(tx, groups, e); err != nil {
 			return err
@@ -243,7 +264,10 @@ func (e *boltEngine) commitRound(steps []engine.Step, out []engine.Result) error
 		if err := g.store(); err != nil {
 			return err
 		}
-		return putRingState(tx, lsn, r.salt)
+		if next != nil {
+			return next.put(tx, lsn)
+		}
+		return putRingState(tx, lsn, r.place.salt)
 	})
 	if errors.Is(err, errNoStep) {
 		return nil
@@ -257,7 +281,12 @@ func (e *boltEngine) commitRound(steps []engine.Step, out []engine.Result) error
 	e.overlay.reset()
 	r.heads.clear()
 	r.settled(g)
-	if err := r.journal.Bypass(lsn); err != nil { // stopped meanwhile; these steps are durable
+	if next != nil {
+		err = r.begin(next)
+	} else {
+		err = r.journal.Load().Bypass(lsn)
+	}
+	if err != nil { // the ring ends; these steps are durable
 		e.halt(err)
 	}
 	return nil

@@ -59,7 +59,7 @@ func (r *boltRing) endFolding() {
 // foldDue tells whether half of the ring is in use: so folds are large, and there
 // is room for what comes meanwhile.
 func (r *boltRing) foldDue() bool {
-	s := r.journal.State()
+	s := r.journal.Load().State()
 	return s.Free < s.Segments/2
 }
 
@@ -77,6 +77,7 @@ func (e *boltEngine) fold(also func(tx *boltTx) error) error {
 	if len(groups) == 0 && also == nil {
 		return nil
 	}
+	r.measure()
 	g := &r.fold
 	defer g.end()
 	err := e.update(func(tx *boltTx) error {
@@ -87,7 +88,7 @@ func (e *boltEngine) fold(also func(tx *boltTx) error) error {
 			if err := g.store(); err != nil {
 				return err
 			}
-			if err := putRingState(tx, groups[len(groups)-1].lsn, r.salt); err != nil {
+			if err := putRingState(tx, groups[len(groups)-1].lsn, r.place.salt); err != nil {
 				return err
 			}
 		}
@@ -104,7 +105,7 @@ func (e *boltEngine) fold(also func(tx *boltTx) error) error {
 	if err != nil || len(groups) == 0 {
 		return err
 	}
-	if err := r.journal.Folded(groups[len(groups)-1].lsn); err != nil {
+	if err := r.journal.Load().Folded(groups[len(groups)-1].lsn); err != nil {
 		e.halt(err)
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/journal"
@@ -31,10 +33,9 @@ import (
 // Lock order: engine.writing, folding, engine.open, overlay.mu.
 type boltRing struct {
 	e       *boltEngine
-	journal *journal.Journal
+	journal atomic.Pointer[journal.Journal]
 	file    ringFile
-	root    uint64 // the page it begins at
-	salt    journal.Salt
+	place   ringFound // of folding; changed when the ring grows, and then of writing, too
 
 	group journal.Group // of writing
 	chunk []byte        // room for the payloads kept in the overlay; of writing
@@ -42,7 +43,10 @@ type boltRing struct {
 	heads headCache     // of writing
 
 	folding sync.Mutex
-	fold    boltGroup // of folding
+	fold    boltGroup   // of folding
+	folds   time.Time   // when the last fold began; of folding
+	most    int64       // how large it may become; of writing
+	small   atomic.Bool // it is filled so fast that a larger one is worth its space
 
 	wake  chan struct{}
 	quit  chan struct{}
@@ -60,24 +64,7 @@ func openRingFile(path string, same os.FileInfo) (ringFile, error) {
 	return journal.OpenHandle(path, same)
 }
 
-// Sizes of a ring: what is asked for is brought into these bounds.
-const (
-	ringParts      = 8 // segments, unless they would be too small or too large
-	smallestPart   = journal.Align
-	largestPart    = 64 << 20
-	largestRing    = 16 << 30
-	ringStateBytes = 16
-)
-
-// ringParts are the size and number of the segments wanted.
-func (o *boltOptions) ringParts() (segment, segments int64) {
-	segment = o.ringSegment
-	if segment == 0 {
-		segment = min(max(o.ringBytes/ringParts, smallestPart), largestPart)
-	}
-	segment = (segment + journal.Align - 1) / journal.Align * journal.Align
-	return segment, max(2, min(o.ringBytes, largestRing)/segment)
-}
+const ringStateBytes = 16
 
 // ringFound is what an opened file says about its ring.
 type ringFound struct {
@@ -257,9 +244,14 @@ func (e *boltEngine) openRing(found *boltFound) error {
 		e.opt.logger.Warn("the file's pages are too small for a journal: opened without", "file", e.path, "page", page)
 		return nil
 	}
-	segment, segments := e.opt.ringParts()
-	if !f.there || f.head.Segment != segment || f.head.Segments != segments || (f.place.Offset+f.head.Start)%f.place.Page != 0 {
-		if err := e.makeRing(f, segment, segments); err != nil {
+	if !e.opt.keepsRing(f) {
+		switch err := e.makeRing(f); {
+		case errors.Is(err, engine.ErrDiskFull) && f.aligned():
+			e.opt.logger.Warn("the disk has no room for another journal: the old one is kept", "file", e.path, "bytes", f.size(), "error", err)
+		case errors.Is(err, engine.ErrDiskFull):
+			e.opt.logger.Warn("the disk has no room for a journal: opened without", "file", e.path, "error", err)
+			return nil
+		case err != nil:
 			return fmt.Errorf("make the journal of %s: %w", e.path, err)
 		}
 	}
@@ -275,8 +267,10 @@ func (e *boltEngine) openRing(found *boltFound) error {
 	if err != nil {
 		return errors.Join(e.ringError(err), file.Close())
 	}
-	r := &boltRing{e: e, journal: j, file: file, root: f.root, salt: f.salt,
+	r := &boltRing{e: e, file: file, place: *f,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
+	r.journal.Store(j)
+	r.most, r.folds = e.opt.ringMost, time.Now()
 	r.fold.e = e
 	e.overlay = newOverlay()
 	e.ring = r
@@ -284,48 +278,13 @@ func (e *boltEngine) openRing(found *boltFound) error {
 	return nil
 }
 
-// makeRing puts a new ring in place of the old one, if there is one. Its value is
-// put once, with all its zeros, and never by bbolt again.
-func (e *boltEngine) makeRing(f *ringFound, segment, segments int64) error {
-	page := max(e.handle.pageSize(), journal.Align)
-	r := journal.Range{Offset: leafHeader + leafElement + int64(len(journalRing)), Page: page}
-	r.Length = page + journal.HeadSize + segment*segments
-	salt := journal.NewSalt()
-	err := e.update(func(tx *boltTx) error {
-		if f.there {
-			if err := tx.removeRing(); err != nil {
-				return err
-			}
-		}
-		head, err := journal.NewHead(r, segment, f.id)
-		if err != nil {
-			return err
-		}
-		head.Segments = segments
-		value := make([]byte, r.Length)
-		head.Append(value[:0])
-		if err := tx.createRing(value); err != nil {
-			return err
-		}
-		return putRingState(tx, f.folded, salt)
-	})
-	if err != nil {
-		return err
-	}
-	if err := e.view(func(tx *boltTx) error { f.root, f.there = tx.ringRoot(); return nil }); err != nil {
-		return err
-	}
-	f.salt = salt
-	return e.locate(f)
-}
-
 // unmoved is R5.
 func (r *boltRing) unmoved(tx *boltTx) error {
 	if r == nil {
 		return nil
 	}
-	if root, there := tx.ringRoot(); !there || root != r.root {
-		err := fmt.Errorf("%w: the journal was at page %d and is at %d: somebody changed its bucket", ErrCorrupt, r.root, root)
+	if root, there := tx.ringRoot(); !there || root != r.place.root {
+		err := fmt.Errorf("%w: the journal was at page %d and is at %d: somebody changed its bucket", ErrCorrupt, r.place.root, root)
 		r.e.halt(err)
 		return err
 	}
@@ -335,14 +294,14 @@ func (r *boltRing) unmoved(tx *boltTx) error {
 // stopRing ends the ring, if there is one.
 func (e *boltEngine) stopRing(cause error) {
 	if e.ring != nil {
-		e.ring.journal.Stop(cause)
+		e.ring.journal.Load().Stop(cause)
 	}
 }
 
 // close frees the descriptor. Nothing is folded.
 func (r *boltRing) close() {
 	r.endFolding()
-	r.journal.Close()
+	r.journal.Load().Close()
 	r.file.Close()
 }
 

@@ -87,12 +87,22 @@ func openHandle(path string, readOnly bool, mode os.FileMode, mmap int, open fun
 	return &boltHandle{db: db}, nil
 }
 
+// How much a file grows at a time: a quarter of itself, within bounds. bbolt
+// alone makes it 16 MiB at once.
+const (
+	leastGrowth = 256 << 10
+	mostGrowth  = 64 << 20
+)
+
 // begin starts a transaction. A caught panic leaves it behind as it is: the
 // handle is dead then, and nothing of it may be called any more.
 func (h *boltHandle) begin(write bool) (*boltTx, error) {
 	tx, err := h.db.Begin(write)
 	if err != nil {
 		return nil, err
+	}
+	if write { // nobody else looks at it now
+		h.db.AllocSize = int(min(max(tx.Size()/4, leastGrowth), mostGrowth))
 	}
 	return &boltTx{
 		tx:        tx,

@@ -65,16 +65,27 @@ func write(t testing.TB, s *savepoint.Store[ledger], id string, from, to int) {
 	}
 }
 
-// ledgers is a closed file with machines of n events each.
+// ledgers is a closed file with machines of n events each, written without a
+// journal, so that each event is a value of its own.
 func ledgers(t testing.TB, k savepoint.Kind[ledger], o *savepoint.Options, n int, ids ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "game.db")
-	db, s := reopen(t, path, k, o)
+	db, s := reopen(t, path, k, direct(o))
 	for _, id := range ids {
 		write(t, s, id, 1, n)
 	}
 	require.NoError(t, db.Close())
 	return path
+}
+
+// direct is o without a journal.
+func direct(o *savepoint.Options) *savepoint.Options {
+	var d savepoint.Options
+	if o != nil {
+		d = *o
+	}
+	d.Journal = -1
+	return &d
 }
 
 func reopen(t testing.TB, path string, k savepoint.Kind[ledger], o *savepoint.Options) (*savepoint.DB, *savepoint.Store[ledger]) {

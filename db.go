@@ -73,8 +73,9 @@ func Open(path string, opts *Options) (*DB, error) {
 	case path == "":
 		return nil, errors.New("savepoint: open: the path is empty: name a file, or use savepoint.Memory")
 	default:
+		ring, most := ringSizes(db.opt.Journal)
 		e, err := openBolt(path, boltOptions{readOnly: db.opt.ReadOnly, lockTimeout: db.opt.LockTimeout,
-			noCompression: db.opt.NoCompression, logger: db.log, version: libraryVersion, ringBytes: max(0, db.opt.Journal)})
+			noCompression: db.opt.NoCompression, logger: db.log, version: libraryVersion, ringBytes: ring, ringMost: most})
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", path, err)
 		}

@@ -42,8 +42,9 @@ type Options struct {
 	// makes a write durable with one sync instead of two and groups many of them
 	// into one change of the file's pages. It takes that much of the file, at most
 	// as much memory, and after a crash Open stores what it holds. 0 is the
-	// default, at present no ring; below 0 is no ring for good. 32 MiB is a
-	// good size. It may differ from one Open to the next.
+	// default: on Linux a ring that begins with 1 MiB and grows to 32 MiB under
+	// load, elsewhere none. Below 0 is no ring: each group of writes is a
+	// transaction of its own. It may differ from one Open to the next.
 	Journal int64
 	// Logger is told what an operator should know. Default: silent.
 	Logger *slog.Logger
