@@ -1,0 +1,69 @@
+package savepoint_test
+
+import (
+	"encoding/binary"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/liap-tui/savepoint"
+)
+
+// blocks are the first seqs of a machine's values in events.
+func blocks(t testing.TB, path, id string) (firsts []uint64) {
+	t.Helper()
+	inFile(t, path, func(tx *bolt.Tx) error {
+		from := valueKey(t, tx, id, 0)
+		c := tx.Bucket([]byte("events")).Cursor()
+		for k, _ := c.Seek(from); len(k) >= 16 && slices.Equal(k[:8], from[:8]); k, _ = c.Next() {
+			firsts = append(firsts, binary.BigEndian.Uint64(k[8:]))
+		}
+		return nil
+	})
+	return firsts
+}
+
+func TestDamage_Blocks(t *testing.T) {
+	// A journal is folded into blocks of many events: 1. damage to one is found, whichever byte of which block; 2. what is
+	// before it is served; 3. the gap is the block, no less and no more; 4. a partial recovery gives up from there on.
+	k := ledgerKind(-1)
+	const n = 300
+	path := filepath.Join(t.TempDir(), "game.db")
+	db, s := reopen(t, path, k, nil)
+	write(t, s, "a", 1, n)
+	write(t, s, "b", 1, n)
+	require.NoError(t, db.Close())
+	firsts := blocks(t, path, "a")
+	require.Greater(t, len(firsts), 3)
+	require.Less(t, len(firsts), n/10, "it was folded as a whole")
+	for i, first := range firsts {
+		last := uint64(n)
+		if i+1 < len(firsts) {
+			last = firsts[i+1] - 1
+		}
+		path := copied(t, path)
+		spoil(t, path, "events", "a", first)
+		db, s := reopen(t, path, k, nil)
+		_, err := s.Load(t.Context(), "a")
+		says(t, err, savepoint.ErrQuarantined, `"a"`, "event")
+		well(t, s, "b", n)
+		st, err := s.At(t.Context(), "a", savepoint.AtSeq(first-1))
+		require.NoError(t, err)
+		assert.Equal(t, after(int(first-1)), st.Value)
+		g := history(t, s, "a", savepoint.Range{})
+		require.Len(t, g.gaps, 1)
+		assert.Equal(t, [2]uint64{first, last}, [2]uint64{g.gaps[0].From, g.gaps[0].To})
+		assert.Equal(t, slices.Concat(fromTo(1, first-1), fromTo(last+1, n)), g.seqs)
+		rep, err := s.Recover(t.Context(), "a", savepoint.RecoverOptions{Partial: true})
+		require.NoError(t, err)
+		assert.Equal(t, []uint64{first - 1, n, first, n}, []uint64{rep.Seq, rep.Head, rep.LostFrom, rep.LostTo})
+		st, err = s.Load(t.Context(), "a")
+		require.NoError(t, err)
+		assert.Equal(t, after(int(first-1)), st.Value)
+		require.NoError(t, db.Close())
+	}
+}
