@@ -13,6 +13,7 @@ type Head struct {
 	Pos      uint64 // of that record in the file; 0 while it is queued
 	Phase    string
 	Version  Version // schema version of the newest record
+	Lifted   bool    // the state is of that version and was brought to the kind's by migrations
 	Created  time.Time
 	Updated  time.Time // time of the newest record
 	Revision uint64    // of the newest Save, versioned strategy

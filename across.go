@@ -123,6 +123,7 @@ func (tx *Tx) run(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ac
 	}
 	for _, d := range drafts {
 		d.land(s.ack)
+		s.begin(d)
 		d.m.queued, d.m.newest = d.m.seq, s.ack
 		s.acks = append(s.acks, d.m.takeUnsaved()...)
 		s.parts = append(s.parts, part{d.m, d.m.seq})

@@ -35,6 +35,8 @@ type draft struct {
 	blank    any            // what a deleted machine shows: the state that the next event begins from
 	snaps    *snapshotIndex // m's before the draft
 
+	first *engine.Write // lands before the rest, in a step of its own
+
 	snapshots []engine.Snapshot
 	drop      []uint64
 	encoded   []byte // the state at seq, if it was encoded for a snapshot
@@ -74,7 +76,13 @@ func (d *draft) shown() any {
 	return d.m.kind.value(d.blank)
 }
 
-func (d *draft) head() Head { return publicHead(d.m.kind, d.m.id, d.seq, &d.h) }
+func (d *draft) head() Head {
+	h := publicHead(d.m.kind, d.m.id, d.seq, &d.h)
+	if h.Lifted {
+		d.m.kind.lift(&h, d.shown())
+	}
+	return h
+}
 
 // errorf says which machine the write was for.
 func (d *draft) errorf(what string, err error) error {
@@ -167,8 +175,12 @@ func (d *draft) encodeEvent(t *eventType, ev any) (b []byte, err error) {
 	return b, nil
 }
 
-// open makes a deleted machine live again before its first new event.
+// open makes the machine ready for a new event: one of an older version is
+// migrated, a deleted one made live again.
 func (d *draft) open() error {
+	if err := d.migrate(); err != nil {
+		return err
+	}
 	if !d.h.Deleted {
 		return nil
 	}
@@ -184,6 +196,11 @@ func (d *draft) replace(reason string, enc []byte, problem string) error {
 	k := d.m.kind
 	if len(enc) > d.db.opt.MaxState {
 		return fmt.Errorf("%w: the state has %d bytes, more than Options.MaxState %d", ErrTooLarge, len(enc), d.db.opt.MaxState)
+	}
+	if reason == reasonSaved {
+		if err := d.migrate(); err != nil {
+			return err
+		}
 	}
 	st, err := k.decode(enc)
 	if err != nil {
@@ -208,6 +225,9 @@ func (d *draft) replace(reason string, enc []byte, problem string) error {
 
 // remove records the tombstone.
 func (d *draft) remove() error {
+	if err := d.migrate(); err != nil {
+		return err
+	}
 	env := d.envelope(deletedName)
 	d.h.Deleted = true
 	return d.record(&env, false)
@@ -215,6 +235,9 @@ func (d *draft) remove() error {
 
 // mark records that record seq ended in an error.
 func (d *draft) mark(seq uint64, problem string) error {
+	if err := d.migrate(); err != nil {
+		return err
+	}
 	env := d.envelope(markedName)
 	env.Mark, env.Error = seq, problem
 	d.h.Mark = seq
@@ -223,7 +246,7 @@ func (d *draft) mark(seq uint64, problem string) error {
 
 func (d *draft) envelope(name string) record.Envelope {
 	o := d.opt
-	return record.Envelope{Time: d.now, Version: d.m.kind.version.pack(), Name: name, From: d.h.Phase, To: d.h.Phase,
+	return record.Envelope{Time: d.now, Version: d.m.kind.packed, Name: name, From: d.h.Phase, To: d.h.Phase,
 		Actor: o.actor, Origin: uint8(o.origin), Cause: o.cause, Correlation: o.correlation, Tags: o.tags,
 		Key: o.key}
 }

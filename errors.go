@@ -17,6 +17,9 @@ var (
 	// ErrNewer says that a newer version of the program wrote the file or the
 	// machine. Nothing is damaged; use the newer program.
 	ErrNewer = errors.New("savepoint: written by a newer version")
+	// ErrNoMigration says that no migrations lead from the version of what is
+	// stored to the kind's. Nothing is damaged; list them in Kind.Migrations.
+	ErrNoMigration = errors.New("savepoint: no migration")
 	// ErrCorrupt says that bytes on disk are not what was written.
 	ErrCorrupt = errors.New("savepoint: corrupt")
 	// ErrReadOnly refuses a write to a file that was opened for reading.

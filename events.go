@@ -6,15 +6,16 @@ import (
 	"iter"
 )
 
-// Record is an event as it was stored. The library's own are [*Replaced],
-// [*Deleted] and [*Marked].
+// Record is an event as it was stored, or, where Meta.Lifted is set, as the
+// kind's version has it. The library's own are [*Replaced], [*Deleted],
+// [*Marked] and [*Dropped].
 type Record[S any] struct {
 	Meta
 	Event Event[S] // in the prototype's form, the caller's own
 }
 
-// Replaced is the library's event behind saved, restored, forked and created
-// states; Meta.Reason says which.
+// Replaced is the library's event behind saved, restored, forked, migrated and
+// created states; Meta.Reason says which.
 type Replaced[S any] struct{ State S }
 
 // Apply puts the whole state in the place of the other.
@@ -32,6 +33,13 @@ type Marked[S any] struct{}
 
 // Apply changes nothing.
 func (*Marked[S]) Apply(*S, Meta) error { return nil }
+
+// Dropped stands for an event that a migration dropped. Meta.Name is the name it
+// had.
+type Dropped[S any] struct{}
+
+// Apply changes nothing.
+func (*Dropped[S]) Apply(*S, Meta) error { return nil }
 
 // Range says which records of a machine to read. The zero value means all,
 // oldest first.
@@ -53,7 +61,7 @@ func (s *Store[S]) Events(ctx context.Context, id string, r Range) iter.Seq2[Rec
 			yield(Record[S]{}, fmt.Errorf("events of %s %.60q: %w", s.kind.name, id, err))
 			return
 		}
-		w := walk{db: s.db, kind: s.kind, machine: m, r: r}
+		w := walk{db: s.db, kind: s.kind, machine: m, r: r, lift: lifter{kind: s.kind, id: id}}
 		for {
 			entries, more, err := w.page(ctx)
 			for i := range entries {
@@ -82,7 +90,11 @@ func entry[S any](w *walk, e *walked) (Record[S], error) {
 	rec.Took = e.took
 	switch e.env.Name {
 	case replacedName:
-		st, err := w.kind.decode(e.env.Payload)
+		b, err := w.lift.state(e.seq, e.env.Version, e.env.Payload)
+		if err != nil {
+			return rec, corrupt(w.kind, w.machine.id, "event", e.seq, err)
+		}
+		st, err := w.kind.decode(b)
 		if err != nil {
 			return rec, &CorruptError{Kind: w.kind.name, ID: w.machine.id, Part: "event", Seq: e.seq, Why: err}
 		}
@@ -92,11 +104,20 @@ func entry[S any](w *walk, e *walked) (Record[S], error) {
 	case markedName:
 		rec.Event = &Marked[S]{}
 	default:
-		t := w.kind.types[e.env.Name]
-		if t == nil {
-			return rec, fmt.Errorf("%w: record %d: kind %q has no event %q", ErrBadEvent, e.seq, w.kind.name, e.env.Name)
+		name, b, err := w.lift.event(e.seq, e.env.Version, e.env.Name, e.env.Payload)
+		if err != nil {
+			return rec, corrupt(w.kind, w.machine.id, "event", e.seq, err)
 		}
-		ev, err := t.decode(e.env.Payload)
+		if name == "" {
+			rec.Event = &Dropped[S]{}
+			return rec, nil
+		}
+		rec.Name = name
+		t := w.kind.types[name]
+		if t == nil {
+			return rec, fmt.Errorf("%w: record %d: kind %q has no event %q", ErrBadEvent, e.seq, w.kind.name, name)
+		}
+		ev, err := t.decode(b)
 		if err != nil {
 			return rec, &CorruptError{Kind: w.kind.name, ID: w.machine.id, Part: "event", Seq: e.seq, Why: err}
 		}

@@ -36,9 +36,11 @@ type Events[S any] map[string]Event[S]
 type Kind[S any] struct {
 	// Name of the kind, 1 to 255 bytes, stable: it goes to disk.
 	Name string
-	// Version of the schema. Raise the minor one when fields are added. Zero
-	// means 1.0.0.
+	// Version of the schema. Raise the minor one when fields are added that need
+	// not be there, the major one with every other change. Zero means 1.0.0.
 	Version Version
+	// Migrations lead from older versions to this one.
+	Migrations []Migration
 	// Events that machines of the kind can have.
 	Events Events[S]
 
@@ -66,6 +68,7 @@ type kind struct {
 	name     string
 	number   uint32
 	version  Version
+	packed   uint64 // version, as it is stored
 	strategy Strategy
 	policy   SnapshotPolicy
 	legal    map[string]map[string]bool
@@ -73,6 +76,8 @@ type kind struct {
 	names map[reflect.Type]string
 	types map[string]*eventType
 	state reflect.Type
+
+	migrations *migrations
 
 	fresh    func() any            // *State[S] with the zero value
 	value    func(st any) any      // its *S
@@ -131,6 +136,7 @@ func erase[S any](k *Kind[S]) *kind {
 	if u.version == (Version{}) {
 		u.version = V(1, 0, 0)
 	}
+	u.packed = u.version.pack()
 	if k.Legal != nil {
 		u.legal = map[string]map[string]bool{}
 		for from, tos := range k.Legal {
@@ -193,6 +199,8 @@ func erase[S any](k *Kind[S]) *kind {
 	for name, proto := range k.Events {
 		u.addEvent(name, proto, problem)
 	}
+	u.migrations = gatherMigrations(k.Migrations, problem)
+	u.migrations.check(u.version, func(event string) bool { return u.types[event] != nil }, problem)
 	return u
 }
 

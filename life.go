@@ -125,7 +125,7 @@ func (d *draft) fork(r *rebuilt, enc []byte) error {
 		return &ConflictError{Kind: m.kind.name, ID: m.id, Want: 0, Have: m.seq}
 	}
 	d.seq, d.based = r.seq, true
-	d.h = record.Head{Phase: r.head.Phase, Version: m.kind.version.pack(), Created: d.now, Updated: d.now, Base: r.seq,
+	d.h = record.Head{Phase: r.head.Phase, Version: m.kind.packed, Created: d.now, Updated: d.now, Base: r.seq,
 		Revision: r.head.Revision}
 	if m.kind.strategy.keepsEvents() {
 		m.snaps = &snapshotIndex{}

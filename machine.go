@@ -92,16 +92,27 @@ func (m *machine) head() Head {
 	if m.durable.Load() == m.seq {
 		h.Pos = m.pos.Load()
 	}
+	if h.Lifted && m.st != nil {
+		m.kind.lift(&h, m.kind.value(m.st))
+	}
 	return h
 }
 
 func publicHead(k *kind, id string, seq uint64, h *record.Head) Head {
-	p := Head{Kind: k.name, ID: id, Seq: seq, Phase: h.Phase, Version: unpackVersion(h.Version),
+	p := Head{Kind: k.name, ID: id, Seq: seq, Phase: h.Phase, Version: unpackVersion(h.Version), Lifted: k.lifts(h.Version),
 		Revision: h.Revision, Deleted: h.Deleted}
 	if seq > 0 {
 		p.Created, p.Updated = stored(h.Created), stored(h.Updated)
 	}
 	return p
+}
+
+// lift puts the phase of a lifted state into its head: migrations may rename
+// phases.
+func (k *kind) lift(h *Head, value any) {
+	if phase, err := k.phaseOf(value); err == nil {
+		h.Phase = phase
+	}
 }
 
 // idle says that nothing of the machine is queued or waits to be saved.

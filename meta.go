@@ -17,6 +17,7 @@ type Meta struct {
 	Name        string // of the event
 	Time        time.Time
 	Version     Version // of the kind when the record was written
+	Lifted      bool    // the event is of an older version and was brought to the kind's
 	From, To    string  // phase before and after; in Check and Apply both are the phase before
 	Actor       string
 	Origin      Origin
@@ -62,7 +63,7 @@ func stored(us int64) time.Time { return time.UnixMicro(us).UTC() }
 // metaOf is what an envelope says.
 func metaOf(k *kind, id string, seq, pos uint64, e *record.Envelope) Meta {
 	return Meta{Kind: k.name, ID: id, Seq: seq, Pos: pos, Name: e.Name, Time: stored(e.Time),
-		Version: unpackVersion(e.Version), From: e.From, To: e.To, Actor: e.Actor,
+		Version: unpackVersion(e.Version), Lifted: k.lifts(e.Version), From: e.From, To: e.To, Actor: e.Actor,
 		Origin: Origin(e.Origin), Reason: e.Reason, Key: e.Key, Cause: e.Cause,
 		Correlation: e.Correlation, Tags: e.Tags, Revision: e.Revision, Marked: e.Mark, Error: e.Error}
 }

@@ -116,7 +116,8 @@ type planner struct {
 	replay  replay
 	digest  record.Digest
 	began   bool
-	chained bool // the digest is known from the beginning on
+	chained bool   // the digest is known from the beginning on
+	whole   uint64 // the record that the replay begins at, where it is not the snapshot
 
 	snap    record.Snapshot
 	hasSnap bool
@@ -141,6 +142,9 @@ func (p *planner) corrupt(part string, seq uint64, why error) error {
 // corrupt says what is wrong with a stored value; what a newer program wrote is
 // not damaged.
 func corrupt(k *kind, id, part string, seq uint64, why error) error {
+	if unreadable(why) && !errors.Is(why, ErrNewer) {
+		return why
+	}
 	if errors.Is(why, ErrNewer) || errors.Is(why, record.ErrNewer) {
 		return fmt.Errorf("%w: %s %d of %s %q: %w", ErrNewer, part, seq, k.name, id, why)
 	}
@@ -191,11 +195,47 @@ func (p *planner) fromSnapshot(ctx context.Context, snapTo uint64) (*rebuilt, er
 	for _, key := range p.snap.Keys {
 		p.out.keys = appendKey(p.out.keys, keyed{Key: key})
 	}
-	if err := p.replay.begin(p.snap.Seq, p.out.enc); err != nil {
-		return nil, p.corrupt("snapshot", p.snap.Seq, err)
+	if err := p.beginSnapshot(ctx); err != nil {
+		return nil, err
 	}
-	p.out.st, p.out.encSeq = p.replay.st, p.snap.Seq
 	return p.forward(ctx, more)
+}
+
+// beginSnapshot starts the replay at the snapshot's state. One of an older
+// version is lifted, but never where a whole state stands between it and the
+// point: what is before that is only proven, not applied.
+func (p *planner) beginSnapshot(ctx context.Context) (err error) {
+	s := &p.snap
+	if p.kind.lifts(s.Version) {
+		if p.whole, err = p.newestWhole(ctx); err != nil || p.whole > 0 {
+			return err
+		}
+	}
+	if p.out.enc, err = p.replay.lifter().state(s.Seq, s.Version, p.out.enc); err == nil {
+		err = p.replay.begin(s.Seq, p.out.enc)
+	}
+	if err != nil {
+		return p.corrupt("snapshot", s.Seq, err)
+	}
+	p.out.st, p.out.encSeq = p.replay.st, s.Seq
+	return nil
+}
+
+// newestWhole is the newest record with a whole state between the snapshot and
+// the point, 0 if there is none.
+func (p *planner) newestWhole(ctx context.Context) (seq uint64, err error) {
+	var env record.Envelope
+	_, err = p.db.eng.Load(ctx, p.key, engine.Want{Events: true, After: p.snap.Seq, To: p.end(), Newest: true}, func(it engine.Item) error {
+		if it.Err == nil && env.Parse(it.Bytes, &env) == nil && env.Name == replacedName {
+			seq = it.Seq
+			return engine.Stop
+		}
+		return ctx.Err()
+	})
+	if errors.Is(err, engine.ErrDamaged) {
+		err = nil // of the head; it is told already
+	}
+	return seq, err
 }
 
 // fromReplaced begins at the newest whole state among the records.
@@ -230,8 +270,9 @@ func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
 	if err := p.replay.next(p.out.from, found); err != nil {
 		return nil, p.corrupt("event", p.out.from, err)
 	}
-	p.out.st, p.out.encSeq = p.replay.st, p.out.from
-	p.out.enc = append([]byte(nil), p.replay.env.Payload...)
+	if err := p.beginWhole(p.out.from); err != nil {
+		return nil, p.corrupt("event", p.out.from, err)
+	}
 	p.out.head = record.Head{Created: p.out.newest.Created}
 	for _, k := range slices.Backward(older) {
 		p.out.keys = appendKey(p.out.keys, k)
@@ -239,6 +280,19 @@ func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
 	p.follow(p.out.from, &p.replay.env, found)
 	p.out.seq = p.out.from
 	return p.forward(ctx, p.out.from < p.end())
+}
+
+// beginWhole makes the state that the replay has just taken from record seq the
+// one that the records since follow.
+func (p *planner) beginWhole(seq uint64) error {
+	e := &p.replay.env
+	enc, err := p.replay.lifter().state(seq, e.Version, e.Payload)
+	if err != nil {
+		return err
+	}
+	p.out.st, p.out.encSeq, p.out.tail, p.out.tailBytes = p.replay.st, seq, nil, 0
+	p.out.enc = append([]byte(nil), enc...)
+	return nil
 }
 
 // look copies one chunk; more says that the engine has further items. snapshot
@@ -313,7 +367,7 @@ func (p *planner) absent() (*rebuilt, error) {
 		return nil, err
 	}
 	p.out.source, p.out.enc, p.out.st = "new", enc, p.replay.st
-	p.out.head = record.Head{Phase: phase, Version: p.kind.version.pack()}
+	p.out.head = record.Head{Phase: phase, Version: p.kind.packed}
 	return p.out, nil
 }
 
@@ -398,10 +452,25 @@ func (p *planner) apply() error {
 			return fmt.Errorf("%s %q: more than %d records would have to be replayed: raise the limit or take a snapshot", p.kind.name, p.id, p.limit)
 		}
 		b := p.arena[it.from:it.to:it.to]
+		if it.seq < p.whole {
+			if err := p.replay.pass(it.seq, b); err != nil {
+				return p.corrupt("event", it.seq, err)
+			}
+			out.seq, out.pos = it.seq, it.pos
+			p.follow(it.seq, &p.replay.env, b)
+			continue
+		}
 		if err := p.replay.next(it.seq, b); err != nil {
 			return p.corrupt("event", it.seq, err)
 		}
 		out.st, out.seq, out.pos = p.replay.st, it.seq, it.pos
+		if it.seq == p.whole {
+			if err := p.beginWhole(it.seq); err != nil {
+				return p.corrupt("event", it.seq, err)
+			}
+			p.follow(it.seq, &p.replay.env, b)
+			continue
+		}
 		out.replayed++
 		p.follow(it.seq, &p.replay.env, b)
 		out.tail = append(out.tail, b)
@@ -449,7 +518,11 @@ func (p *planner) prove() (*rebuilt, error) {
 	}
 	if !out.head.Deleted {
 		if err := p.kind.valid(p.kind.value(out.st)); err != nil {
-			return nil, p.corrupt("state", out.seq, fmt.Errorf("not valid: %w", err))
+			err = fmt.Errorf("not valid: %w", err)
+			if p.kind.lifts(out.head.Version) {
+				return nil, p.replay.lifter().failed(out.seq, out.head.Version, "", err)
+			}
+			return nil, p.corrupt("state", out.seq, err)
 		}
 	}
 	return out, nil

@@ -265,7 +265,9 @@ func (s *Store[S]) at(ctx context.Context, id string, p Point) (State[S], error)
 		return State[S]{}, err
 	}
 	st := *r.st.(*State[S])
-	st.Head = publicHead(s.kind, id, r.seq, &r.head)
+	if st.Head = publicHead(s.kind, id, r.seq, &r.head); st.Lifted {
+		s.kind.lift(&st.Head, &st.Value)
+	}
 	if st.Pos = r.pos; st.Pos == 0 && r.seq > 0 { // a snapshot does not tell it
 		if st.Pos, err = s.db.posOf(ctx, s.kind, id, r.seq); err != nil {
 			return State[S]{}, err

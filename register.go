@@ -34,6 +34,7 @@ type kindNote struct {
 	Version uint64            // the highest that was registered
 	State   string            // shape of the state under that version
 	Events  map[string]string // shape of each event ever declared
+	Last    map[string]uint64 // the version that each was declared with last
 }
 
 func kindNoteName(name string) string { return "kind/" + name }
@@ -42,8 +43,10 @@ func kindNoteName(name string) string { return "kind/" + name }
 // its machines are used. It answers a *KindError with every reason at once: a
 // state or an event with fields that would be lost in its encoding, one type
 // under two names, names that are the library's, events that the file has and
-// the kind lacks, a name that another type registered before. It answers
-// ErrNewer if the file has machines of a newer version of the kind.
+// the kind lacks, a name that another type registered before, migrations that
+// are there twice, go in a circle or leave a gap, an older version in the file
+// that no migrations lead from. It answers ErrNewer if the file has a newer
+// version of the kind.
 //
 // A kind may be registered again with the same types; the same Store comes
 // back, and its machines leave quarantine.
@@ -106,12 +109,13 @@ func (db *DB) note(u *kind) error {
 	if err != nil {
 		return fmt.Errorf("register %q: %w", u.name, err)
 	}
-	n := kindNote{Events: map[string]string{}}
+	n := kindNote{Events: map[string]string{}, Last: map[string]uint64{}}
 	if b != nil {
 		if err := codec.Unmarshal(b, &n); err != nil {
 			return fmt.Errorf("%w: register %q: the note of the kind: %w", ErrCorrupt, u.name, err)
 		}
 	}
+	n.date()
 	changed := b == nil
 	if n.Number == 0 {
 		if n.Number, err = db.nextKind(ctx); err != nil {
@@ -120,11 +124,11 @@ func (db *DB) note(u *kind) error {
 	}
 	u.number = n.Number
 	if old := unpackVersion(n.Version); n.Version != 0 {
-		switch {
-		case old.Compare(u.version) > 0:
+		switch _, err := u.path(old); {
+		case errors.Is(err, ErrNewer):
 			return fmt.Errorf("register %q: %w: the file has version %s of the kind, the program declares %s", u.name, ErrNewer, old, u.version)
-		case !u.version.reads(old):
-			return &KindError{Kind: u.name, Problems: []string{fmt.Sprintf("the file has version %s, the program declares %s, and nothing leads from one to the other: keep the major version where fields are only added", old, u.version)}}
+		case err != nil:
+			return &KindError{Kind: u.name, Problems: []string{fmt.Sprintf("the file has version %s, the program declares %s, and nothing leads from one to the other: list migrations, or keep the major version where fields are only added", old, u.version)}}
 		}
 	}
 	if err := db.lacking(ctx, u, &n); err != nil {
@@ -142,8 +146,8 @@ func (db *DB) note(u *kind) error {
 		if old, ok := n.Events[name]; ok && warn && old != shape {
 			db.log.Warn("an event's shape changed under the same version", "kind", u.name, "event", name, "version", u.version)
 		}
-		changed = changed || n.Events[name] != shape
-		n.Events[name] = shape
+		changed = changed || n.Events[name] != shape || n.Last[name] != u.packed
+		n.Events[name], n.Last[name] = shape, u.packed
 	}
 	if !changed || db.opt.ReadOnly {
 		return nil
@@ -155,6 +159,18 @@ func (db *DB) note(u *kind) error {
 		return fmt.Errorf("register %q: %w", u.name, err)
 	}
 	return nil
+}
+
+// date fills in what a note does not say: an event was there as long as the kind.
+func (n *kindNote) date() {
+	if n.Last == nil {
+		n.Last = map[string]uint64{}
+	}
+	for name := range n.Events {
+		if n.Last[name] == 0 {
+			n.Last[name] = n.Version
+		}
+	}
 }
 
 // nextKind gives a kind its number. The counter is written first: a number is
@@ -187,12 +203,13 @@ func (db *DB) setNote(ctx context.Context, name string, value []byte) error {
 	return db.eng.SetNote(ctx, name, value)
 }
 
-// lacking refuses a kind without an event that the file has records of. Only a
-// kind that lost an event makes the file be searched.
+// lacking refuses a kind without an event that the file has records of, unless
+// migrations rename or drop it. Only a kind that lost an event otherwise makes
+// the file be searched.
 func (db *DB) lacking(ctx context.Context, u *kind, n *kindNote) error {
 	counts := map[string]int{}
 	for name := range n.Events {
-		if u.types[name] == nil {
+		if u.types[name] == nil && !u.outgrown(name, n.Last[name]) {
 			counts[name] = 0
 		}
 	}
@@ -207,12 +224,16 @@ func (db *DB) lacking(ctx context.Context, u *kind, n *kindNote) error {
 	}); err != nil {
 		return fmt.Errorf("register %q: %w", u.name, err)
 	}
+	there := map[string]bool{}
 	var env record.Envelope
 	for _, key := range keys {
 		if _, err := db.eng.Load(ctx, key, engine.Want{Events: true, To: engine.All}, func(it engine.Item) error {
 			if it.Err == nil && env.Parse(it.Bytes, &env) == nil {
 				if _, lost := counts[env.Name]; lost {
-					counts[env.Name]++
+					there[env.Name] = true
+					if !u.takes(env.Version, env.Name) {
+						counts[env.Name]++
+					}
 				}
 			}
 			return nil
@@ -223,9 +244,10 @@ func (db *DB) lacking(ctx context.Context, u *kind, n *kindNote) error {
 	var problems []string
 	for name, c := range counts {
 		if c > 0 {
-			problems = append(problems, fmt.Sprintf("the file has %d records of event %q, which the kind lacks: list it", c, name))
-		} else {
+			problems = append(problems, fmt.Sprintf("the file has %d records of event %q, which the kind lacks: list it, or migrations that rename or drop it", c, name))
+		} else if !there[name] {
 			delete(n.Events, name)
+			delete(n.Last, name)
 		}
 	}
 	if len(problems) == 0 {

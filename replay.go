@@ -36,6 +36,13 @@ type replay struct {
 	count int
 
 	rooms []any // of the types of events that are copied when they are applied, by place
+	lift  lifter
+}
+
+// lifter is the replay's.
+func (r *replay) lifter() *lifter {
+	r.lift.kind, r.lift.id = r.kind, r.id
+	return &r.lift
 }
 
 // begin starts at the state that enc is after record seq.
@@ -61,14 +68,25 @@ func (r *replay) next(seq uint64, b []byte) error {
 	return nil
 }
 
+// pass takes record seq into account without applying it.
+func (r *replay) pass(seq uint64, b []byte) error {
+	if err := r.env.Parse(b, &r.env); err != nil {
+		return fmt.Errorf("record %d: %w", seq, err)
+	}
+	r.seq = seq
+	return nil
+}
+
 // step applies one envelope.
 func (r *replay) step(seq uint64, e *record.Envelope) error {
-	if r.kind.version.pack() < e.Version && !r.kind.version.reads(unpackVersion(e.Version)) {
-		return fmt.Errorf("%w: it has version %s, this program %s", ErrNewer, unpackVersion(e.Version), r.kind.version)
-	}
-	switch e.Name {
+	name, payload := e.Name, e.Payload
+	switch name {
 	case replacedName:
-		st, err := r.kind.decode(e.Payload)
+		payload, err := r.lifter().state(seq, e.Version, payload)
+		if err != nil {
+			return err
+		}
+		st, err := r.kind.decode(payload)
 		if err != nil {
 			return err
 		}
@@ -77,17 +95,27 @@ func (r *replay) step(seq uint64, e *record.Envelope) error {
 	case deletedName, markedName:
 		return nil
 	}
-	t, ok := r.kind.types[e.Name]
-	if !ok {
-		return fmt.Errorf("kind %q has no event %q", r.kind.name, e.Name)
+	if e.Version != r.kind.packed {
+		var err error
+		if name, payload, err = r.lifter().event(seq, e.Version, name, payload); err != nil || name == "" {
+			return err
+		}
 	}
-	ev, err := r.event(t, e.Payload)
+	t, ok := r.kind.types[name]
+	if !ok {
+		return fmt.Errorf("kind %q has no event %q", r.kind.name, name)
+	}
+	ev, err := r.event(t, payload)
 	if err != nil {
 		return err
 	}
 	r.meta = metaOf(r.kind, r.id, seq, 0, e)
-	r.meta.To = r.meta.From
-	return r.kind.apply(ev, r.kind.value(r.st), &r.meta)
+	r.meta.To, r.meta.Name = r.meta.From, name
+	err = r.kind.apply(ev, r.kind.value(r.st), &r.meta)
+	if err != nil && r.meta.Lifted {
+		err = r.lift.failed(seq, e.Version, name, err)
+	}
+	return err
 }
 
 // event decodes an event to be applied once. Where the prototype is a value,

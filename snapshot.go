@@ -28,8 +28,9 @@ type SnapshotPolicy struct {
 	// NoClose leaves out the snapshots that Close takes of machines whose newest
 	// snapshot is not of their newest record.
 	NoClose bool
-	// Keep is how many are kept. Tagged ones and the base of the log do not
-	// count and are never pruned. Default 10.
+	// Keep is how many are kept. Tagged ones, the base of the log and the last
+	// one of each version before the newest do not count and are never pruned.
+	// Default 10.
 	Keep int
 	// MaxAge prunes those taken longer ago, but never the newest. Default: no
 	// limit.
@@ -86,10 +87,11 @@ type SnapshotRange struct {
 type snapshotIndex struct{ all []snapshotEntry }
 
 type snapshotEntry struct {
-	seq    uint64
-	taken  int64
-	pinned bool
-	tags   []string
+	seq     uint64
+	version uint64
+	taken   int64
+	pinned  bool
+	tags    []string
 }
 
 // keep says that the entry is never pruned.
@@ -120,7 +122,7 @@ func (x *snapshotIndex) prune(p SnapshotPolicy, base uint64, now int64) (drop []
 	loose := 0
 	for i := len(x.all) - 1; i >= 0; i-- {
 		e := x.all[i]
-		if e.keep() || e.seq == base {
+		if e.keep() || e.seq == base || i+1 < len(x.all) && x.all[i+1].version != e.version {
 			continue
 		}
 		loose++
@@ -154,9 +156,13 @@ func (d *draft) indexed(ctx context.Context) error {
 			return err
 		}
 	}
-	for i := range d.snapshots { // those made before the index was known
+	made := d.snapshots // before the index was known
+	if d.first != nil {
+		made = slices.Concat(d.first.Snapshots, made)
+	}
+	for i := range made {
 		var s record.Snapshot
-		if err := s.Parse(d.snapshots[i].Bytes, m.key); err != nil {
+		if err := s.Parse(made[i].Bytes, m.key); err != nil {
 			return err
 		}
 		x = x.with(entryOf(&s))
@@ -166,7 +172,7 @@ func (d *draft) indexed(ctx context.Context) error {
 }
 
 func entryOf(s *record.Snapshot) snapshotEntry {
-	return snapshotEntry{seq: s.Seq, taken: s.Time, pinned: s.Pinned, tags: s.Tags}
+	return snapshotEntry{seq: s.Seq, version: s.Version, taken: s.Time, pinned: s.Pinned, tags: s.Tags}
 }
 
 // due says whether the policy wants a snapshot with this write.
@@ -237,7 +243,7 @@ func (d *draft) snapshot(reason string, tags []string) error {
 	if !k.strategy.keepsEvents() {
 		d.h.Base, d.h.Bytes = d.seq, 0 // the log, if there is one, begins here
 	}
-	s := record.Snapshot{Kind: k.name, ID: d.m.id, Seq: d.seq, Version: d.h.Version, Phase: d.h.Phase, Time: d.now,
+	s := record.Snapshot{Kind: k.name, ID: d.m.id, Seq: d.seq, Version: k.packed, Phase: d.h.Phase, Time: d.now,
 		Created: d.h.Created, Updated: d.h.Updated, Deleted: d.h.Deleted, Digest: d.h.Digest, Bytes: d.h.Bytes,
 		Revision: d.h.Revision, Mark: d.h.Mark, Reason: reason, Tags: tags, Keys: d.keysAfter(), State: enc}
 	d.addSnapshot(&s)
@@ -271,9 +277,23 @@ func (d *draft) keysAfter() []record.Key {
 // rewrites no history.
 func (d *draft) base() {
 	m := d.m
-	s := record.Snapshot{Kind: m.kind.name, ID: m.id, Version: m.kind.version.pack(), Phase: m.h.Phase, Time: d.now,
+	s := record.Snapshot{Kind: m.kind.name, ID: m.id, Version: m.kind.packed, Phase: m.h.Phase, Time: d.now,
 		Created: d.now, Updated: d.now, Pinned: true, Reason: "base", State: m.enc}
 	d.addSnapshot(&s)
+}
+
+// write is what the engine is given of the draft as it stands.
+func (d *draft) write() engine.Write {
+	m, k := d.m, d.m.kind
+	w := engine.Write{Machine: m.key, Kind: k.number, Schema: d.h.Version, Expect: m.queued, Seq: d.seq,
+		Snapshots: d.snapshots, Drop: d.drop, Token: d.h.Digest, Head: d.h.Append(make([]byte, 0, 96), m.key)}
+	if d.first != nil {
+		w.Expect = d.first.Seq
+	}
+	if k.strategy.keepsEvents() {
+		w.Events = d.events
+	}
+	return w
 }
 
 // finish completes the write: snapshots by policy, pruning, the head.
@@ -301,12 +321,7 @@ func (d *draft) finish(ctx context.Context) (engine.Write, error) {
 			m.snaps = m.snaps.without(drop...)
 		}
 	}
-	w := engine.Write{Machine: m.key, Kind: k.number, Schema: k.version.pack(), Expect: m.queued, Seq: d.seq,
-		Snapshots: d.snapshots, Drop: d.drop, Token: d.h.Digest, Head: d.h.Append(make([]byte, 0, 96), m.key)}
-	if k.strategy.keepsEvents() {
-		w.Events = d.events
-	}
-	return w, nil
+	return d.write(), nil
 }
 
 // Snapshot stores a snapshot of the machine as it is, for example with a Tag
@@ -317,6 +332,9 @@ func (s *Store[S]) Snapshot(ctx context.Context, id string, opts ...WriteOption)
 	ack := s.db.write(ctx, s.kind, id, &o, opSnapshot, func(d *draft) error {
 		if !d.m.exists() {
 			return missing(d.m)
+		}
+		if err := d.migrate(); err != nil {
+			return err
 		}
 		reason := o.reason
 		if reason == "" {

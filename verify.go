@@ -27,6 +27,7 @@ func (d Divergence) String() string {
 type VerifyReport struct {
 	Kind, ID    string
 	Events      int // replayed
+	Lifted      int // of those, from the base on to a migration: replayed as the kind's version has them, and not compared
 	Snapshots   int // compared
 	Head        uint64
 	Divergences []Divergence
@@ -61,6 +62,7 @@ type verifier struct {
 	last   uint64 // where replay and store were last known to be the same
 	digest record.Digest
 	parted bool // a phase differed since then; it was reported
+	lifted bool // the replay stands on a state of an older version: what follows is nothing to compare with
 }
 
 func (db *DB) verify(ctx context.Context, k *kind, id string) (*VerifyReport, error) {
@@ -128,8 +130,18 @@ func (v *verifier) start(s *record.Snapshot) error {
 	v.replay = replay{kind: v.kind, id: v.m.id}
 	v.last, v.digest, v.parted = s.Seq, s.Digest, false
 	v.replay.env.To = s.Phase
-	if err := v.replay.begin(s.Seq, s.State); err != nil {
-		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "snapshot", Seq: s.Seq, Why: err}
+	v.lifted = v.kind.lifts(s.Version)
+	return v.begin(&v.replay, s)
+}
+
+// begin starts a replay at a stored state.
+func (v *verifier) begin(r *replay, s *record.Snapshot) error {
+	enc, err := r.lifter().state(s.Seq, s.Version, s.State)
+	if err == nil {
+		err = r.begin(s.Seq, enc)
+	}
+	if err != nil {
+		return corrupt(v.kind, v.m.id, "snapshot", s.Seq, err)
 	}
 	return nil
 }
@@ -143,14 +155,17 @@ func (v *verifier) upTo(ctx context.Context, s *record.Snapshot) error {
 	if err := v.forward(ctx, &v.replay, s.Seq, v.watch); err != nil {
 		return err
 	}
+	if s.Digest != v.digest {
+		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "chain", Seq: s.Seq, Why: fmt.Errorf("the digest of the records is %x, the snapshot says %x", v.digest, s.Digest)}
+	}
+	if v.lifted || v.kind.lifts(s.Version) {
+		return v.start(s)
+	}
 	stored, err := v.kind.decode(s.State)
 	if err != nil {
 		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "snapshot", Seq: s.Seq, Why: err}
 	}
 	v.rep.Snapshots++
-	if s.Digest != v.digest {
-		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "chain", Seq: s.Seq, Why: fmt.Errorf("the digest of the records is %x, the snapshot says %x", v.digest, s.Digest)}
-	}
 	if same, how := v.kind.equal(v.kind.value(v.replay.st), v.kind.value(stored)); !same && !v.parted {
 		if err := v.diverged(ctx, s.Seq, fmt.Sprintf("the stored snapshot %d", s.Seq), how); err != nil {
 			return err
@@ -174,6 +189,14 @@ func (v *verifier) crosses(to uint64) bool {
 func (v *verifier) watch(seq uint64, e *record.Envelope, b []byte) error {
 	v.rep.Events++
 	v.digest = v.digest.Next(b)
+	lifts := v.kind.lifts(e.Version)
+	if e.Name == replacedName {
+		v.lifted = lifts
+	}
+	if v.lifted || lifts {
+		v.rep.Lifted++
+		return nil
+	}
 	if e.Name == deletedName {
 		return nil
 	}
@@ -248,7 +271,7 @@ func (v *verifier) from(ctx context.Context, seq uint64) (*replay, error) {
 	if s.Seq != seq {
 		return nil, fmt.Errorf("%w: snapshot %d was pruned meanwhile: verify again", ErrNoPoint, seq)
 	}
-	return r, r.begin(seq, s.State)
+	return r, v.begin(r, &s)
 }
 
 // forward replays up to a record.
@@ -277,7 +300,7 @@ func (v *verifier) forward(ctx context.Context, r *replay, to uint64, each func(
 		}
 		for i, b := range items {
 			if err := r.next(first+uint64(i), b); err != nil {
-				return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "event", Seq: first + uint64(i), Why: err}
+				return corrupt(v.kind, v.m.id, "event", first+uint64(i), err)
 			}
 			if each != nil {
 				if err := each(r.seq, &r.env, b); err != nil {
@@ -314,7 +337,7 @@ func (v *verifier) live(ctx context.Context, seq uint64) (same bool, how []strin
 		return false, nil, err
 	}
 	defer v.m.release()
-	if v.m.st == nil || v.m.seq != seq || v.m.gone || v.m.failed.Load() || v.head.Deleted || v.parted {
+	if v.m.st == nil || v.m.seq != seq || v.m.gone || v.m.failed.Load() || v.head.Deleted || v.parted || v.lifted {
 		return true, nil, nil
 	}
 	same, how = v.kind.equal(v.kind.value(v.replay.st), v.kind.value(v.m.st))

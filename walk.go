@@ -19,6 +19,7 @@ type walk struct {
 	kind    *kind
 	machine *machine // only its key and id
 	r       Range
+	lift    lifter
 
 	begun  bool
 	head   record.Head

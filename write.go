@@ -13,7 +13,8 @@ import (
 // step is what lands as a whole, on its way through the queue.
 type step struct {
 	ack    *Ack
-	acks   []*Ack // of Go under snapshot-only: writes this step makes durable too
+	acks   []*Ack         // of Go under snapshot-only: writes this step makes durable too
+	first  []engine.Write // steps of their own that go before
 	writes []engine.Write
 	parts  []part
 	behind error // not sent to the engine, and why
@@ -135,7 +136,7 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 		return m.asSeen(), nil
 	}
 	ack := newAck(op, start)
-	if m.kind.strategy == SnapshotOnly && (op == opGo || op == opGoUpdate) && !d.flushDue() && !db.closed.Load() {
+	if m.kind.strategy == SnapshotOnly && (op == opGo || op == opGoUpdate) && d.first == nil && !d.flushDue() && !db.closed.Load() {
 		d.land(ack)
 		ack.head = m.head()
 		m.unsaved = append(m.unsaved, ack)
@@ -153,7 +154,9 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 	d.land(ack)
 	m.queued, m.newest = m.seq, ack
 	ack.head = publicHead(m.kind, m.id, m.seq, &m.h)
-	db.push(&step{ack: ack, acks: m.takeUnsaved(), writes: []engine.Write{w}, parts: []part{{m, m.seq}}}, d.bytes)
+	s := &step{ack: ack, acks: m.takeUnsaved(), writes: []engine.Write{w}, parts: []part{{m, m.seq}}}
+	s.begin(d)
+	db.push(s, d.bytes)
 	if d.earlier != nil { // which this step makes durable
 		return d.earlier, nil
 	}
@@ -183,6 +186,13 @@ func (db *DB) fits(w *engine.Write, bytes int64) error {
 	return nil
 }
 
+// begin lets the step that a draft needs before go first.
+func (s *step) begin(d *draft) {
+	if d.first != nil {
+		s.first = append(s.first, *d.first)
+	}
+}
+
 // push queues a step. The locks of its machines are held.
 func (db *DB) push(s *step, bytes int64) {
 	for _, p := range s.parts {
@@ -204,8 +214,11 @@ func (db *DB) commitGroup(group []*step, free func()) {
 			s.spoil() // for those behind it
 		} else {
 			g.live = append(g.live, s)
+			for i := range s.first {
+				g.steps = append(g.steps, engine.Step{Writes: s.first[i : i+1]})
+			}
 			g.steps = append(g.steps, engine.Step{Writes: s.writes})
-			g.out = append(g.out, engine.Result{})
+			g.out = append(g.out, make([]engine.Result, 1+len(s.first))...)
 		}
 	}
 	err := db.store(g)
@@ -216,8 +229,8 @@ func (db *DB) commitGroup(group []*step, free func()) {
 			db.fail(s, s.behind, s.behind != errBehind)
 			continue
 		}
-		out := &g.out[live]
-		live++
+		out := s.result(g.out[live:])
+		live += 1 + len(s.first)
 		switch {
 		case out.Err != nil && s.stale():
 			db.fail(s, errBehind, false)
@@ -254,6 +267,16 @@ func (db *DB) store(g *group) error {
 	return err
 }
 
+// result is what became of a step: of those before it, if they failed.
+func (s *step) result(out []engine.Result) *engine.Result {
+	for i := range s.first {
+		if out[i].Err != nil {
+			return &out[i]
+		}
+	}
+	return &out[len(s.first)]
+}
+
 var errBehind = fmt.Errorf("%w: a write queued before it failed", ErrAborted)
 
 // stale says that a write queued before this one was not stored.
@@ -283,6 +306,9 @@ func (db *DB) done(s *step, out *engine.Result) {
 	}
 	if len(s.parts) == 1 {
 		s.ack.head.Pos = out.Pos[0]
+	}
+	for i := range s.first {
+		db.metrics.snapshots.Add(int64(len(s.first[i].Snapshots)))
 	}
 	for i := range s.writes {
 		db.metrics.snapshots.Add(int64(len(s.writes[i].Snapshots)))

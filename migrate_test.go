@@ -1,0 +1,487 @@
+package savepoint_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/engine/memory"
+)
+
+func at(t *testing.T, s *savepoint.Store[duel], seq uint64) savepoint.State[duel] {
+	t.Helper()
+	st, err := s.At(t.Context(), "d", savepoint.AtSeq(seq))
+	require.NoError(t, err)
+	return st
+}
+
+func records[S any](t *testing.T, s *savepoint.Store[S], id string) (all []savepoint.Record[S]) {
+	t.Helper()
+	for rec, err := range s.Events(t.Context(), id, savepoint.Range{}) {
+		require.NoError(t, err)
+		all = append(all, rec)
+	}
+	return all
+}
+
+func TestMigration_OnLoad(t *testing.T) {
+	onEachPlace(t, func(t *testing.T, place place) {
+		var before savepoint.State[duelV1]
+		use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) {
+			playV1(t, s, "d", 3)
+			var err error
+			before, err = s.Load(t.Context(), "d")
+			require.NoError(t, err)
+		})
+		for range 2 { // looking stores nothing
+			use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+				st, err := s.Load(t.Context(), "d")
+				require.NoError(t, err)
+				want, err := duelUp(before.Value)
+				require.NoError(t, err)
+				assert.Equal(t, want, st.Value) // row F7: numbers, times, int-keyed maps as they were
+				assert.True(t, st.Lifted)
+				assert.Equal(t, savepoint.V(1, 0, 0), st.Version)
+				assert.Equal(t, "playing", st.Phase)
+				assert.EqualValues(t, 4, st.Seq)
+				require.NoError(t, s.View(t.Context(), "d", func(v *savepoint.State[duel]) error {
+					assert.Equal(t, st, *v)
+					return nil
+				}))
+			})
+		}
+	})
+}
+
+func TestMigration_TheLaw(t *testing.T) {
+	for _, strategy := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
+		t.Run(strategy.String(), func(t *testing.T) {
+			onEachPlace(t, func(t *testing.T, place place) { theLaw(t, place, strategy) })
+		})
+	}
+}
+
+func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
+	ctx := t.Context()
+	k1, k2 := duelKindV1(strategy), duelKind(strategy)
+	k1.Snapshot.Events, k1.Snapshot.Keep, k2.Snapshot.Keep = 2, 1, 1
+	use(t, place, k1, func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
+	var lifted, last savepoint.State[duel]
+	use(t, place, k2, func(s *savepoint.Store[duel]) {
+		lifted = at(t, s, 4)
+
+		// IfSeq is compared before the record of the migration is added.
+		_, err := s.Append(ctx, "d", laid{1, "8", "S"}, savepoint.IfSeq(5))
+		var c *savepoint.ConflictError
+		require.ErrorAs(t, err, &c)
+		assert.EqualValues(t, 4, c.Have)
+
+		// A refused write stores nothing, the migration neither.
+		_, err = s.Append(ctx, "d", laid{0, "9", "H"})
+		require.ErrorIs(t, err, errNotYourTurn)
+		_, err = s.Append(ctx, "d", laid{1, "A", "S"})
+		require.ErrorContains(t, err, "has no AS")
+		assert.Len(t, records(t, s, "d"), 4)
+
+		// The first write stores it.
+		h, err := s.Append(ctx, "d", laid{1, "8", "S"}, savepoint.IfSeq(4), savepoint.Key("k"), savepoint.By("bob"))
+		require.NoError(t, err)
+		assert.EqualValues(t, 6, h.Seq)
+		assert.False(t, h.Lifted)
+		again, err := s.Append(ctx, "d", laid{1, "8", "S"}, savepoint.IfSeq(4), savepoint.Key("k"))
+		require.NoError(t, err)
+		assert.Equal(t, h.Seq, again.Seq)
+		_, err = s.Append(ctx, "d", laid{0, "9", "H"})
+		require.NoError(t, err)
+
+		all := records(t, s, "d")
+		require.Len(t, all, 7)
+		m := all[4]
+		assert.Equal(t, "migrated", m.Reason)
+		assert.Equal(t, "turn", m.From)
+		assert.Equal(t, "playing", m.To)
+		assert.Equal(t, savepoint.V(2, 0, 0), m.Version)
+		assert.Equal(t, savepoint.OriginSystem, m.Origin)
+		assert.Empty(t, m.Key)
+		assert.Equal(t, lifted.Value, m.Event.(*savepoint.Replaced[duel]).State)
+
+		// Old events come as the kind has them now.
+		assert.Equal(t, laid{0, "7", "H"}, all[0].Event)
+		assert.Equal(t, "laid", all[0].Name)
+		assert.True(t, all[0].Lifted)
+		assert.IsType(t, &savepoint.Dropped[duel]{}, all[2].Event)
+		assert.False(t, all[5].Lifted)
+		last, err = s.Load(ctx, "d")
+		require.NoError(t, err)
+	})
+
+	// Replay to later points never crosses it: the old states and events may be beyond reading.
+	broken := k2
+	broken.Migrations = duelMigrations()
+	for i := range broken.Migrations {
+		if broken.Migrations[i].Up != nil {
+			broken.Migrations[i].Up = func(savepoint.Doc) (savepoint.Doc, error) { panic("nobody goes here") }
+		}
+	}
+	use(t, place, broken, func(s *savepoint.Store[duel]) {
+		for i := range 2 {
+			st, err := s.Load(ctx, "d")
+			require.NoError(t, err)
+			assert.Equal(t, last.Value, st.Value)
+			at(t, s, 5)
+			assert.Equal(t, last.Value, at(t, s, 7).Value)
+			_, err = s.At(ctx, "d", savepoint.AtSeq(4))
+			var me *savepoint.MigrationError
+			require.ErrorAs(t, err, &me)
+			assert.Equal(t, "d", me.ID)
+			assert.Empty(t, s.DB().Quarantined())
+			if i == 0 { // not even without the snapshots
+				var drop []uint64
+				for info, err := range s.Snapshots(ctx, "d", savepoint.SnapshotRange{}) {
+					require.NoError(t, err)
+					if !info.Base {
+						drop = append(drop, info.Seq)
+					}
+				}
+				for _, seq := range drop {
+					_, err = s.DeleteSnapshot(ctx, "d", seq)
+					require.NoError(t, err)
+				}
+			}
+		}
+	})
+
+	// Earlier points are lifted from old snapshots and events, and marked.
+	use(t, place, k2, func(s *savepoint.Store[duel]) {
+		st := at(t, s, 4)
+		assert.True(t, st.Lifted)
+		assert.Equal(t, lifted.Value, st.Value)
+		assert.Equal(t, lifted.Phase, st.Phase)
+		assert.Equal(t, 7, at(t, s, 1).Value.Left)
+		zero := at(t, s, 0)
+		assert.True(t, zero.Lifted)
+		assert.False(t, at(t, s, 5).Lifted)
+		rep, err := s.Verify(ctx, "d")
+		require.NoError(t, err)
+		assert.True(t, rep.OK(), "%v", rep.Divergences)
+		assert.Equal(t, 4, rep.Lifted)
+		assert.Equal(t, 7, rep.Events)
+	})
+}
+
+func TestMigration_InItsOwnStep(t *testing.T) {
+	e := &lasting{Engine: memory.New()}
+	place := place(func(o savepoint.Options) (string, *savepoint.Options) { o.Engine = e; return "kept", &o })
+	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3); playV1(t, s, "e", 3) })
+	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+		ctx := t.Context()
+		e.steps = nil
+		_, err := s.Update(ctx, "d", func(m *savepoint.Machine[duel]) error {
+			assert.True(t, m.Head().Lifted)
+			assert.Equal(t, "playing", m.Head().Phase)
+			return m.Append(laid{1, "8", "S"}, laid{0, "9", "H"})
+		})
+		require.NoError(t, err)
+		require.Len(t, e.steps, 2)
+		first, rest := e.steps[0].Writes[0], e.steps[1].Writes[0]
+		assert.Equal(t, []int{4, 5, 1, 1}, []int{int(first.Expect), int(first.Seq), len(first.Events), len(first.Snapshots)})
+		assert.Equal(t, []int{5, 7, 2, 0}, []int{int(rest.Expect), int(rest.Seq), len(rest.Events), len(rest.Snapshots)})
+
+		e.steps = nil
+		require.NoError(t, s.DB().Update(ctx, func(tx *savepoint.Tx) error {
+			for _, id := range []string{"d", "e", "f"} {
+				m, err := s.In(tx, id)
+				if err != nil {
+					return err
+				}
+				card := map[string]laid{"d": {1, "9", "S"}, "e": {1, "8", "S"}, "f": {0, "7", "H"}}[id]
+				if err := m.Append(card); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		require.Len(t, e.steps, 2)
+		assert.Len(t, e.steps[0].Writes, 1)
+		assert.Len(t, e.steps[1].Writes, 3)
+		st, err := s.Load(ctx, "e")
+		require.NoError(t, err)
+		assert.EqualValues(t, 6, st.Seq)
+	})
+}
+
+func TestMigration_EveryWriteStoresItFirst(t *testing.T) {
+	writes := map[string]func(ctx context.Context, s *savepoint.Store[duel]) error{
+		"append": func(ctx context.Context, s *savepoint.Store[duel]) error {
+			_, err := s.Append(ctx, "d", laid{1, "8", "S"})
+			return err
+		},
+		"go": func(ctx context.Context, s *savepoint.Store[duel]) error {
+			return s.Go(ctx, "d", laid{1, "8", "S"}).Err()
+		},
+		"save": func(ctx context.Context, s *savepoint.Store[duel]) error {
+			_, err := s.Save(ctx, "d", duel{Phase: "over"})
+			return err
+		},
+		"delete":   func(ctx context.Context, s *savepoint.Store[duel]) error { _, err := s.Delete(ctx, "d"); return err },
+		"snapshot": func(ctx context.Context, s *savepoint.Store[duel]) error { _, err := s.Snapshot(ctx, "d"); return err },
+		"mark": func(ctx context.Context, s *savepoint.Store[duel]) error {
+			_, err := s.Mark(ctx, "d", 2, errors.New("no"))
+			return err
+		},
+	}
+	for _, strategy := range strategies {
+		for name, write := range writes {
+			t.Run(strategy.String()+" "+name, func(t *testing.T) {
+				place := somewhere(t)
+				ctx := t.Context()
+				use(t, place, duelKindV1(strategy), func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
+				use(t, place, duelKind(strategy), func(s *savepoint.Store[duel]) {
+					require.NoError(t, write(ctx, s))
+					st, err := s.At(ctx, "d", savepoint.AtSeq(5))
+					require.NoError(t, err)
+					assert.False(t, st.Lifted)
+					assert.Equal(t, 4, st.Value.Pot)
+					assert.True(t, at(t, s, 4).Lifted, "the snapshot from before, or the records, are kept")
+				})
+				use(t, place, duelKind(strategy), func(s *savepoint.Store[duel]) {
+					for info, err := range s.Snapshots(ctx, "d", savepoint.SnapshotRange{}) {
+						require.NoError(t, err)
+						assert.Equal(t, info.Seq >= 5, info.Version == savepoint.V(2, 0, 0), "snapshot %d", info.Seq)
+					}
+					_, err := s.Load(ctx, "d")
+					if name == "delete" {
+						require.ErrorIs(t, err, savepoint.ErrDeleted)
+						return
+					}
+					require.NoError(t, err)
+				})
+			})
+		}
+	}
+}
+
+func TestMigration_SnapshotFromBeforeIsKept(t *testing.T) {
+	place := somewhere(t)
+	ctx := t.Context()
+	k1, k2 := duelKindV1(savepoint.SnapshotOnly), duelKind(savepoint.SnapshotOnly)
+	k1.Snapshot.Keep, k2.Snapshot.Keep, k2.Snapshot.MaxAge = 2, 2, time.Nanosecond
+	use(t, place, k1, func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
+	use(t, place, k2, func(s *savepoint.Store[duel]) {
+		for i := range 6 {
+			_, err := s.Save(ctx, "d", duel{Phase: "playing", Pot: i})
+			require.NoError(t, err)
+		}
+		var seqs []uint64
+		for info, err := range s.Snapshots(ctx, "d", savepoint.SnapshotRange{}) {
+			require.NoError(t, err)
+			seqs = append(seqs, info.Seq)
+		}
+		assert.Equal(t, []uint64{4, 11}, seqs)
+		assert.True(t, at(t, s, 4).Lifted)
+	})
+}
+
+func TestMigration_ADeletedMachineBeginsAnew(t *testing.T) {
+	place := somewhere(t)
+	ctx := t.Context()
+	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) {
+		playV1(t, s, "d", 3)
+		_, err := s.Delete(ctx, "d")
+		require.NoError(t, err)
+	})
+	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+		_, err := s.Append(ctx, "d", laid{0, "7", "H"})
+		require.NoError(t, err)
+		all := records(t, s, "d")
+		assert.Equal(t, "created", all[5].Reason)
+		assert.Len(t, all, 7)
+	})
+}
+
+func TestMigration_FailsOrPanics(t *testing.T) {
+	bad := map[string]func(k *savepoint.Kind[duel]){
+		"fails": func(k *savepoint.Kind[duel]) {
+			k.Migrations[0].Up = func(savepoint.Doc) (savepoint.Doc, error) { return nil, errors.New("no pot") }
+		},
+		"panics": func(k *savepoint.Kind[duel]) {
+			k.Migrations[0].Up = func(d savepoint.Doc) (savepoint.Doc, error) { delete(d, "Hands"); panic("no pot") }
+		},
+		"nil": func(k *savepoint.Kind[duel]) {
+			k.Migrations[0].Up = func(savepoint.Doc) (savepoint.Doc, error) { return nil, nil }
+		},
+		"event": func(k *savepoint.Kind[duel]) {
+			k.Migrations[1].Up = func(savepoint.Doc) (savepoint.Doc, error) { return nil, errors.New("no pot") }
+		},
+		"apply": func(k *savepoint.Kind[duel]) {
+			k.Migrations[1].Up = func(savepoint.Doc) (savepoint.Doc, error) { return savepoint.Doc{"Rank": "A"}, nil }
+		},
+		"invalid": func(k *savepoint.Kind[duel]) {
+			k.Validate = func(*duel) error { return errors.New("no pot") }
+		},
+		"narrow": func(k *savepoint.Kind[duel]) {
+			k.Migrations[0].Up = savepoint.Lift(func(o struct{ Phase string }) (duel, error) { return duel{}, nil })
+		},
+	}
+	for name, change := range bad {
+		t.Run(name, func(t *testing.T) {
+			place := somewhere(t)
+			ctx := t.Context()
+			use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
+			k := duelKind(0)
+			change(&k)
+			use(t, place, k, func(s *savepoint.Store[duel]) {
+				for range 2 {
+					for _, try := range []func() error{
+						func() error { _, err := s.Load(ctx, "d"); return err },
+						func() error { _, err := s.Append(ctx, "d", laid{1, "8", "S"}); return err },
+						func() error { _, err := s.Recover(ctx, "d", savepoint.RecoverOptions{Partial: true}); return err },
+					} {
+						err := try()
+						var me *savepoint.MigrationError
+						require.ErrorAs(t, err, &me)
+						assert.Equal(t, []any{"duel", "d", savepoint.V(1, 0, 0), savepoint.V(2, 0, 0)}, []any{me.Kind, me.ID, me.From, me.To})
+						assert.ErrorContains(t, err, `migrate duel "d"`)
+						assert.ErrorContains(t, err, "from version 1.0.0 to 2.0.0")
+						assert.NotErrorIs(t, err, savepoint.ErrCorrupt)
+					}
+				}
+				assert.Empty(t, s.DB().Quarantined())
+				for h, err := range s.List(ctx, savepoint.ListOptions{}) {
+					require.NoError(t, err)
+					assert.EqualValues(t, 4, h.Seq, "nothing changed")
+				}
+			})
+			use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+				st, err := s.Load(ctx, "d")
+				require.NoError(t, err)
+				assert.Equal(t, 4, st.Value.Pot)
+			})
+		})
+	}
+}
+
+func TestMigration_ClockJumpsBack(t *testing.T) {
+	place := somewhere(t)
+	ctx := t.Context()
+	c := newClock()
+	o := savepoint.Options{Now: c.Now}
+	useWith(t, place, o, duelKindV1(0), func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
+	c.turn(-365 * 24 * time.Hour)
+	useWith(t, place, o, duelKind(0), func(s *savepoint.Store[duel]) {
+		_, err := s.Append(ctx, "d", laid{1, "8", "S"})
+		require.NoError(t, err)
+		c.turn(-time.Hour)
+		_, err = s.Append(ctx, "d", laid{0, "9", "H"})
+		require.NoError(t, err)
+	})
+	useWith(t, place, o, duelKind(0), func(s *savepoint.Store[duel]) {
+		st, err := s.Load(ctx, "d")
+		require.NoError(t, err)
+		assert.Equal(t, 3, st.Value.Left)
+		back, err := s.At(ctx, "d", savepoint.AtTime(c.Now().Add(time.Minute)))
+		require.NoError(t, err)
+		assert.EqualValues(t, 7, back.Seq)
+		assert.True(t, at(t, s, 4).Lifted)
+	})
+}
+
+func TestMigration_SameMajorNeedsNone(t *testing.T) {
+	place := somewhere(t)
+	ctx := t.Context()
+	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
+	k := duelKindV1(0)
+	k.Version = savepoint.V(1, 3, 0)
+	use(t, place, k, func(s *savepoint.Store[duelV1]) {
+		st, err := s.Load(ctx, "d")
+		require.NoError(t, err)
+		assert.False(t, st.Lifted) // row F13: within a major version nothing newly required, so nothing to migrate
+		h, err := s.Append(ctx, "d", playedV1{1, "8S"})
+		require.NoError(t, err)
+		assert.EqualValues(t, 5, h.Seq)
+	})
+	k2 := duelKind(0) // 1.0.0 is the way of 1.3.0 too: it begins at 1.3.0
+	for i := range k2.Migrations {
+		k2.Migrations[i].From = savepoint.V(1, 3, 0)
+	}
+	use(t, place, k2, func(s *savepoint.Store[duel]) {
+		st, err := s.Load(ctx, "d")
+		require.NoError(t, err)
+		assert.Equal(t, 4, st.Value.Left)
+		assert.Equal(t, 4, st.Value.Pot)
+	})
+}
+
+func TestMigration_NoWay(t *testing.T) {
+	place := somewhere(t)
+	ctx := t.Context()
+	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
+	register := func(change func(*savepoint.Kind[duel])) error {
+		k := duelKind(0)
+		change(&k)
+		path, o := place(savepoint.Options{})
+		db, err := savepoint.Open(path, o)
+		require.NoError(t, err)
+		defer db.Close()
+		_, err = savepoint.Register(db, k)
+		return err
+	}
+	err := register(func(k *savepoint.Kind[duel]) { k.Migrations = nil })
+	var ke *savepoint.KindError
+	require.ErrorAs(t, err, &ke)
+	assert.ErrorContains(t, err, "version 1.0.0")
+	err = register(func(k *savepoint.Kind[duel]) { k.Migrations = k.Migrations[:2] })
+	require.ErrorAs(t, err, &ke, "noted is lost")
+	assert.ErrorContains(t, err, `1 records of event "noted"`)
+	require.NoError(t, register(func(*savepoint.Kind[duel]) {}))
+	err = register(func(k *savepoint.Kind[duel]) { k.Version, k.Migrations = savepoint.V(1, 9, 0), nil })
+	require.ErrorIs(t, err, savepoint.ErrNewer, "2.0.0 was registered")
+
+	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+		_, err := s.Append(ctx, "d", laid{1, "8", "S"})
+		require.NoError(t, err)
+	})
+	k3 := duelKind(0) // the old migrations are gone: the newest states are read, the history is not
+	k3.Version, k3.Migrations = savepoint.V(2, 1, 0), nil
+	k3.Events["played"], k3.Events["noted"] = moved2{}, &moved3{}
+	use(t, place, k3, func(s *savepoint.Store[duel]) {
+		_, err := s.Load(ctx, "d")
+		require.NoError(t, err)
+		_, err = s.At(ctx, "d", savepoint.AtSeq(3))
+		require.ErrorIs(t, err, savepoint.ErrNoMigration)
+		assert.NotErrorIs(t, err, savepoint.ErrCorrupt)
+	})
+}
+
+type moved2 struct{}
+
+func (moved2) Apply(*duel, savepoint.Meta) error { return nil }
+
+type moved3 struct{}
+
+func (*moved3) Apply(*duel, savepoint.Meta) error { return nil }
+
+func TestMigration_Check(t *testing.T) {
+	full := savepoint.Doc{"Phase": "turn", "Turn": 1, "Hands": map[int64]any{0: []any{"7H"}, 1: []any{}}, "Opened": time.Unix(1e9, 5000).UTC(), "Stake": 1.5, "Big": uint64(1 << 63), "Mark": []byte{1}}
+	list := duelMigrations()
+	require.NoError(t, savepoint.CheckMigration(list[0], full)) // row F6
+	require.NoError(t, savepoint.CheckMigration(list[2], nil))
+	require.NoError(t, savepoint.CheckMigration(list[1], savepoint.Doc{"Seat": 1, "Card": "7H"}))
+	assert.Equal(t, 1, full["Turn"], "the document stays as it is")
+
+	m := list[0]
+	m.Down = func(d savepoint.Doc) (savepoint.Doc, error) { return d, nil }
+	require.ErrorContains(t, savepoint.CheckMigration(m, full), "up and down give another document: Left")
+	m.Down = func(savepoint.Doc) (savepoint.Doc, error) { panic("down") }
+	require.ErrorContains(t, savepoint.CheckMigration(m, full), "panic in Down")
+	n := 0
+	m.Up = func(d savepoint.Doc) (savepoint.Doc, error) { n++; d["n"] = n; return d, nil }
+	require.ErrorContains(t, savepoint.CheckMigration(m, full), "not deterministic: n: 1 != 2")
+	m.To = m.From
+	require.ErrorContains(t, savepoint.CheckMigration(m, full), "it leads nowhere")
+}
