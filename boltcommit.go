@@ -18,7 +18,7 @@ func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error 
 		return err
 	}
 	r := e.ring
-	if r.small.Load() {
+	if r.wanted.Load() > 0 {
 		return e.commitRound(steps, out, true)
 	}
 	if ok, larger := r.words(steps); !ok {
@@ -222,10 +222,10 @@ func (e *boltEngine) commitRound(steps []engine.Step, out []engine.Result, large
 	r := e.ring
 	r.folding.Lock()
 	defer r.folding.Unlock()
-	r.small.Store(false)
 	var next *ringFound
 	if larger {
 		next = r.larger()
+		r.wanted.Store(0)
 	}
 	err := e.commitAround(steps, out, next)
 	if next != nil && errors.Is(err, engine.ErrDiskFull) {

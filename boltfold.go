@@ -77,7 +77,7 @@ func (e *boltEngine) fold(also func(tx *boltTx) error) error {
 	if len(groups) == 0 && also == nil {
 		return nil
 	}
-	r.measure()
+	wanted := r.measure()
 	g := &r.fold
 	defer g.end()
 	err := e.update(func(tx *boltTx) error {
@@ -110,6 +110,7 @@ func (e *boltEngine) fold(also func(tx *boltTx) error) error {
 		return err
 	}
 	e.overlay.drop(generations)
+	r.wanted.Store(wanted)
 	return nil
 }
 

@@ -43,10 +43,10 @@ type boltRing struct {
 	heads headCache     // of writing
 
 	folding sync.Mutex
-	fold    boltGroup   // of folding
-	folds   time.Time   // when the last fold began; of folding
-	most    int64       // how large it may become; of writing
-	small   atomic.Bool // it is filled so fast that a larger one is worth its space
+	fold    boltGroup    // of folding
+	folds   time.Time    // when the last fold began; of folding
+	most    int64        // how large it may become; of writing
+	wanted  atomic.Int64 // the size it should have; 0 = as it is
 
 	wake  chan struct{}
 	quit  chan struct{}

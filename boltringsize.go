@@ -15,10 +15,11 @@ const (
 	largestRing  = 16 << 30
 )
 
-// How a ring without a size of its own grows: from the first size by the factor
-// up to the last, whenever it is half full again within the pause. A small file
-// stays small; a busy one is folded in large units, which change each page of
-// the buckets once for many writes.
+// How a ring without a size of its own grows: from the first size up to the
+// last, to what lets some time pass between folds at the rate it is filled, by
+// the factor where that is unknown. A small file stays small; a busy one is
+// folded in large units, which change each page of the buckets once for many
+// writes.
 const (
 	firstRing  = 1 << 20
 	lastRing   = 32 << 20
@@ -130,7 +131,7 @@ func (r *boltRing) larger() *ringFound {
 		return nil
 	}
 	next := r.place
-	if err := r.e.lay(&next, min(size*ringFactor, r.most)); err != nil {
+	if err := r.e.lay(&next, min(max(size*ringFactor, r.wanted.Load()), r.most)); err != nil {
 		return nil
 	}
 	return &next
@@ -155,13 +156,14 @@ func (r *boltRing) begin(next *ringFound) error {
 	return nil
 }
 
-// measure asks for a larger ring when this one is folded soon after the last
-// time. The caller holds folding.
-func (r *boltRing) measure() {
+// measure is the size the ring should have when it is folded again so soon, 0
+// where it is right. The caller holds folding.
+func (r *boltRing) measure() int64 {
 	now := time.Now()
-	soon := now.Sub(r.folds) < foldsApart
+	apart := max(now.Sub(r.folds), time.Millisecond)
 	r.folds = now
-	if soon && r.place.size() < r.most {
-		r.small.Store(true)
+	if size := r.place.size(); apart < foldsApart && size < r.most {
+		return size * int64(foldsApart/apart)
 	}
+	return 0
 }
