@@ -24,7 +24,7 @@ func TestRun(t *testing.T) {
 	out := filepath.Join(dir, "results")
 	var stdout, stderr bytes.Buffer
 	err = run(context.Background(), []string{"-dir", dir, "-out", out, "-peers", "pebble,limit", "-machines", "20", "-writers", "1,30",
-		"-rounds", "1", "-duration", "20ms", "-sustained", "20ms", "-wait", "0s", "-only", "typed,durable,sustained,async,hybrid,load"}, &stdout, &stderr)
+		"-rounds", "1", "-duration", "20ms", "-sustained", "20ms", "-wait", "0s", "-only", "typed,durable,sustained,async,hybrid,load,open"}, &stdout, &stderr)
 	require.NoError(t, err, stderr.String())
 	for _, want := range []string{"RATIO durable-engine-20 1 pebble ", "RATIO durable-api-20 30 limit ", "RATIO sustained-20 30 pebble ",
 		"RATIO async 1 limit ", "RATIO hybrid-100 30 pebble ", "RATIO load-warm 1 pebble ", "RATIO load-cold 1 pebble ", "rebuild / plain loop"} {

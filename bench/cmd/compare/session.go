@@ -76,6 +76,8 @@ func (s *session) all() error {
 			err = s.loads()
 		case "open":
 			err = s.opens()
+		case "growth":
+			err = s.growth()
 		case "author":
 			err = s.author()
 		}
@@ -92,7 +94,7 @@ func (s *session) quickDeadline(scenario string) time.Time {
 	if !s.quick {
 		return time.Time{}
 	}
-	after := map[string]time.Duration{"typed": 6, "durable": 38, "sustained": 42, "async": 45, "hybrid": 47, "load": 52}
+	after := map[string]time.Duration{"typed": 6, "durable": 38, "sustained": 42, "async": 45, "hybrid": 47, "load": 52, "growth": 58}
 	return s.start.Add(after[scenario] * time.Second)
 }
 
