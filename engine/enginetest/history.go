@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"testing"
 	"strings"
 	"time"
 
@@ -17,7 +18,11 @@ import (
 // testHistory runs a random history against the engine and the model.
 func testHistory(s *subject) {
 	seed := number(s, "ENGINETEST_SEED", uint64(time.Now().UnixNano()))
-	ops := number(s, "ENGINETEST_OPS", 20_000)
+	usual := uint64(20_000)
+	if testing.Short() {
+		usual = 4_000
+	}
+	ops := number(s, "ENGINETEST_OPS", usual)
 	s.t.Logf("replay with ENGINETEST_SEED=%d ENGINETEST_OPS=%d", seed, ops)
 	h := newHistory(s, seed)
 	for h.ops < int(ops) {
