@@ -6,8 +6,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"testing"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
