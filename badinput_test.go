@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -651,11 +652,19 @@ func TestBadOptions_Refused(t *testing.T) {
 	}
 }
 
+// holder is how an error names the process that has a file, where the system tells.
+func holder(pid int) string {
+	if runtime.GOOS == "linux" {
+		return fmt.Sprint("pid ", pid)
+	}
+	return "another process, or in this one"
+}
+
 func TestBadFile_Locked_SameProcess(t *testing.T) {
 	path := made(t)
 	db := open(t, path, nil)
 	_, err := savepoint.Open(path, soon())
-	says(t, err, savepoint.ErrLocked, path, "is open in another process, or in this one")
+	says(t, err, savepoint.ErrLocked, path, "is open in", holder(os.Getpid()))
 	o := soon()
 	o.ReadOnly = true
 	_, err = savepoint.Open(path, o)
@@ -691,7 +700,7 @@ func TestBadFile_Locked_ChildProcess(t *testing.T) {
 	require.True(t, lines.Scan())
 	require.Equal(t, "holding", lines.Text())
 	_, err = savepoint.Open(path, soon())
-	says(t, err, savepoint.ErrLocked, path, "another process")
+	says(t, err, savepoint.ErrLocked, path, "is open in", holder(child.Process.Pid))
 	o := soon()
 	o.ReadOnly = true
 	_, err = savepoint.Open(path, o)
@@ -927,6 +936,7 @@ func TestClosed_EveryMethod(t *testing.T) {
 			"Shutdown":    func() error { assert.NoError(t, db.Shutdown(ctx)); return savepoint.ErrClosed },
 			"Flush":       func() error { return db.Flush(ctx) },
 			"Outcome":     func() error { _, err := db.Outcome(ctx, "x"); return err },
+			"OpenReport":  func() error { assert.True(t, db.OpenReport().Clean); return savepoint.ErrClosed },
 			"Path":        func() error { assert.NotEmpty(t, db.Path()); return savepoint.ErrClosed },
 			"Quarantined": func() error { assert.Empty(t, db.Quarantined()); return savepoint.ErrClosed },
 			"RecoverAll":  func() error { _, err := db.RecoverAll(ctx, savepoint.RecoverAllOptions{}); return err },

@@ -27,6 +27,7 @@ type boltOptions struct {
 	ringBytes     int64        // of the journal ring; 0 = direct: no ring, each group is one transaction
 	ringMost      int64        // how large it may grow; 0 = not at all
 	ringSegment   int64        // bytes of a segment of it; 0 = an eighth of the ring
+	wholeCheck    int64        // 0 = wholeCheck
 	seams         boltSeams
 }
 
@@ -56,6 +57,7 @@ func (o boltOptions) withDefaults() boltOptions {
 	def(&o.mode, 0o600)
 	def(&o.maxStep, boltMaxStep)
 	def(&o.lookBytes, boltLookBytes)
+	def(&o.wholeCheck, wholeCheck)
 	if o.logger == nil {
 		o.logger = slog.New(slog.DiscardHandler)
 	}
@@ -96,9 +98,9 @@ func (o boltOptions) withDefaults() boltOptions {
 //  3. counters is changed under writing, after the commit of what it counts.
 //  4. No callback of a caller runs within a transaction.
 type boltEngine struct {
-	path    string
-	opt     boltOptions
-	unclean bool // the last one to open the file for writing did not close it
+	path   string
+	opt    boltOptions
+	report OpenReport // does not change after opening
 
 	open   sync.RWMutex
 	closed bool

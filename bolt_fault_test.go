@@ -87,7 +87,7 @@ func TestBoltFault_Commit(t *testing.T) {
 			require.NoError(t, e.Close())
 			// Reopened, the write is whole or absent, and the file was not closed cleanly.
 			e = boltAt(t, path, boltOptions{})
-			assert.True(t, e.unclean)
+			assert.False(t, e.report.Clean)
 			items, err := boltRead(e, "a")
 			require.NoError(t, err)
 			want := 1
@@ -148,7 +148,7 @@ func TestBoltFault_Panic(t *testing.T) {
 				t.Fatal("a dead handle hangs")
 			}
 			e = boltAt(t, path, boltOptions{}) // the lock is free
-			assert.True(t, e.unclean)
+			assert.False(t, e.report.Clean)
 			items, err := boltRead(e, "a")
 			require.NoError(t, err)
 			assert.Len(t, items, 2)

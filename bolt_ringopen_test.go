@@ -43,6 +43,7 @@ func ringPlace(t testing.TB, path string) *ringFound {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, e.Close()) }()
 	var found boltFound
+	require.NoError(t, checkBoltFile(e.file, &e.opt, &found, new(OpenReport)))
 	require.NoError(t, e.view(func(tx *boltTx) error { return found.read(tx) }))
 	if found.ring.there {
 		require.NoError(t, e.locate(&found.ring))
@@ -70,7 +71,7 @@ func TestBoltRing_Open(t *testing.T) {
 			require.Equal(t, raw, have)
 
 			e := boltAt(t, path, o)
-			require.True(t, e.unclean)
+			require.False(t, e.report.Clean)
 			require.Equal(t, want, holds(t, e))
 			copied := copyBolt(t, e)
 			after := ringPlace(t, copied)
@@ -83,7 +84,7 @@ func TestBoltRing_Open(t *testing.T) {
 			want = holds(t, e)
 			require.NoError(t, e.Close())
 			e = boltAt(t, path, boltOptions{ringBytes: 256 << 10})
-			require.False(t, e.unclean)
+			require.True(t, e.report.Clean)
 			require.Equal(t, want, holds(t, e))
 		})
 	}

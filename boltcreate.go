@@ -14,41 +14,41 @@ import (
 // createBolt makes an empty file at path: whole under another name in the same
 // directory, closed, synced, renamed, and the directory synced. A crash leaves
 // the file whole or not there, and at most a leftover, which the next creation
-// removes. It returns nil also when somebody else made the file first.
+// removes. made is false when somebody else made the file first.
 //
 // The directory is locked meanwhile, so that of two processes the second finds
 // the first one's file instead of replacing it.
-func createBolt(path string, o *boltOptions) error {
+func createBolt(path string, o *boltOptions) (made bool, err error) {
 	dirName, base := filepath.Split(path)
 	if dirName == "" {
 		dirName = "."
 	}
 	dir, err := os.Open(dirName)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer dir.Close()
 	if err := lockUntil(dir, true, time.Now().Add(o.lockTimeout)); err != nil {
-		return fmt.Errorf("lock the directory of %s to make it: %w", path, err)
+		return false, fmt.Errorf("lock the directory of %s to make it: %w", path, err)
 	}
 	defer unlockFile(dir)
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return false, err
 	}
 	removeLeftovers(dirName, base)
 	temp := filepath.Join(dirName, tempName(base))
 	if err := writeEmpty(temp, o); err != nil {
 		os.Remove(temp)
-		return fmt.Errorf("make %s: %w", path, err)
+		return false, fmt.Errorf("make %s: %w", path, err)
 	}
 	if err := o.seams.rename(temp, path); err != nil {
 		os.Remove(temp)
-		return err
+		return false, err
 	}
 	if err := o.seams.syncFile(dir); err != nil {
-		return fmt.Errorf("sync the directory of %s: %w", path, err)
+		return false, fmt.Errorf("sync the directory of %s: %w", path, err)
 	}
-	return nil
+	return true, nil
 }
 
 const tempMark = ".savepoint-new-"

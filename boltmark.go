@@ -46,7 +46,8 @@ func putBoltMark(tx *boltTx, clean bool, version string) error {
 
 const longestMeta = 1 << 10
 
-// boltFound is what an opened file says about itself.
+// boltFound is what an opened file says about itself; clean and the id of the
+// ring are known before bbolt has it.
 type boltFound struct {
 	clean        bool
 	counters     boltCounters
@@ -55,15 +56,9 @@ type boltFound struct {
 }
 
 func (found *boltFound) read(tx *boltTx) error {
-	id, err := readBoltFile(tx)
-	if err != nil {
-		return err
-	}
-	found.ring.id = id
 	if name := tx.missing(); name != "" {
 		return fmt.Errorf("%w: bucket %s is missing", ErrCorrupt, name)
 	}
-	found.clean = readBoltMark(tx)
 	b := tx.counters.get(countersLast)
 	if b == nil {
 		found.lostCounters = errors.New("they are missing")
@@ -79,17 +74,15 @@ func (found *boltFound) read(tx *boltTx) error {
 	if found.lostCounters != nil {
 		found.counters = recount(tx)
 	}
-	return found.ring.read(tx)
+	return found.ring.read(tx, found.clean)
 }
 
-// readBoltFile tells whether the file is one of ours and of our format, and its id.
-func readBoltFile(tx *boltTx) (id journal.ID, err error) {
-	var b []byte
-	if tx.meta.there() {
-		b = tx.meta.get(metaFile)
-	}
+// parseBoltFile tells from key file of bucket meta, nil if it is not there,
+// whether the file is one of ours and of our format, and its id. ours tells
+// whether other things in the file are.
+func parseBoltFile(b []byte, ours func() bool) (id journal.ID, err error) {
 	if len(b) < record.HeaderLen || !bytes.HasPrefix(b, record.Magic()) {
-		if tx.missing() == "" {
+		if ours() {
 			return id, fmt.Errorf("%w: the mark of the file is missing or damaged", ErrCorrupt)
 		}
 		return id, fmt.Errorf("%w: it is another program's bbolt file", ErrForeign)
@@ -113,9 +106,9 @@ func readBoltFile(tx *boltTx) (id journal.ID, err error) {
 	return journal.ID(rest[4:20]), nil
 }
 
-// readBoltMark tells whether the file was closed; a damaged mark says no.
-func readBoltMark(tx *boltTx) bool {
-	h, payload, err := record.ParseValue(tx.meta.get(metaMark), longestMeta)
+// boltMarkClean tells whether the file was closed; a damaged mark says no.
+func boltMarkClean(b []byte) bool {
+	h, payload, err := record.ParseValue(b, longestMeta)
 	return err == nil && h.Type == record.TypeMark && len(payload) > 0 && payload[0] == 1
 }
 

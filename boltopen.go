@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/journal"
@@ -15,17 +16,21 @@ func openBolt(path string, o boltOptions) (*boltEngine, error) {
 	e := &boltEngine{path: path, opt: o.withDefaults()}
 	e.looks.New = func() any { return new(boltLook) }
 	e.group.e = e
+	began := time.Now()
 	if err := e.start(); err != nil {
 		e.letGo()
 		return nil, err
 	}
+	e.report.Time = time.Since(began)
+	e.opt.logger.Info("opened", "file", path, "report", e.report)
 	return e, nil
 }
 
-// start opens the file, makes sure that it is one of ours before anything of it
-// is changed, heals the meta pages and marks the file as open.
+// start opens the file, checked and healed, gives it to bbolt, takes over what
+// the ring holds and marks the file as open.
 func (e *boltEngine) start() error {
-	f, err := openBoltFile(e.path, &e.opt)
+	var found boltFound
+	f, err := openBoltFile(e.path, &e.opt, &found, &e.report)
 	if err != nil {
 		return err
 	}
@@ -37,37 +42,41 @@ func (e *boltEngine) start() error {
 	if err != nil {
 		return e.broken("open", err)
 	}
-	var found boltFound
 	if err := e.view(func(tx *boltTx) error { return found.read(tx) }); err != nil {
 		return err
 	}
-	e.counters, e.unclean = found.counters, !found.clean
-	if !e.opt.readOnly {
-		if err := healMeta(f, &e.opt); err != nil {
-			return err
-		}
-	}
+	e.counters = found.counters
+	began := time.Now()
 	unfolded, err := e.readRing(&found)
 	if err != nil {
 		return err
 	}
+	e.report.CountersRebuilt = found.lostCounters != nil
 	if e.opt.readOnly {
-		return e.show(unfolded)
+		e.report.ReadOnly = fmt.Errorf("%w: %s was opened so", ErrReadOnly, e.path)
+		err = e.show(unfolded)
+	} else {
+		err = e.settle(&found, unfolded)
 	}
-	err = e.settle(&found, unfolded)
+	if errors.Is(err, engine.ErrDamaged) {
+		err = fmt.Errorf("%w: %s: %w: keep the file and restore a backup", ErrCorrupt, e.path, err)
+	}
 	if errors.Is(err, engine.ErrDiskFull) {
 		if len(unfolded) == 0 {
 			return fmt.Errorf("%w: make room, or open it with ReadOnly", err)
 		}
 		full := fmt.Errorf("%w: there is no room to store what the journal holds: make room and open %s again", ErrDiskFull, e.path)
-		e.full = full
+		e.full, e.report.ReadOnly = full, full
 		e.opt.logger.Error("the disk is full: the file can only be read", "file", e.path, "error", err)
-		return e.show(unfolded)
+		err = e.show(unfolded)
 	}
-	if err == nil && e.opt.ringBytes > 0 {
-		err = e.openRing(&found)
+	e.report.replayed(unfolded, began)
+	if err == nil && e.report.ReadOnly == nil {
+		e.machines.Store(int64(e.counters.machines))
+		if e.opt.ringBytes > 0 {
+			err = e.openRing(&found)
+		}
 	}
-	e.machines.Store(int64(e.counters.machines))
 	return err
 }
 
@@ -87,9 +96,11 @@ func (e *boltEngine) settle(found *boltFound, unfolded []ringGroup) error {
 				return err
 			}
 		}
+		pos := g.counters.pos
 		if err := g.replay(unfolded); err != nil {
 			return err
 		}
+		e.report.Replay.Records = int64(g.counters.pos - pos)
 		if found.lostCounters != nil || g.dirty {
 			if err := g.store(); err != nil {
 				return err

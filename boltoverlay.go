@@ -167,8 +167,9 @@ func ringHead(w *record.StepWrite) boltHead {
 	return h
 }
 
-// cutGroup finds the writes in a payload, and how many machines they began.
-func cutGroup(payload []byte) (cuts []ringCut, born uint64, err error) {
+// cutGroup finds the writes in a payload, how many machines they began, and how
+// many records they have.
+func cutGroup(payload []byte) (cuts []ringCut, born, records uint64, err error) {
 	var head record.StepGroup
 	var w record.StepWrite
 	rest, err := head.Cut(payload)
@@ -185,11 +186,12 @@ func cutGroup(payload []byte) (cuts []ringCut, born uint64, err error) {
 			if w.Expect == 0 {
 				born++
 			}
+			records += uint64(len(w.Events))
 			to := len(payload) - len(rest)
 			cuts = append(cuts, ringCut{string(w.Machine), to - len(b), to})
 		}
 	}
-	return cuts, born, err
+	return cuts, born, records, err
 }
 
 // headCache remembers the heads of machines written lately, without the caller's

@@ -73,6 +73,7 @@ type ringFound struct {
 	root   uint64
 	folded uint64
 	salt   journal.Salt
+	lost   error // why its state or head had to be begun anew
 
 	place journal.Range
 	head  journal.Head
@@ -86,14 +87,20 @@ func (r *ringFound) last(groups []ringGroup) uint64 {
 	return r.folded
 }
 
-func (r *ringFound) read(tx *boltTx) (err error) {
+// read finds the ring and its state. Where the file was closed the ring holds
+// nothing, and a state that is damaged can be begun anew; else nobody can tell
+// which of the records in the ring are newer than the buckets.
+func (r *ringFound) read(tx *boltTx, clean bool) (err error) {
 	r.root, r.there = tx.ringRoot()
 	r.folded, r.salt, err = ringState(tx)
 	switch {
 	case errors.Is(err, record.ErrNewer):
 		return fmt.Errorf("%w: the state of the journal: %w", ErrNewer, err)
+	case err != nil && r.there && !clean:
+		return fmt.Errorf("%w: the state of the journal: %w: the file was not closed, so the journal may hold writes that were acknowledged, "+
+			"and without its state they cannot be told from older ones: keep the file and restore a backup", ErrCorrupt, err)
 	case err != nil && r.there:
-		return fmt.Errorf("%w: up to where the journal is stored: %w", ErrCorrupt, err)
+		r.lost = fmt.Errorf("the state of the journal: %w", err)
 	}
 	return nil
 }
@@ -196,8 +203,17 @@ func (e *boltEngine) readRing(found *boltFound) ([]ringGroup, error) {
 	if !r.there {
 		return nil, nil
 	}
-	if err := e.locate(r); err != nil {
+	err := e.locate(r)
+	if err != nil && found.clean && r.place.Length > 0 && errors.Is(err, ErrCorrupt) { // it is the ring's own head
+		r.lost, r.head, err = err, journal.Head{}, nil
+	}
+	if err != nil {
 		return nil, err
+	}
+	if r.lost != nil {
+		e.report.JournalReset = true
+		e.opt.logger.Warn("the journal is damaged: begun anew, the file was closed and it held nothing", "file", e.path, "error", r.lost)
+		return nil, nil
 	}
 	s, err := journal.Scan(e.file, r.place, r.id, r.salt, r.folded)
 	if err != nil {
@@ -221,12 +237,14 @@ func (e *boltEngine) show(groups []ringGroup) error {
 	}
 	e.overlay = newOverlay()
 	machines := e.counters.machines
+	e.report.Replay.InMemory, e.report.Replay.Records = true, 0
 	for _, g := range groups {
-		cuts, born, err := cutGroup(g.payload)
+		cuts, born, records, err := cutGroup(g.payload)
 		if err != nil {
 			return fmt.Errorf("%w: record %d of the journal: %w", ErrCorrupt, g.lsn, err)
 		}
 		machines += born
+		e.report.Replay.Records += int64(records)
 		e.overlay.add(g, cuts)
 	}
 	e.machines.Store(int64(machines))

@@ -27,7 +27,7 @@ type DB struct {
 	cache   *cache
 	metrics *metrics
 	wards   quarantine
-	unclean bool // the last process did not close the file
+	report  OpenReport
 
 	mu    sync.Mutex // guards kinds
 	kinds map[string]*registered
@@ -73,14 +73,15 @@ func Open(path string, opts *Options) (*DB, error) {
 	case path == "":
 		return nil, errors.New("savepoint: open: the path is empty: name a file, or use savepoint.Memory")
 	default:
-		ring, most := ringSizes(db.opt.Journal)
-		e, err := openBolt(path, boltOptions{readOnly: db.opt.ReadOnly, lockTimeout: db.opt.LockTimeout,
-			noCompression: db.opt.NoCompression, logger: db.log, version: libraryVersion, ringBytes: ring, ringMost: most})
+		e, err := openFile(path, &db.opt)
 		if err != nil {
-			return nil, fmt.Errorf("open %s: %w", path, err)
+			return nil, err
 		}
 		db.eng = e
-		db.unclean = e.unclean
+	}
+	db.report.Clean = true
+	if r, ok := db.eng.(interface{ OpenReport() OpenReport }); ok {
+		db.report = r.OpenReport()
 	}
 	db.background, db.cancel = context.WithCancel(context.Background())
 	db.metrics = newMetrics()
@@ -88,6 +89,35 @@ func Open(path string, opts *Options) (*DB, error) {
 	db.wards.init()
 	db.queue = commit.New(db.opt.Queue, db.opt.QueueBytes, db.commitGroup)
 	return db, nil
+}
+
+// OpenEngine opens the file at path as [Open] does, with the options that concern
+// the file, and returns the engine without anything above it: for tools and
+// benchmarks that have ready bytes. It may be given to Open as [Options.Engine].
+// The caller closes it. Its method OpenReport() OpenReport is that of [DB].
+func OpenEngine(path string, opts *Options) (engine.Engine, error) {
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	if path == "" || path == Memory {
+		return nil, fmt.Errorf("savepoint: open the engine: %q is no file: name one, or use package engine/memory", path)
+	}
+	o := opts.withDefaults()
+	e, err := openFile(path, &o)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func openFile(path string, o *Options) (*boltEngine, error) {
+	ring, most := ringSizes(o.Journal)
+	e, err := openBolt(path, boltOptions{readOnly: o.ReadOnly, lockTimeout: o.LockTimeout, noCompression: o.NoCompression,
+		logger: o.Logger, version: libraryVersion, ringBytes: ring, ringMost: most})
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return e, nil
 }
 
 // Path is the path the database was opened with.

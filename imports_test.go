@@ -55,13 +55,14 @@ var testRules = []rule{
 	{"*.go", rootTestsMay},
 	{"engine", []string{root + "/engine/*"}},
 	{"engine/*", []string{root + "/engine/*"}},
+	{"internal/pagecheck", []string{bbolt}},
 	{"*", nil},
 }
 
 var (
 	rootMay = []string{
 		root + "/engine", root + "/engine/*",
-		root + "/internal/commit", root + "/internal/journal", root + "/internal/record", root + "/internal/codec",
+		root + "/internal/commit", root + "/internal/journal", root + "/internal/record", root + "/internal/codec", root + "/internal/pagecheck",
 	}
 	rootTestsMay = list(rootMay, root, root+"/examples/*", root+"/internal/crashload")
 

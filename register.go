@@ -77,7 +77,7 @@ func Register[S any](db *DB, k Kind[S]) (*Store[S], error) {
 	}
 	s := &Store[S]{db: db, kind: u}
 	db.kinds[k.Name] = &registered{kind: u, store: s}
-	if db.unclean && !db.opt.NoRecoverAll && !db.opt.ReadOnly && !db.closed.Load() {
+	if !db.report.Clean && !db.opt.NoRecoverAll && !db.opt.ReadOnly && !db.closed.Load() {
 		db.tasks.Go(func() { db.recoverInBackground(u) })
 	}
 	return s, nil

@@ -1,0 +1,296 @@
+package savepoint
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/pagecheck"
+)
+
+// reportOf opens a file and closes it.
+func reportOf(t testing.TB, path string, o boltOptions) OpenReport {
+	t.Helper()
+	e, err := openBolt(path, o)
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	rep := e.OpenReport()
+	assert.NotZero(t, rep.Time)
+	assert.NotZero(t, rep.Check.Time)
+	assert.Positive(t, rep.Check.Bytes)
+	assert.Equal(t, !o.readOnly, rep.MetaHealed)
+	return rep
+}
+
+func TestBoltCheck_OpenReport(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	rep := reportOf(t, path, boltOptions{})
+	assert.True(t, rep.Created)
+	assert.True(t, rep.Clean)
+	assert.True(t, rep.Check.Whole)
+	rep = reportOf(t, path, boltOptions{})
+	assert.False(t, rep.Created)
+	assert.True(t, rep.Clean)
+	assert.NoError(t, rep.ReadOnly)
+	assert.Zero(t, rep.Replay)
+	assert.False(t, rep.MetaDamaged || rep.CountersRebuilt || rep.JournalReset)
+	rep = reportOf(t, path, boltOptions{readOnly: true})
+	require.ErrorIs(t, rep.ReadOnly, ErrReadOnly)
+
+	path, _ = ringSample(t, ringOptions["Small"], 20) // 7 of the groups are folded
+	rep = reportOf(t, path, boltOptions{readOnly: true})
+	assert.False(t, rep.Clean)
+	assert.True(t, rep.Replay.InMemory)
+	assert.EqualValues(t, 13, rep.Replay.Groups)
+	assert.EqualValues(t, 26, rep.Replay.Records)
+	assert.Positive(t, rep.Replay.Bytes)
+	var log bytes.Buffer
+	stored := reportOf(t, path, boltOptions{logger: slog.New(slog.NewTextHandler(&log, nil))})
+	assert.False(t, stored.Clean)
+	rep.Replay.InMemory, rep.Replay.Time, stored.Replay.Time = false, 0, 0
+	assert.Equal(t, rep.Replay, stored.Replay)
+	assert.Contains(t, log.String(), "report.replay.records=26")
+	rep = reportOf(t, path, boltOptions{})
+	assert.True(t, rep.Clean)
+	assert.Zero(t, rep.Replay)
+
+	path = boltSample(t)
+	change(t, path, func(tx *bolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersLast) })
+	assert.True(t, reportOf(t, path, boltOptions{}).CountersRebuilt)
+	assert.False(t, reportOf(t, path, boltOptions{}).CountersRebuilt)
+}
+
+// TestBoltCheck_MetaBytes changes each byte of both meta pages: the newest state
+// is served, or the report says that the last commit may be missing.
+func TestBoltCheck_MetaBytes(t *testing.T) {
+	path := boltSample(t)
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	metas := pagecheck.ReadMetas(bytes.NewReader(raw))
+	bad := filepath.Join(t.TempDir(), "bad.db")
+	for page := range 2 {
+		for at := range 80 {
+			b := bytes.Clone(raw)
+			b[page*4096+at] ^= 0x41
+			require.NoError(t, os.WriteFile(bad, b, 0o600))
+			e, err := openBolt(bad, boltOptions{readOnly: true})
+			require.NoError(t, err, "page %d byte %d", page, at)
+			var id uint64
+			require.NoError(t, e.view(func(tx *boltTx) error { id = tx.id(); return nil }))
+			require.NoError(t, e.Close())
+			if id != metas.Newest().Tx {
+				require.True(t, e.report.MetaDamaged, "page %d byte %d: silent", page, at)
+			}
+			require.Equal(t, at >= 16, e.report.MetaDamaged, "page %d byte %d: bbolt does not read its header", page, at)
+		}
+	}
+	// Opened for writing, it is whole again.
+	b := bytes.Clone(raw)
+	b[metas.Newest().At+40]++
+	require.NoError(t, os.WriteFile(bad, b, 0o600))
+	var log bytes.Buffer
+	assert.True(t, reportOf(t, bad, boltOptions{logger: slog.New(slog.NewTextHandler(&log, nil))}).MetaDamaged)
+	assert.Contains(t, log.String(), "the last commit may be missing")
+	assert.False(t, reportOf(t, bad, boltOptions{}).MetaDamaged)
+}
+
+// TestBoltCheck_BeforeBolt: of damage nothing is written, and the lock is free;
+// what a file was closed with decides whether a large one is looked at whole.
+func TestBoltCheck_BeforeBolt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	e, err := openBolt(path, boltOptions{noCompression: true})
+	require.NoError(t, err)
+	for i := range uint64(60) {
+		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", i*20, 20))))
+	}
+	died := copyBolt(t, e)
+	require.NoError(t, e.Close())
+	spoil := func(path string) []byte { // the root of the events
+		var root uint64
+		db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
+		require.NoError(t, err)
+		require.NoError(t, db.View(func(tx *bolt.Tx) error {
+			root = uint64(tx.Bucket(bucketEvents).Root())
+			return nil
+		}))
+		require.NoError(t, db.Close())
+		raw, err := os.ReadFile(path)
+		require.NoError(t, err)
+		clear(raw[root*4096+16:][:16])
+		require.NoError(t, os.WriteFile(path, raw, 0o600))
+		return raw
+	}
+	clean, unclean := spoil(path), spoil(died)
+	for _, readOnly := range []bool{true, false} {
+		for at, raw := range map[string][]byte{path: clean, died: unclean} {
+			_, err := openBolt(at, boltOptions{readOnly: readOnly})
+			require.ErrorIs(t, err, ErrCorrupt)
+			require.ErrorIs(t, err, pagecheck.ErrDamaged, "found before bbolt has the file")
+			require.ErrorContains(t, err, at)
+			require.ErrorContains(t, err, "bucket \"events\"")
+			require.ErrorContains(t, err, "restore a backup")
+			have, err := os.ReadFile(at)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(raw, have), "nothing is written")
+		}
+	}
+	_, err = openBolt(died, boltOptions{wholeCheck: 1})
+	require.ErrorIs(t, err, pagecheck.ErrDamaged, "one that was not closed is always looked at whole")
+	e, err = openBolt(path, boltOptions{wholeCheck: 1, readOnly: true})
+	require.NoError(t, err)
+	defer e.Close()
+	assert.False(t, e.report.Check.Whole)
+	assert.Less(t, e.report.Check.Pages, int64(10))
+	_, err = boltRead(e, "a")
+	require.Error(t, err, "the guard has it, or the value's checksum")
+}
+
+// TestBoltCheck_Heads: a machine under another name is told of.
+func TestBoltCheck_Heads(t *testing.T) {
+	path := boltSample(t)
+	change(t, path, func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketMachines)
+		v := bytes.Clone(b.Get([]byte("a")))
+		if err := b.Delete([]byte("a")); err != nil {
+			return err
+		}
+		return b.Put([]byte("c"), v)
+	})
+	var log bytes.Buffer
+	rep := reportOf(t, path, boltOptions{logger: slog.New(slog.NewTextHandler(&log, nil))})
+	assert.Equal(t, 1, rep.DamagedHeads)
+	assert.Contains(t, log.String(), "machine=c")
+}
+
+// TestBoltCheck_ReplacedMeanwhile moves the file away while it is being checked.
+func TestBoltCheck_ReplacedMeanwhile(t *testing.T) {
+	path, other := boltSample(t), boltSample(t)
+	once := true
+	e := boltAt(t, path, boltOptions{seams: boltSeams{syncFile: func(f *os.File) error {
+		if once {
+			once = false
+			require.NoError(t, os.Rename(path, path+".away"))
+			require.NoError(t, os.Rename(other, path))
+		}
+		return f.Sync()
+	}}})
+	same, err := stillAt(path, e.file)
+	require.NoError(t, err)
+	assert.True(t, same)
+}
+
+// TestBoltCheck_HealedWhereItWas: bbolt's own copies have both meta pages say the
+// same but for the transaction, in either place.
+func TestBoltCheck_HealedWhereItWas(t *testing.T) {
+	for range 2 {
+		path := boltSample(t)
+		for range 2 {
+			copied := filepath.Join(t.TempDir(), "copy.db")
+			db, err := bolt.Open(path, 0o600, nil)
+			require.NoError(t, err)
+			require.NoError(t, db.View(func(tx *bolt.Tx) error { return tx.CopyFile(copied, 0o600) }))
+			require.NoError(t, db.Update(func(*bolt.Tx) error { return nil }))
+			require.NoError(t, db.Close())
+			raw, err := os.ReadFile(copied)
+			require.NoError(t, err)
+			f, err := os.OpenFile(copied, os.O_RDWR, 0)
+			require.NoError(t, err)
+			o := boltOptions{}.withDefaults()
+			require.NoError(t, checkBoltFile(f, &o, new(boltFound), new(OpenReport)))
+			require.NoError(t, f.Close())
+			have, err := os.ReadFile(copied)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(raw, have), "healing writes what is there")
+		}
+	}
+}
+
+// TestBoltRing_LostState: without the state of the ring nobody knows what in it
+// is new. After a clean close nothing is, and it is begun anew.
+func TestBoltRing_LostState(t *testing.T) {
+	lose := func(tx *bolt.Tx) error {
+		v := bytes.Clone(tx.Bucket(bucketCounters).Get(countersRing))
+		v[len(v)-1]++
+		return tx.Bucket(bucketCounters).Put(countersRing, v)
+	}
+	o := ringOptions["Small"]
+	died, _ := ringSample(t, o, 12)
+	change(t, died, lose)
+	for _, readOnly := range []bool{true, false} {
+		_, err := openBolt(died, boltOptions{ringBytes: o.ringBytes, readOnly: readOnly})
+		require.ErrorIs(t, err, ErrCorrupt)
+		require.ErrorContains(t, err, "cannot be told from older ones")
+	}
+	for name, spoil := range map[string]func(t *testing.T, path string){
+		"state": func(t *testing.T, path string) { change(t, path, lose) },
+		"no state": func(t *testing.T, path string) {
+			change(t, path, func(tx *bolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersRing) })
+		},
+		"head": func(t *testing.T, path string) {
+			place := ringPlace(t, path).place
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			require.NoError(t, err)
+			_, err = f.WriteAt([]byte("xx"), place.Offset+12)
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, want := ringSample(t, o, 12)
+			e, err := openBolt(path, o)
+			require.NoError(t, err)
+			require.NoError(t, e.Close())
+			spoil(t, path)
+			r, err := openBolt(path, boltOptions{readOnly: true})
+			require.NoError(t, err)
+			require.True(t, r.report.JournalReset)
+			require.Equal(t, want, holds(t, r))
+			require.NoError(t, r.Close())
+			e, err = openBolt(path, o)
+			require.NoError(t, err)
+			require.True(t, e.report.JournalReset)
+			require.Equal(t, want, holds(t, e))
+			for i := range uint64(30) {
+				require.NoError(t, boltCommit(e, boltStep(boltWrite("new", i, 1))))
+			}
+			want = holds(t, e)
+			killed := boltAt(t, copyBolt(t, e), o)
+			require.NoError(t, e.Close())
+			require.False(t, killed.report.JournalReset)
+			require.Equal(t, want, holds(t, killed))
+		})
+	}
+}
+
+// TestOpenEngine: the engine alone, and given to Open.
+func TestOpenEngine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	eng, err := OpenEngine(path, nil)
+	require.NoError(t, err)
+	out := make([]engine.Result, 1)
+	require.NoError(t, eng.Commit(context.Background(), []engine.Step{boltStep(boltWrite("a", 0, 1))}, out))
+	_, err = OpenEngine(path, &Options{LockTimeout: 1})
+	require.ErrorIs(t, err, ErrLocked)
+	db, err := Open("a name", &Options{Engine: eng})
+	require.NoError(t, err)
+	assert.True(t, db.OpenReport().Created)
+	require.NoError(t, db.Close())
+	for _, o := range []*Options{{LockTimeout: -1}, nil} {
+		_, err := OpenEngine(map[bool]string{true: "", false: path}[o == nil], o)
+		require.Error(t, err)
+	}
+	_, err = OpenEngine(Memory, nil)
+	require.ErrorContains(t, err, "engine/memory")
+	db, err = Open(Memory, nil)
+	require.NoError(t, err)
+	assert.Equal(t, OpenReport{Clean: true}, db.OpenReport())
+	require.NoError(t, db.Close())
+}
