@@ -38,6 +38,7 @@ type boltSeams struct {
 	read     func() // called in each read transaction, under the guard
 	write    func() // called in each write transaction, under the guard
 	syncFile func(f *os.File) error
+	readDisk func(f *os.File, at int64, b []byte) error
 	rename   func(from, to string) error
 	ringFile func(path string, same os.FileInfo) (ringFile, error)
 }
@@ -76,6 +77,9 @@ func (o boltOptions) withDefaults() boltOptions {
 	}
 	if s.syncFile == nil {
 		s.syncFile = (*os.File).Sync
+	}
+	if s.readDisk == nil {
+		s.readDisk = readDisk
 	}
 	if s.rename == nil {
 		s.rename = os.Rename

@@ -59,8 +59,8 @@ func checkBoltFile(f *os.File, o *boltOptions, found *boltFound, rep *OpenReport
 	if o.readOnly {
 		return nil
 	}
-	rep.MetaHealed = true
-	return healMeta(f, newest, o)
+	rep.MetaHealed, err = healMeta(f, newest, o)
+	return err
 }
 
 // knownMeta refuses a file that bbolt would take for a new one, or would not know.
@@ -153,19 +153,6 @@ func (c *headCheck) see(bucket string, key, value []byte) {
 	} else if c.damaged++; c.damaged <= headsNamed {
 		c.o.logger.Warn("a head is damaged", "file", c.file, "machine", string(key), "error", err)
 	}
-}
-
-// healMeta writes the meta page in use once more and syncs. After a failed sync
-// of an earlier process it may stand in the page cache only; what is built on
-// it would be lost with it.
-func healMeta(f *os.File, newest *pagecheck.Meta, o *boltOptions) error {
-	if _, err := f.WriteAt(newest.Raw[:], newest.At); err != nil {
-		return fmt.Errorf("heal the meta page of %s: %w", f.Name(), err)
-	}
-	if err := o.seams.syncFile(f); err != nil {
-		return fmt.Errorf("heal the meta page of %s: %w", f.Name(), err)
-	}
-	return nil
 }
 
 // metaUntouched tells whether transaction id left both meta pages as they were.

@@ -84,13 +84,9 @@ func writeEmpty(path string, o *boltOptions) error {
 		if err != nil {
 			return err
 		}
-		tx, err := h.begin(true)
-		if err == nil {
-			if err = fillEmpty(tx, o); err == nil {
-				err = o.seams.commit(tx)
-			} else {
-				err = errors.Join(err, tx.rollback())
-			}
+		// Twice, so that either meta page leads to all buckets.
+		if err = writeOnce(h, o, fillEmpty); err == nil {
+			err = writeOnce(h, o, markEmpty)
 		}
 		return errors.Join(err, h.close())
 	})
@@ -107,6 +103,17 @@ func writeEmpty(path string, o *boltOptions) error {
 	return errors.Join(o.seams.syncFile(f), f.Close())
 }
 
+func writeOnce(h *boltHandle, o *boltOptions, fill func(tx *boltTx, o *boltOptions) error) error {
+	tx, err := h.begin(true)
+	if err != nil {
+		return err
+	}
+	if err := fill(tx, o); err != nil {
+		return errors.Join(err, tx.rollback())
+	}
+	return o.seams.commit(tx)
+}
+
 func fillEmpty(tx *boltTx, o *boltOptions) error {
 	if err := tx.create(); err != nil {
 		return err
@@ -114,5 +121,7 @@ func fillEmpty(tx *boltTx, o *boltOptions) error {
 	if err := putBoltFile(tx, o.version); err != nil {
 		return err
 	}
-	return errors.Join(putBoltMark(tx, true, o.version), tx.counters.put(countersLast, new(boltCounters).append(nil)))
+	return errors.Join(markEmpty(tx, o), tx.counters.put(countersLast, new(boltCounters).append(nil)))
 }
+
+func markEmpty(tx *boltTx, o *boltOptions) error { return putBoltMark(tx, true, o.version) }

@@ -23,9 +23,9 @@ type OpenReport struct {
 	// one was the newer, the last commit is missing, acknowledged or not: compare
 	// with what you know, or with a backup.
 	MetaDamaged bool
-	// MetaHealed says that the meta page in use was written again and synced. That
-	// is so in each file opened for writing: after a failed sync of an earlier
-	// process it may have been in memory only.
+	// MetaHealed says that the meta page in use was written again: the disk had
+	// something else than the system's memory, as after a failed sync of an
+	// earlier process, or had no way to tell.
 	MetaHealed bool
 	// DamagedHeads is how many machines have a head that is damaged or stands
 	// under another machine's name. They answer ErrCorrupt; their names are
