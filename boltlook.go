@@ -44,6 +44,7 @@ type boltLook struct {
 
 	buf     []byte
 	values  []boltStored
+	seek    []byte
 	joiner  record.Joiner
 	room    []byte
 	entries []record.Entry
@@ -104,19 +105,25 @@ func (l *boltLook) end(err error) (engine.Head, error) {
 
 // again makes l ready for a new beginning.
 func (l *boltLook) again(want engine.Want) {
-	*l = boltLook{e: l.e, key: l.key, want: want, rawHead: l.rawHead[:0], buf: l.buf[:0], room: l.room[:0],
+	e, key := l.e, l.key
+	*l = l.emptied()
+	l.e, l.key, l.want = e, key, want
+}
+
+// emptied keeps only the room.
+func (l *boltLook) emptied() boltLook {
+	clear(l.entries)
+	return boltLook{rawHead: l.rawHead[:0], buf: l.buf[:0], room: l.room[:0], seek: l.seek[:0],
 		values: l.values[:0], entries: l.entries[:0], ring: l.ring.emptied()}
 }
 
 func (e *boltEngine) freeLook(l *boltLook) {
-	keep := boltLook{rawHead: l.rawHead[:0], buf: l.buf[:0], room: l.room[:0], values: l.values[:0], entries: l.entries[:0], ring: l.ring.emptied()}
-	for _, b := range []*[]byte{&keep.rawHead, &keep.buf, &keep.room} {
+	*l = l.emptied()
+	for _, b := range []*[]byte{&l.rawHead, &l.buf, &l.room} {
 		if cap(*b) > biggestKept {
 			*b = nil
 		}
 	}
-	clear(l.entries)
-	*l = keep
 	e.looks.Put(l)
 }
 
@@ -240,8 +247,9 @@ func (l *boltLook) read(tx *boltTx) error {
 func (l *boltLook) readUp(t *boltTree) (more bool) {
 	cur := t.cursor()
 	before := -1 // the first piece of the value before
-	for k, v := cur.seek(appendValueKey(nil, l.number, l.from)); ; k, v = cur.next() {
-		if k == nil || !bytes.HasPrefix(k, appendValueKey(nil, l.number, 0)[:8]) {
+	l.seek = appendValueKey(l.seek[:0], l.number, l.from)
+	for k, v := cur.seek(l.seek); ; k, v = cur.next() {
+		if k == nil || !bytes.HasPrefix(k, l.seek[:8]) {
 			return false
 		}
 		_, seq, piece, ok := splitValueKey(k)

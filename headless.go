@@ -27,7 +27,7 @@ func (db *DB) headless(ctx context.Context, k *kind, id string, limit int) (*reb
 		if err != nil && !rebuildable(err) {
 			return nil, tried, err
 		}
-		best = further(best, p.out)
+		best = furthest(best, p.out)
 		if again = err != nil && p.began && p.out.from > 0; again {
 			tried = append(tried, p.attempt(err))
 			snapTo = p.out.from - 1
@@ -38,7 +38,7 @@ func (db *DB) headless(ctx context.Context, k *kind, id string, limit int) (*reb
 		if _, err := p.fromReplaced(ctx); err != nil && !rebuildable(err) {
 			return nil, tried, err
 		}
-		best = further(best, p.out)
+		best = furthest(best, p.out)
 	}
 	if best == nil {
 		return nil, tried, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
@@ -43,12 +44,6 @@ func (a Attempt) String() string {
 	return fmt.Sprintf("%s %d: good up to %d: %s", a.Source, a.From, a.Good, a.Err)
 }
 
-// chunk bounds what one look at the engine copies.
-const (
-	chunkItems = 1024
-	chunkBytes = 1 << 20
-)
-
 // rebuild is the one planner for every point: it brings the state to record to
 // (engine.All = the newest). It begins at the newest good snapshot at or before
 // the point; where that does not lead there it goes down the ladder: older
@@ -63,7 +58,7 @@ func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit 
 		if err == nil || !rebuildable(err) {
 			return r, r, tried, err
 		}
-		best = further(best, p.out)
+		best = furthest(best, p.out)
 		tried = append(tried, p.attempt(err))
 		if first == nil {
 			first = err
@@ -79,7 +74,7 @@ func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit 
 		return r, r, tried, nil
 	}
 	if p.began {
-		best = further(best, p.out)
+		best = furthest(best, p.out)
 		tried = append(tried, p.attempt(replacedErr))
 	}
 	return nil, best, tried, first
@@ -89,7 +84,7 @@ func (p *planner) attempt(err error) Attempt {
 	return Attempt{Source: p.out.source, From: p.out.from, Good: p.out.seq, Err: err.Error()}
 }
 
-func further(a, b *rebuilt) *rebuilt {
+func furthest(a, b *rebuilt) *rebuilt {
 	if b == nil || b.st == nil || a != nil && a.seq >= b.seq {
 		return a
 	}
@@ -121,18 +116,43 @@ type planner struct {
 
 	snap    record.Snapshot
 	hasSnap bool
-	arena   []byte
-	items   []place
+	older   bool // the snapshot is of an older version: what is behind it has to be known first
+	tail    tail
 	stored  engine.Head
 	damage  error // of the head
-	halt    error // an item that cannot be passed
-	haltSeq uint64
+	failed  error // why the replay went no further
 }
 
-// place is one copied record in the arena.
-type place struct {
-	seq, pos uint64
-	from, to int
+// tail collects the records of a replay in one piece.
+type tail struct {
+	bytes []byte
+	ends  []int
+}
+
+// tails are kept between attempts: how long a tail becomes is known at its end.
+var tails = sync.Pool{New: func() any { return new(tail) }}
+
+// add copies a record.
+func (t *tail) add(b []byte) []byte {
+	from := len(t.bytes)
+	t.bytes = append(t.bytes, b...)
+	t.ends = append(t.ends, len(t.bytes))
+	return t.bytes[from:]
+}
+
+func (t *tail) reset() { t.bytes, t.ends = t.bytes[:0], t.ends[:0] }
+
+// records are the collected records, in memory of their own.
+func (t *tail) records() [][]byte {
+	if len(t.ends) == 0 {
+		return nil
+	}
+	all := append(make([]byte, 0, len(t.bytes)), t.bytes...)
+	out, from := make([][]byte, len(t.ends)), 0
+	for i, end := range t.ends {
+		out[i], from = all[from:end:end], end
+	}
+	return out
 }
 
 func (p *planner) corrupt(part string, seq uint64, why error) error {
@@ -155,25 +175,8 @@ func corrupt(k *kind, id, part string, seq uint64, why error) error {
 // there is none, at nothing.
 func (p *planner) fromSnapshot(ctx context.Context, snapTo uint64) (*rebuilt, error) {
 	p.out = &rebuilt{source: "snapshot"}
-	want := engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: snapTo, Events: true, To: p.to}
-	var snapErr error
-	more, err := p.look(ctx, want, func(it engine.Item) {
-		p.out.from = it.Seq
-		p.began = true
-		snapErr = it.Err
-		if snapErr == nil {
-			snapErr = p.snap.Parse(it.Bytes, p.key)
-		}
-		if snapErr == nil && (p.snap.Kind != p.kind.name || p.snap.ID != p.id || p.snap.Seq != it.Seq) {
-			snapErr = fmt.Errorf("it is the snapshot %d of %s %q", p.snap.Seq, p.snap.Kind, p.snap.ID)
-		}
-		if snapErr == nil {
-			p.hasSnap = true
-			p.out.enc = append([]byte(nil), p.snap.State...)
-			p.snap.State = nil
-		}
-	})
-	if err != nil {
+	p.replay = replay{kind: p.kind, id: p.id}
+	if err := p.read(ctx, engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: snapTo, Events: true, To: p.to}); err != nil {
 		return nil, err
 	}
 	p.out.stored = p.stored
@@ -181,36 +184,54 @@ func (p *planner) fromSnapshot(ctx context.Context, snapTo uint64) (*rebuilt, er
 		return p.absent()
 	}
 	if err := p.newest(); err != nil {
+		p.out = &rebuilt{source: p.out.source, from: p.out.from, stored: p.stored} // how far it came is worth nothing
 		return nil, err
 	}
-	if snapErr != nil {
-		return nil, p.corrupt("snapshot", p.out.from, snapErr)
+	if p.failed != nil {
+		return nil, p.failed
 	}
 	if !p.hasSnap {
 		p.out.source = "new"
 		return nil, p.corrupt("snapshot", p.out.newest.Base, errors.New("no snapshot is left to begin at"))
 	}
+	if p.older {
+		if err := p.fromOlder(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return p.prove()
+}
+
+// begin takes the snapshot to begin at.
+func (p *planner) begin(it *engine.Item) error {
+	p.out.from, p.began = it.Seq, true
+	err := it.Err
+	if err == nil {
+		err = p.snap.Parse(it.Bytes, p.key)
+	}
+	if err == nil && (p.snap.Kind != p.kind.name || p.snap.ID != p.id || p.snap.Seq != it.Seq) {
+		err = fmt.Errorf("it is the snapshot %d of %s %q", p.snap.Seq, p.snap.Kind, p.snap.ID)
+	}
+	if err != nil {
+		return p.corrupt("snapshot", it.Seq, err)
+	}
+	p.hasSnap = true
+	p.out.enc = append([]byte(nil), p.snap.State...)
+	p.snap.State = nil
 	p.head(&p.snap)
 	p.digest, p.chained = p.snap.Digest, true
 	for _, key := range p.snap.Keys {
 		p.out.keys = appendKey(p.out.keys, keyed{Key: key})
 	}
-	if err := p.beginSnapshot(ctx); err != nil {
-		return nil, err
+	if p.older = p.kind.lifts(p.snap.Version); p.older {
+		return nil
 	}
-	return p.forward(ctx, more)
+	return p.beginSnapshot()
 }
 
-// beginSnapshot starts the replay at the snapshot's state. One of an older
-// version is lifted, but never where a whole state stands between it and the
-// point: what is before that is only proven, not applied.
-func (p *planner) beginSnapshot(ctx context.Context) (err error) {
+// beginSnapshot starts the replay at the snapshot's state.
+func (p *planner) beginSnapshot() (err error) {
 	s := &p.snap
-	if p.kind.lifts(s.Version) {
-		if p.whole, err = p.newestWhole(ctx); err != nil || p.whole > 0 {
-			return err
-		}
-	}
 	if p.out.enc, err = p.replay.lifter().state(s.Seq, s.Version, p.out.enc); err == nil {
 		err = p.replay.begin(s.Seq, p.out.enc)
 	}
@@ -219,6 +240,35 @@ func (p *planner) beginSnapshot(ctx context.Context) (err error) {
 	}
 	p.out.st, p.out.encSeq = p.replay.st, s.Seq
 	return nil
+}
+
+// fromOlder goes on from a snapshot of an older version. It is lifted, but never
+// where a whole state stands between it and the point: what is before that is
+// only proven, not applied.
+func (p *planner) fromOlder(ctx context.Context) (err error) {
+	if p.whole, err = p.newestWhole(ctx); err != nil {
+		return err
+	}
+	if p.whole == 0 {
+		if err := p.beginSnapshot(); err != nil {
+			return err
+		}
+	}
+	p.older = false
+	return p.further(ctx)
+}
+
+// further reads what follows on the record that the attempt has come to.
+func (p *planner) further(ctx context.Context) error {
+	if p.out.seq >= p.end() {
+		return nil
+	}
+	stored := p.stored // of the first look: the machine may have gone on
+	if err := p.read(ctx, engine.Want{Events: true, After: p.out.seq, To: p.end()}); err != nil {
+		return err
+	}
+	p.stored = stored
+	return p.failed
 }
 
 // newestWhole is the newest record with a whole state between the snapshot and
@@ -279,7 +329,10 @@ func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
 	}
 	p.follow(p.out.from, &p.replay.env, found)
 	p.out.seq = p.out.from
-	return p.forward(ctx, p.out.from < p.end())
+	if err := p.further(ctx); err != nil {
+		return nil, err
+	}
+	return p.prove()
 }
 
 // beginWhole makes the state that the replay has just taken from record seq the
@@ -290,44 +343,93 @@ func (p *planner) beginWhole(seq uint64) error {
 	if err != nil {
 		return err
 	}
-	p.out.st, p.out.encSeq, p.out.tail, p.out.tailBytes = p.replay.st, seq, nil, 0
+	p.out.st, p.out.encSeq = p.replay.st, seq
 	p.out.enc = append([]byte(nil), enc...)
+	p.tail.reset()
 	return nil
 }
 
-// look copies one chunk; more says that the engine has further items. snapshot
-// gets the snapshot, if one was asked for and found.
-func (p *planner) look(ctx context.Context, want engine.Want, snapshot func(engine.Item)) (more bool, err error) {
-	p.arena, p.items = nil, p.items[:0] // tails may keep the old arena
+// read brings the state forward by what is read. The engine lends its items, so
+// they are decoded and applied as they come; each record is copied once, for
+// the tail.
+func (p *planner) read(ctx context.Context, want engine.Want) error {
+	t := tails.Get().(*tail)
+	p.tail = *t
+	defer func() {
+		p.out.tail, p.out.tailBytes = p.tail.records(), len(p.tail.bytes)
+		p.tail.reset()
+		*t, p.tail = p.tail, tail{}
+		tails.Put(t)
+	}()
 	head, err := p.db.eng.Load(ctx, p.key, want, func(it engine.Item) error {
 		if it.Part == engine.PartSnapshot {
-			snapshot(it)
-			return nil
+			p.failed = p.begin(&it)
+		} else {
+			p.failed = p.take(&it)
 		}
-		if it.Err != nil {
-			p.halt, p.haltSeq = it.Err, it.Seq
+		if p.failed != nil || p.older {
 			return engine.Stop
 		}
-		if len(p.items) >= chunkItems || len(p.arena) >= chunkBytes {
-			more = true
-			return engine.Stop
-		}
-		if p.arena == nil {
-			p.arena = make([]byte, 0, 8<<10)
-		}
-		if cap(p.items) == 0 {
-			p.items = make([]place, 0, 128)
-		}
-		at := len(p.arena)
-		p.arena = append(p.arena, it.Bytes...)
-		p.items = append(p.items, place{it.Seq, it.Pos, at, len(p.arena)})
 		return nil
 	})
 	if errors.Is(err, engine.ErrDamaged) {
 		p.damage, err = err, nil
 	}
 	p.stored = head
-	return more, err
+	return err
+}
+
+// take brings the state forward by one record.
+func (p *planner) take(it *engine.Item) error {
+	out := p.out
+	switch {
+	case out.st == nil && p.whole == 0 || max(it.Seq, it.Last) <= out.seq: // nothing to begin at, or the snapshot holds it
+		return nil
+	case it.Err != nil:
+		return p.corrupt("event", it.Seq, it.Err)
+	case it.Seq != out.seq+1:
+		return p.corrupt("event", out.seq+1, &GapError{From: out.seq + 1, To: it.Seq - 1, Why: errNotThere})
+	case p.limit > 0 && out.replayed >= p.limit:
+		return fmt.Errorf("%s %q: more than %d records would have to be replayed: raise the limit or take a snapshot", p.kind.name, p.id, p.limit)
+	}
+	b, err := it.Bytes, error(nil)
+	if it.Seq < p.whole {
+		err = p.replay.pass(it.Seq, b)
+	} else {
+		b = p.tail.add(b)
+		err = p.replay.next(it.Seq, b)
+	}
+	if err == nil && it.Seq == p.whole {
+		err = p.beginWhole(it.Seq)
+	}
+	if err != nil {
+		return p.corrupt("event", it.Seq, err)
+	}
+	out.seq, out.pos = it.Seq, it.Pos
+	p.follow(it.Seq, &p.replay.env, b)
+	if it.Seq <= p.whole {
+		return nil
+	}
+	out.st = p.replay.st
+	out.replayed++
+	if len(p.tail.bytes) > longestTail {
+		return p.shorten()
+	}
+	return nil
+}
+
+// longestTail is how many bytes of records a rebuild keeps at the most.
+const longestTail = 1 << 20
+
+// shorten puts an encoded state in the place of the tail.
+func (p *planner) shorten() error {
+	enc, err := p.kind.encode(p.kind.value(p.out.st))
+	if err != nil {
+		return p.corrupt("state", p.out.seq, err)
+	}
+	p.out.enc, p.out.encSeq = enc, p.out.seq
+	p.tail.reset()
+	return nil
 }
 
 // newest parses the machine's head.
@@ -373,7 +475,6 @@ func (p *planner) absent() (*rebuilt, error) {
 
 // head starts the point's head at a snapshot.
 func (p *planner) head(s *record.Snapshot) {
-	p.replay = replay{kind: p.kind, id: p.id}
 	p.out.seq = s.Seq
 	p.out.head = record.Head{Deleted: s.Deleted, Version: s.Version, Phase: s.Phase, Created: s.Created, Updated: s.Updated,
 		Bytes: s.Bytes, Digest: s.Digest, Revision: s.Revision, Mark: s.Mark, Snapshot: s.Seq, SnapshotTime: s.Time}
@@ -410,98 +511,13 @@ func keyedBy(seq uint64, e *record.Envelope) keyed {
 	return keyed{Key: record.Key{Name: e.Key, Sum: e.KeySum, Seq: seq, Version: e.Version, Phase: e.To, Time: e.Time}}
 }
 
-// forward replays the copied records, and chunk after chunk of the others, up
-// to the point, and proves the result.
-func (p *planner) forward(ctx context.Context, more bool) (*rebuilt, error) {
-	if p.out.from >= p.end() {
-		p.items, more = nil, false
-	}
-	for {
-		if err := p.apply(); err != nil {
-			return nil, err
-		}
-		if !more || p.halt != nil {
-			break
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, context.Cause(ctx)
-		}
-		var err error
-		stored := p.stored
-		if more, err = p.look(ctx, engine.Want{Events: true, After: p.out.seq, To: p.end()}, nil); err != nil {
-			return nil, err
-		}
-		p.stored = stored // of the first look: the machine may have gone on
-	}
-	return p.prove()
-}
-
-func (p *planner) apply() error {
-	out := p.out
-	for _, it := range p.items {
-		if it.seq <= out.seq { // a snapshot already holds it
-			continue
-		}
-		if it.seq > p.end() {
-			break
-		}
-		if it.seq != out.seq+1 {
-			return p.corrupt("event", out.seq+1, &GapError{From: out.seq + 1, To: it.seq - 1, Why: errors.New("the records are not there")})
-		}
-		if p.limit > 0 && out.replayed >= p.limit {
-			return fmt.Errorf("%s %q: more than %d records would have to be replayed: raise the limit or take a snapshot", p.kind.name, p.id, p.limit)
-		}
-		b := p.arena[it.from:it.to:it.to]
-		if it.seq < p.whole {
-			if err := p.replay.pass(it.seq, b); err != nil {
-				return p.corrupt("event", it.seq, err)
-			}
-			out.seq, out.pos = it.seq, it.pos
-			p.follow(it.seq, &p.replay.env, b)
-			continue
-		}
-		if err := p.replay.next(it.seq, b); err != nil {
-			return p.corrupt("event", it.seq, err)
-		}
-		out.st, out.seq, out.pos = p.replay.st, it.seq, it.pos
-		if it.seq == p.whole {
-			if err := p.beginWhole(it.seq); err != nil {
-				return p.corrupt("event", it.seq, err)
-			}
-			p.follow(it.seq, &p.replay.env, b)
-			continue
-		}
-		out.replayed++
-		p.follow(it.seq, &p.replay.env, b)
-		out.tail = append(out.tail, b)
-		out.tailBytes += len(b)
-	}
-	if out.tailBytes > chunkBytes {
-		return p.shorten()
-	}
-	return nil
-}
-
-// shorten puts an encoded state in the place of the tail.
-func (p *planner) shorten() error {
-	enc, err := p.kind.encode(p.kind.value(p.out.st))
-	if err != nil {
-		return p.corrupt("state", p.out.seq, err)
-	}
-	p.out.enc, p.out.encSeq, p.out.tail, p.out.tailBytes = enc, p.out.seq, nil, 0
-	return nil
-}
-
 // prove checks that the attempt reached the point, with the right records and
 // a valid state.
 func (p *planner) prove() (*rebuilt, error) {
 	out := p.out
 	end := p.end()
 	if out.seq != end {
-		if p.halt != nil {
-			return nil, p.corrupt("event", p.haltSeq, p.halt)
-		}
-		return nil, p.corrupt("event", out.seq+1, &GapError{From: out.seq + 1, To: end, Why: errors.New("the records are not there")})
+		return nil, p.corrupt("event", out.seq+1, &GapError{From: out.seq + 1, To: end, Why: errNotThere})
 	}
 	if end == p.stored.Seq && p.headless == 0 {
 		if p.chained && p.digest != out.newest.Digest {

@@ -217,7 +217,7 @@ func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, 
 				err, tried, b = unkept, nil, nil // nothing is damaged
 			}
 			rep.Tried = append(rep.Tried, tried...)
-			best = further(best, b)
+			best = furthest(best, b)
 		}
 		if err == nil && r.stored.Number == 0 {
 			err = missing(newMachine(k, id))

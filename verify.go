@@ -274,6 +274,9 @@ func (v *verifier) from(ctx context.Context, seq uint64) (*replay, error) {
 	return r, v.begin(r, &s)
 }
 
+// verifyPage is how many records one look at the engine copies.
+const verifyPage = 1024
+
 // forward replays up to a record.
 func (v *verifier) forward(ctx context.Context, r *replay, to uint64, each func(uint64, *record.Envelope, []byte) error) error {
 	for r.seq < to {
@@ -286,7 +289,7 @@ func (v *verifier) forward(ctx context.Context, r *replay, to uint64, each func(
 			if it.Seq != first+uint64(len(items)) {
 				return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "event", Seq: first + uint64(len(items)), Why: errNotThere}
 			}
-			if len(items) >= chunkItems {
+			if len(items) >= verifyPage {
 				return engine.Stop
 			}
 			items = append(items, append([]byte(nil), it.Bytes...))
