@@ -81,7 +81,9 @@ func boltSample(t testing.TB) string {
 	e, err := openBolt(path, boltOptions{})
 	require.NoError(t, err)
 	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 5, 0, 5)), boltStep(boltWrite("b", 0, 3, 0))))
-	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 5, 2))))
+	more := boltWrite("a", 5, 2)
+	more.Schema++ // so that the block before does not go on
+	require.NoError(t, boltCommit(e, boltStep(more)))
 	long := boltWrite("a", 7, 1)
 	r := rand.New(rand.NewPCG(5, 5))
 	bytes := make([]byte, 6000)

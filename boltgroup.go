@@ -33,6 +33,7 @@ type boltGroup struct {
 	arena   []byte // where stored values live until the transaction ends
 	block   []byte
 	room    []byte // for compression
+	open    []byte // the block that goes on, decoded
 	key     []byte
 	keys    [][]byte
 	part    [boltHeadPart]byte
@@ -103,7 +104,7 @@ func (g *boltGroup) end() {
 	g.touched, g.events, g.snapshots, g.purged = g.touched[:0], g.events[:0], g.snapshots[:0], g.purged[:0]
 	g.keys, g.entries = g.keys[:0], g.entries[:0]
 	g.arena = g.arena[:0]
-	for _, b := range []*[]byte{&g.arena, &g.block, &g.room} {
+	for _, b := range []*[]byte{&g.arena, &g.block, &g.room, &g.open} {
 		if cap(*b) > biggestKept {
 			*b = nil
 		}
@@ -349,37 +350,6 @@ func (g *boltGroup) store() error {
 	return g.tx.counters.put(countersLast, g.keep(g.counters.append(g.arena[len(g.arena):])))
 }
 
-// longestBlock is where a block of several events ends; it leaves room for the
-// numbers, so that no such block is cut into pieces.
-const longestBlock = 1800
-
-func (g *boltGroup) storeEvents() error {
-	g.events = slices.DeleteFunc(g.events, func(ev boltEvent) bool { return ev.number != ev.m.head.number })
-	slices.SortFunc(g.events, func(a, b boltEvent) int {
-		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.entry.Seq, b.entry.Seq))
-	})
-	for i := 0; i < len(g.events); {
-		first := &g.events[i]
-		g.entries = append(g.entries[:0], first.entry)
-		size := record.BlockRoom(first.entry.Bytes)
-		for i++; i < len(g.events); i++ {
-			ev := &g.events[i]
-			size += record.BlockRoom(ev.entry.Bytes)
-			if ev.number != first.number || ev.entry.Seq != g.entries[len(g.entries)-1].Seq+1 ||
-				ev.kind != first.kind || ev.schema != first.schema || size > longestBlock {
-				break
-			}
-			g.entries = append(g.entries, ev.entry)
-		}
-		g.block = record.AppendBlock(g.block[:0], g.entries)
-		h := record.Header{Type: record.TypeBlock, Kind: first.kind, Number: first.number, Seq: first.entry.Seq, Schema: first.schema}
-		if err := g.put(&g.tx.events, h, g.block); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (g *boltGroup) storeSnapshots() error {
 	slices.SortStableFunc(g.snapshots, func(a, b boltSnapshot) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.seq, b.seq))
@@ -435,10 +405,19 @@ func (g *boltGroup) storeHeads() error {
 
 // put stores a payload, compressed if that is worth it, in pieces if it is long.
 func (g *boltGroup) put(t *boltTree, h record.Header, payload []byte) error {
-	h.Raw = uint32(len(payload))
+	return g.putEncoded(t, h, g.encode(&h, payload))
+}
+
+// encode compresses a payload, if that is worth it, and tells the header.
+func (g *boltGroup) encode(h *record.Header, payload []byte) []byte {
+	h.Raw, h.Codec = uint32(len(payload)), record.Raw
 	if !g.e.opt.noCompression {
 		payload, h.Codec, g.room = record.Encode(g.room, payload)
 	}
+	return payload
+}
+
+func (g *boltGroup) putEncoded(t *boltTree, h record.Header, payload []byte) error {
 	cutter := record.Cut(h, payload)
 	for {
 		g.reserve(record.LongestValue)

@@ -65,27 +65,54 @@ func write(t testing.TB, s *savepoint.Store[ledger], id string, from, to int) {
 	}
 }
 
-// ledgers is a closed file with machines of n events each, written without a
-// journal, so that each event is a value of its own.
+// ledgers is a closed file with machines of n events each, each event in a
+// block of its own, so that one alone can be damaged.
 func ledgers(t testing.TB, k savepoint.Kind[ledger], o *savepoint.Options, n int, ids ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "game.db")
-	db, s := reopen(t, path, k, direct(o))
+	db, s := reopen(t, path, k, o)
 	for _, id := range ids {
 		write(t, s, id, 1, n)
 	}
 	require.NoError(t, db.Close())
+	inFile(t, path, func(tx *bolt.Tx) error { return apart(t, tx) })
 	return path
 }
 
-// direct is o without a journal.
-func direct(o *savepoint.Options) *savepoint.Options {
-	var d savepoint.Options
-	if o != nil {
-		d = *o
+// apart puts each event into a block of its own.
+func apart(t testing.TB, tx *bolt.Tx) error {
+	b := tx.Bucket([]byte("events"))
+	blocks := map[string][]byte{}
+	require.NoError(t, b.ForEach(func(key, v []byte) error {
+		h, payload, err := record.ParseValue(v, 1<<20)
+		if err != nil || len(key) > 16 {
+			return nil // damaged, or in pieces: one event
+		}
+		payload, _, err = record.Decode(nil, h.Codec, payload, h.Raw)
+		require.NoError(t, err)
+		block, err := record.ParseBlock(payload, h.Seq)
+		require.NoError(t, err)
+		for {
+			e, ok, err := block.Next()
+			require.NoError(t, err)
+			if !ok {
+				return nil
+			}
+			one := h
+			one.Seq = e.Seq
+			block := record.AppendBlock(nil, []record.Entry{e})
+			payload, codec, _ := record.Encode(nil, block)
+			one.Codec, one.Raw = codec, uint32(len(block))
+			at := binary.BigEndian.AppendUint64(bytes.Clone(key[:8]), e.Seq)
+			blocks[string(at)] = record.AppendValue(nil, &one, payload, nil)
+		}
+	}))
+	for key, v := range blocks {
+		if err := b.Put([]byte(key), v); err != nil {
+			return err
+		}
 	}
-	d.Journal = -1
-	return &d
+	return nil
 }
 
 func reopen(t testing.TB, path string, k savepoint.Kind[ledger], o *savepoint.Options) (*savepoint.DB, *savepoint.Store[ledger]) {
@@ -148,6 +175,9 @@ func spoil(t testing.TB, path, bucket, id string, seqs ...uint64) {
 			key := headKey("ledger", id)
 			return tx.Bucket([]byte(bucket)).Put(key, harm(value(t, tx, bucket, key)))
 		}
+		if bucket == "events" {
+			require.NoError(t, apart(t, tx))
+		}
 		for _, seq := range seqs {
 			key := valueKey(t, tx, id, seq)
 			if err := tx.Bucket([]byte(bucket)).Put(key, harm(value(t, tx, bucket, key))); err != nil {
@@ -162,6 +192,9 @@ func spoil(t testing.TB, path, bucket, id string, seqs ...uint64) {
 func remove(t testing.TB, path, bucket, id string, seqs ...uint64) {
 	t.Helper()
 	inFile(t, path, func(tx *bolt.Tx) error {
+		if bucket == "events" {
+			require.NoError(t, apart(t, tx))
+		}
 		for _, seq := range seqs {
 			if err := tx.Bucket([]byte(bucket)).Delete(valueKey(t, tx, id, seq)); err != nil {
 				return err

@@ -202,7 +202,7 @@ func TestDamage_Event_TwoPartialRecoveries(t *testing.T) {
 	path := ledgers(t, k, nil, 10, "a")
 	ctx := t.Context()
 	spoil(t, path, "events", "a", 4)
-	db, s := reopen(t, path, k, direct(nil))
+	db, s := reopen(t, path, k, nil)
 	_, err := s.Recover(ctx, "a", savepoint.RecoverOptions{Partial: true})
 	require.NoError(t, err)
 	write(t, s, "a", 4, 9) // 12 to 17
@@ -253,7 +253,7 @@ func TestDamage_PointInTime_NeverAnOlderStateInSilence(t *testing.T) {
 			k := ledgerKind(-1)
 			k.Strategy = st
 			path := filepath.Join(t.TempDir(), "game.db")
-			db, s := reopen(t, path, k, direct(&savepoint.Options{Now: c.Now}))
+			db, s := reopen(t, path, k, &savepoint.Options{Now: c.Now})
 			start := c.Now()
 			for i := 1; i <= 10; i++ {
 				c.turn(time.Minute)
@@ -408,7 +408,7 @@ func TestDamage_Chain_ExchangedRecord(t *testing.T) {
 	k := ledgerKind(-1)
 	path := ledgers(t, k, nil, 8, "a")
 	other := filepath.Join(t.TempDir(), "other.db")
-	db, s := reopen(t, other, k, direct(nil))
+	db, s := reopen(t, other, k, nil)
 	for i := range 8 {
 		_, err := s.Append(t.Context(), "a", booked{N: i, Text: "another history"})
 		require.NoError(t, err)
@@ -416,6 +416,7 @@ func TestDamage_Chain_ExchangedRecord(t *testing.T) {
 	require.NoError(t, db.Close())
 	var v []byte
 	inFile(t, other, func(tx *bolt.Tx) error {
+		require.NoError(t, apart(t, tx))
 		v = value(t, tx, "events", valueKey(t, tx, "a", 4))
 		return nil
 	})
@@ -696,7 +697,7 @@ func TestDamage_RecoverAll(t *testing.T) {
 	o := &savepoint.Options{Now: c.Now}
 	k := ledgerKind(-1)
 	path := filepath.Join(t.TempDir(), "game.db")
-	db, s := reopen(t, path, k, direct(o))
+	db, s := reopen(t, path, k, o)
 	docs, err := savepoint.Register(db, savepoint.DocKind("wallet"))
 	require.NoError(t, err)
 	ctx := t.Context()
@@ -779,7 +780,7 @@ func (h told) Enabled(context.Context, slog.Level) bool      { return true }
 func TestDamage_BackgroundLook(t *testing.T) {
 	k := ledgerKind(-1)
 	path := filepath.Join(t.TempDir(), "game.db")
-	_, s := reopen(t, path, k, direct(nil))
+	_, s := reopen(t, path, k, &savepoint.Options{Journal: -1})
 	write(t, s, "a", 1, 9)
 	write(t, s, "b", 1, 9)
 	unclean := copied(t, path) // as a crash would leave it

@@ -1,0 +1,117 @@
+package savepoint
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// A block is as long as it can be, because long ones compress well and one value
+// is found and checked faster than many:
+//
+//  1. A block of several events is one value: what does not fit is halved.
+//  2. The newest block of a machine goes on with the next events while it has
+//     less than growingBlock bytes; so each event is written a few times at the
+//     most, whether it comes alone or in a fold.
+//  3. A block that is damaged, or of another kind or schema version, does not go
+//     on.
+const (
+	longestBlock = 8 << 10 // bytes of events, before compression
+	growingBlock = 4 << 10
+)
+
+// storeEvents puts the group's events into blocks.
+func (g *boltGroup) storeEvents() error {
+	g.events = slices.DeleteFunc(g.events, func(ev boltEvent) bool { return ev.number != ev.m.head.number })
+	slices.SortFunc(g.events, func(a, b boltEvent) int {
+		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.entry.Seq, b.entry.Seq))
+	})
+	for i := 0; i < len(g.events); {
+		n := i + 1
+		for n < len(g.events) && g.events[n].follows(&g.events[n-1]) {
+			n++
+		}
+		if err := g.storeRun(g.events[i:n]); err != nil {
+			return err
+		}
+		i = n
+	}
+	return nil
+}
+
+// follows says whether an event may stand behind another in one block.
+func (e *boltEvent) follows(before *boltEvent) bool {
+	return e.number == before.number && e.entry.Seq == before.entry.Seq+1 && e.kind == before.kind && e.schema == before.schema
+}
+
+// storeRun puts consecutive events of one machine, behind those of its newest
+// block if that goes on.
+func (g *boltGroup) storeRun(run []boltEvent) error {
+	g.entries = g.entries[:0]
+	size := g.reopen(&run[0])
+	for i := range run {
+		room := record.BlockRoom(run[i].entry.Bytes)
+		if len(g.entries) > 0 && size+room > longestBlock {
+			if err := g.putBlock(&run[0], g.entries); err != nil {
+				return err
+			}
+			g.entries, size = g.entries[:0], 0
+		}
+		g.entries, size = append(g.entries, run[i].entry), size+room
+	}
+	return g.putBlock(&run[0], g.entries)
+}
+
+// putBlock puts a block of entries, like says whose.
+func (g *boltGroup) putBlock(like *boltEvent, entries []record.Entry) error {
+	g.block = record.AppendBlock(g.block[:0], entries)
+	h := record.Header{Type: record.TypeBlock, Kind: like.kind, Number: like.number, Seq: entries[0].Seq, Schema: like.schema}
+	payload := g.encode(&h, g.block)
+	if half := len(entries) / 2; half > 0 && record.Pieces(len(payload)) > 1 {
+		if err := g.putBlock(like, entries[:half]); err != nil {
+			return err
+		}
+		return g.putBlock(like, entries[half:])
+	}
+	return g.putEncoded(&g.tx.events, h, payload)
+}
+
+// reopen takes the entries of the block that first goes on, if there is one, and
+// tells their size. The block is put again under its key.
+func (g *boltGroup) reopen(first *boltEvent) (size int) {
+	m, seq := first.m, first.entry.Seq
+	if first.number != m.before.number || m.trim || seq != m.before.seq+1 {
+		return 0
+	}
+	g.key = appendValueAfter(g.key[:0], first.number, seq)
+	k, v := g.tx.events.cursor().before(g.key)
+	number, begin, piece, ok := splitValueKey(k)
+	if !ok || number != first.number || piece != 0 {
+		return 0
+	}
+	h, payload, err := record.ParseValue(v, growingBlock)
+	if err != nil || h.Type != record.TypeBlock || h.Number != number || h.Seq != begin || h.Flags != 0 ||
+		h.Kind != first.kind || h.Schema != first.schema {
+		return 0
+	}
+	payload, g.open, err = record.Decode(g.open, h.Codec, payload, h.Raw)
+	if err != nil {
+		return 0
+	}
+	b, err := record.ParseBlock(payload, begin)
+	if err != nil || b.Last+1 != seq {
+		return 0
+	}
+	for {
+		e, ok, err := b.Next()
+		if err != nil {
+			g.entries = g.entries[:0]
+			return 0
+		}
+		if !ok {
+			return len(payload)
+		}
+		g.entries = append(g.entries, e)
+	}
+}
