@@ -139,7 +139,7 @@ func (g *boltGroup) countAgain(groups []ringGroup) error {
 	if _, err := head.Cut(groups[0].payload); err != nil {
 		return fmt.Errorf("%w: record %d: %w", errRingDiffers, groups[0].lsn, err)
 	}
-	g.counters = boltCounters{head.Number, head.Pos, head.Machines}
+	g.begin(boltCounters{head.Number, head.Pos, head.Machines})
 	return nil
 }
 

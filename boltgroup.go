@@ -28,6 +28,8 @@ type boltGroup struct {
 	snapshots []boltSnapshot
 	purged    []uint64 // machine numbers
 	pos       []uint64 // room for the results of the next steps
+	places    []record.Place
+	from      uint64 // the last position before the group
 
 	spare   []*boltMachine
 	arena   []byte // where stored values live until the transaction ends
@@ -76,7 +78,7 @@ type boltSnapshot struct {
 }
 
 func (g *boltGroup) begin(c boltCounters) {
-	g.counters = c
+	g.counters, g.from = c, c.pos
 	if g.machines == nil {
 		g.machines = map[string]*boltMachine{}
 	}
@@ -102,7 +104,7 @@ func (g *boltGroup) end() {
 	clear(g.entries[:cap(g.entries)])
 	g.tx, g.dirty, g.light, g.pos = nil, false, false, nil
 	g.touched, g.events, g.snapshots, g.purged = g.touched[:0], g.events[:0], g.snapshots[:0], g.purged[:0]
-	g.keys, g.entries = g.keys[:0], g.entries[:0]
+	g.keys, g.entries, g.places = g.keys[:0], g.entries[:0], g.places[:0]
 	g.arena = g.arena[:0]
 	for _, b := range []*[]byte{&g.arena, &g.block, &g.room, &g.open} {
 		if cap(*b) > biggestKept {
@@ -304,6 +306,8 @@ func (g *boltGroup) apply(w *engine.Write, m *boltMachine) {
 		}
 		g.events = append(g.events, boltEvent{m, h.number, w.Kind, w.Schema,
 			record.Entry{Seq: w.Seq - back, Pos: h.pos - back, Time: w.Events[i].Terms.Time, Bytes: w.Events[i].Bytes}})
+		g.places = append(g.places, record.Place{Pos: h.pos - back, Number: h.number, Seq: w.Seq - back,
+			Time: w.Events[i].Terms.Time, Sums: record.SumsOf(w.Events[i].Bytes)})
 	}
 	for _, seq := range w.Drop {
 		g.snapshots = append(g.snapshots, boltSnapshot{m: m, number: h.number, seq: seq, drop: true})
@@ -324,6 +328,9 @@ func (g *boltGroup) store() error {
 		}
 	}
 	for _, number := range g.purged {
+		if err := g.tx.numbers.remove(appendNumberKey(nil, number)); err != nil {
+			return err
+		}
 		for _, t := range []*boltTree{&g.tx.events, &g.tx.snapshots} {
 			if _, err := g.remove(t, number, 0, engine.All); err != nil {
 				return err
@@ -344,6 +351,9 @@ func (g *boltGroup) store() error {
 		return err
 	}
 	if err := g.storeHeads(); err != nil {
+		return err
+	}
+	if err := g.storePlaces(); err != nil {
 		return err
 	}
 	g.reserve(record.HeaderLen + 24)
@@ -387,6 +397,11 @@ func (g *boltGroup) storeHeads() error {
 	for _, m := range g.touched {
 		if !m.changed {
 			continue
+		}
+		if m.exists && m.head.number != m.before.number {
+			if err := g.putNumber(m.head.number, m.key); err != nil {
+				return err
+			}
 		}
 		g.key = append(g.key[:0], m.key...)
 		if !m.exists {

@@ -73,7 +73,8 @@ func (e *boltEngine) start() error {
 	e.report.replayed(unfolded, began)
 	if err == nil && e.report.ReadOnly == nil {
 		e.machines.Store(int64(e.counters.machines))
-		if e.opt.ringBytes > 0 {
+		err = e.mendPositions()
+		if err == nil && e.opt.ringBytes > 0 {
 			err = e.openRing(&found)
 		}
 	}
@@ -88,6 +89,9 @@ func (e *boltEngine) settle(found *boltFound, unfolded []ringGroup) error {
 	defer g.end()
 	salt := journal.NewSalt()
 	err := e.update(func(tx *boltTx) error {
+		if err := tx.create(); err != nil { // what the feed needs, in a file made before it
+			return err
+		}
 		g.begin(found.counters)
 		g.tx = tx
 		if found.lostCounters != nil {

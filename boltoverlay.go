@@ -2,6 +2,7 @@ package savepoint
 
 import (
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 
@@ -158,6 +159,47 @@ func (o *boltOverlay) newestOf(machines []string, dst []ringRef) []ringRef {
 		dst = append(dst, r)
 	}
 	return dst
+}
+
+// groupsAfter gives the groups that have positions beyond pos, at most so many,
+// in order.
+func (o *boltOverlay) groupsAfter(pos uint64, most int) (groups []ringGroup) {
+	if o == nil {
+		return nil
+	}
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for _, gen := range o.generations {
+		some := gen.groups[max(1, gen.search(pos+1))-1:] // the one before may reach beyond
+		groups = append(groups, some[:min(len(some), most-len(groups))]...)
+	}
+	return groups
+}
+
+// groupsBefore gives the groups that have positions before pos, the newest of
+// them, at most so many, in order.
+func (o *boltOverlay) groupsBefore(pos uint64, most int) (groups []ringGroup) {
+	if o == nil {
+		return nil
+	}
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for i := len(o.generations) - 1; i >= 0 && len(groups) < most; i-- {
+		gen := o.generations[i]
+		to := gen.search(pos - 1)
+		some := gen.groups[max(0, to-most+len(groups)):to]
+		groups = slices.Insert(groups, 0, some...)
+	}
+	return groups
+}
+
+// search finds the first group that begins at pos or later: behind its last position before.
+func (g *ringGeneration) search(pos uint64) int {
+	return sort.Search(len(g.groups), func(i int) bool {
+		var head record.StepGroup
+		_, err := head.Cut(g.groups[i].payload)
+		return err == nil && head.Pos >= pos
+	})
 }
 
 // ringHead is the head that a write left.

@@ -83,7 +83,7 @@ func (g *boltGroup) planTrim(m *boltMachine) error {
 }
 
 // again takes the rest of a trimmed block into the group.
-func (g *boltGroup) again(m *boltMachine, b *trimmedBlock) error {
+func (g *boltGroup) again(m *boltMachine, b *storedBlock) error {
 	for {
 		e, ok, err := b.Next()
 		if err != nil {
@@ -98,40 +98,52 @@ func (g *boltGroup) again(m *boltMachine, b *trimmedBlock) error {
 	}
 }
 
-// trimmedBlock is a whole block with memory of its own.
-type trimmedBlock struct {
+// storedBlock is a block and the header of its value.
+type storedBlock struct {
 	record.Block
 	header record.Header
 }
 
-// blockAt reads and checks the block stored under seq.
-func (g *boltGroup) blockAt(number, seq uint64) (b trimmedBlock, err error) {
-	limit := g.e.opt.maxStep + valueSlack
-	g.joiner.Reset()
-	cur := g.tx.events.cursor()
+// joinPieces puts the value under number and seq together, in all its pieces, still
+// encoded. It dies with j's next use and with the transaction.
+func joinPieces(t *boltTree, j *record.Joiner, number, seq uint64, limit int) (record.Header, []byte, error) {
+	j.Reset()
 	behind := appendValueAfter(nil, number, seq)
+	cur := t.cursor()
 	for k, v := cur.seek(appendValueKey(nil, number, seq)); k != nil && bytes.Compare(k, behind) < 0; k, v = cur.next() {
 		_, _, piece, ok := splitValueKey(k)
 		if !ok {
 			continue
 		}
-		if err := g.joiner.Add(piece, v, limit); err != nil {
-			return b, err
+		if err := j.Add(piece, v, limit); err != nil {
+			return record.Header{}, nil, err
 		}
 	}
+	return j.Whole()
+}
+
+// readBlock reads the block stored under seq into room, which it lives in.
+func readBlock(tx *boltTx, j *record.Joiner, room []byte, number, seq uint64, limit int) (b storedBlock, newRoom []byte, err error) {
 	var payload []byte
-	if b.header, payload, err = g.joiner.Whole(); err != nil {
-		return b, err
+	if b.header, payload, err = joinPieces(&tx.events, j, number, seq, limit); err != nil {
+		return b, room, err
 	}
 	if b.header.Type != record.TypeBlock || b.header.Number != number || b.header.Seq != seq {
-		return b, fmt.Errorf("value is a %s %d of machine number %d", b.header.Type, b.header.Seq, b.header.Number)
+		return b, room, fmt.Errorf("value is a %s %d of machine number %d", b.header.Type, b.header.Seq, b.header.Number)
 	}
-	raw, _, err := record.Decode(nil, b.header.Codec, payload, b.header.Raw)
-	if err != nil {
-		return b, err
+	if b.header.Codec == record.Raw {
+		room = append(room[:0], payload...)
+		payload = room
+	} else if payload, room, err = record.Decode(room, b.header.Codec, payload, b.header.Raw); err != nil {
+		return b, room, err
 	}
-	b.Block, err = record.ParseBlock(bytes.Clone(raw), seq)
-	if err != nil {
+	b.Block, err = record.ParseBlock(payload, seq)
+	return b, room, err
+}
+
+// blockAt reads and checks the whole block stored under seq, with memory of its own.
+func (g *boltGroup) blockAt(number, seq uint64) (b storedBlock, err error) {
+	if b, _, err = readBlock(g.tx, &g.joiner, nil, number, seq, g.e.opt.maxStep+valueSlack); err != nil {
 		return b, err
 	}
 	for check := b.Block; ; {

@@ -16,6 +16,8 @@ var (
 	bucketMachines  = []byte("machines")
 	bucketEvents    = []byte("events")
 	bucketSnapshots = []byte("snapshots")
+	bucketPositions = []byte("positions")
+	bucketNumbers   = []byte("numbers")
 	bucketJournal   = []byte("journal")
 )
 
@@ -111,6 +113,8 @@ func (h *boltHandle) begin(write bool) (*boltTx, error) {
 		machines:  boltTree{tx: tx, name: bucketMachines},
 		events:    boltTree{tx: tx, name: bucketEvents},
 		snapshots: boltTree{tx: tx, name: bucketSnapshots},
+		positions: boltTree{tx: tx, name: bucketPositions},
+		numbers:   boltTree{tx: tx, name: bucketNumbers},
 	}, nil
 }
 
@@ -120,18 +124,20 @@ func (h *boltHandle) close() error { return h.db.Close() }
 type boltTx struct {
 	tx                                          *bolt.Tx
 	meta, counters, machines, events, snapshots boltTree
+	positions, numbers                          boltTree // of the feed; files made before it have none
 }
 
 func (tx *boltTx) trees() []*boltTree {
 	return []*boltTree{&tx.meta, &tx.counters, &tx.machines, &tx.events, &tx.snapshots}
 }
 
-// create makes the buckets of a new file.
+// create makes the buckets that are not there.
 func (tx *boltTx) create() error {
-	for _, t := range tx.trees() {
-		if _, err := tx.tx.CreateBucket(t.name); err != nil {
+	for _, t := range append(tx.trees(), &tx.positions, &tx.numbers) {
+		if _, err := tx.tx.CreateBucketIfNotExists(t.name); err != nil {
 			return err
 		}
+		t.b = nil
 	}
 	return nil
 }
@@ -201,6 +207,7 @@ type boltCursor struct{ c *bolt.Cursor }
 
 func (c boltCursor) seek(key []byte) (k, v []byte) { return c.c.Seek(key) }
 func (c boltCursor) next() (k, v []byte)           { return c.c.Next() }
+func (c boltCursor) prev() (k, v []byte)           { return c.c.Prev() }
 func (c boltCursor) first() (k, v []byte)          { return c.c.First() }
 func (c boltCursor) last() (k, v []byte)           { return c.c.Last() }
 

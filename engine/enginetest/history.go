@@ -350,6 +350,10 @@ func (h *history) looks() {
 		h.note()
 		h.ops++
 	}
+	if h.one(50) {
+		h.model.requireFeed(h.s, h.model.pos-min(h.model.pos, h.rng.Uint64N(200)))
+		h.ops++
+	}
 	if h.one(60) {
 		h.model.requireAll(h.s, h.machines, h.notes)
 	}

@@ -259,6 +259,7 @@ func (m *model) requireAll(s *subject, machines, notes []string) {
 	for _, name := range notes {
 		m.requireNote(s, name)
 	}
+	m.requireFeed(s, 0)
 	size, err := s.e.Size(s.ctx())
 	require.NoError(s.t, err)
 	require.Equal(s.t, int64(len(m.machines)), size.Machines)

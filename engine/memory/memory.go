@@ -13,7 +13,10 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine = (*Engine)(nil)
+	_ engine.Feeder = (*Engine)(nil)
+)
 
 // Engine is an engine.Engine whose contents die with it. Commit copies what it
 // is given; what callbacks are lent is a copy too, overwritten once they
@@ -26,6 +29,7 @@ var _ engine.Engine = (*Engine)(nil)
 //     capacity is written by Commit only. So a copy of the struct taken under
 //     the lock can be read without it.
 //  3. number and pos only grow; every number and position in use is at most them.
+//  4. places has each event ever stored, by pos, also those trimmed or purged since.
 type Engine struct {
 	limits engine.Limits
 
@@ -36,6 +40,7 @@ type Engine struct {
 	notes    map[string][]byte
 	number   uint64 // the last machine number given
 	pos      uint64 // the last position given
+	places   []place
 }
 
 // New is an empty engine that takes steps of any size to any machines.
@@ -160,6 +165,10 @@ func (e *Engine) write(w *engine.Write) uint64 {
 		m.head.Pos = e.pos
 	}
 	m.apply(w)
+	for i := range w.Events {
+		back := uint64(len(w.Events) - 1 - i)
+		e.places = append(e.places, place{m.head.Pos - back, w.Seq - back, m})
+	}
 	return m.head.Pos
 }
 
@@ -310,6 +319,6 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closed = true
-	e.machines, e.notes, e.order = nil, nil, order{}
+	e.machines, e.notes, e.order, e.places = nil, nil, order{}, nil
 	return nil
 }

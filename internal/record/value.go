@@ -44,10 +44,12 @@ const (
 	TypeMark     Type = 6 // whether the file was closed
 	TypeCounters Type = 7
 	TypeJournal  Type = 8 // up to where the journal is folded
+	TypeStretch  Type = 9
+	TypeNumber   Type = 10 // which machine has a number
 )
 
 func (t Type) String() string {
-	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters", "journal"}
+	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters", "journal", "stretch", "number"}
 	if int(t) < len(names) {
 		return names[t]
 	}

@@ -1,0 +1,191 @@
+package savepoint
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// boltGather finds places in the events themselves, where no stretch tells them:
+// in a file made before there were any, or where one is lost. It reads all
+// blocks, in short transactions, and keeps the places that are lowest, or
+// highest.
+type boltGather struct {
+	e        *boltEngine
+	within   stretchKey
+	newest   bool
+	machines map[uint64]string
+	places   []record.Place
+	cut      bool // some were left out
+	joiner   record.Joiner
+	room     []byte
+}
+
+// gatherAtOnce is how many places are kept.
+const gatherAtOnce = 16 * record.LongestStretch
+
+// gather finds the places from within.first to within.last, at most gatherAtOnce,
+// and tells what they cover.
+func (e *boltEngine) gather(ctx context.Context, within stretchKey, newest bool) (*boltGather, stretchKey, error) {
+	g := &boltGather{e: e, within: within, newest: newest, machines: map[uint64]string{}}
+	err := e.Scan(ctx, "", "", 0, func(machine string, h engine.Head) error {
+		g.machines[h.Number] = machine // 0 where it is damaged, which no block has
+		return nil
+	})
+	for from := []byte{0}; err == nil && from != nil; {
+		if err = ctx.Err(); err == nil {
+			err = e.view(func(tx *boltTx) error { from = g.round(tx, from); return nil })
+		}
+	}
+	if err != nil {
+		return nil, within, err
+	}
+	g.keep()
+	if g.cut && newest {
+		within.first = g.places[0].Pos
+	} else if g.cut {
+		within.last = g.places[len(g.places)-1].Pos
+	}
+	return g, within, nil
+}
+
+// round reads some blocks and gives the key to go on from, nil at the end.
+// Damaged ones are left out: a Load tells of them.
+func (g *boltGather) round(tx *boltTx, from []byte) []byte {
+	read := 0
+	cur := tx.events.cursor()
+	for k, v := cur.seek(from); k != nil; k, v = cur.next() {
+		number, seq, piece, ok := splitValueKey(k)
+		if !ok || piece > 0 {
+			continue
+		}
+		if read >= g.e.opt.lookBytes {
+			return append([]byte(nil), k...)
+		}
+		read += len(v)
+		g.block(tx, number, seq)
+	}
+	return nil
+}
+
+func (g *boltGather) block(tx *boltTx, number, seq uint64) {
+	b, room, err := readBlock(tx, &g.joiner, g.room, number, seq, g.e.opt.maxStep+valueSlack)
+	g.room = room
+	if err != nil || b.LastPos < g.within.first || b.FirstPos > g.within.last {
+		return
+	}
+	for ev, ok, err := b.Next(); ok && err == nil; ev, ok, err = b.Next() {
+		if ev.Pos >= g.within.first && ev.Pos <= g.within.last {
+			g.places = append(g.places, record.Place{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Sums: record.SumsOf(ev.Bytes)})
+		}
+	}
+	if len(g.places) > 2*gatherAtOnce {
+		g.keep()
+	}
+}
+
+// keep sorts and leaves out what is too many.
+func (g *boltGather) keep() {
+	slices.SortFunc(g.places, func(a, b record.Place) int { return cmp.Compare(a.Pos, b.Pos) })
+	over := len(g.places) - gatherAtOnce
+	switch {
+	case over <= 0:
+		return
+	case g.newest:
+		g.places = slices.Delete(g.places, 0, over)
+		g.within.first = g.places[0].Pos
+	default:
+		g.places = g.places[:gatherAtOnce]
+		g.within.last = g.places[gatherAtOnce-1].Pos
+	}
+	g.cut = true
+}
+
+// mendPositions stores stretches for positions that have none. It runs while the
+// file is opened, before anything is written; a crash leaves it to the next
+// opening. A full disk leaves holes: they are read from the events then.
+func (e *boltEngine) mendPositions() error {
+	numbers := false
+	for at := uint64(1); at <= e.counters.pos; {
+		var s stretchKey
+		var there bool
+		err := e.view(func(tx *boltTx) error { s, there = tx.stretchAt(at, e.counters.pos); return nil })
+		if err != nil {
+			return err
+		}
+		if !there {
+			if !numbers {
+				e.opt.logger.Info("the order of records is not stored yet: it is now", "file", e.path, "from", s.first, "to", s.last)
+				err = e.mendNumbers()
+				numbers = true
+			}
+			if err == nil {
+				s, err = e.mendStretch(s)
+			}
+			if errors.Is(err, engine.ErrDiskFull) {
+				e.opt.logger.Warn("there is no room to store the order of records: reading in that order is slow", "file", e.path, "error", err)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if s.last == engine.All {
+			return nil
+		}
+		at = s.last + 1
+	}
+	return nil
+}
+
+// mendStretch stores what it finds in a hole and tells how far that goes.
+func (e *boltEngine) mendStretch(hole stretchKey) (stretchKey, error) {
+	found, covered, err := e.gather(context.Background(), hole, false)
+	if err != nil {
+		return hole, err
+	}
+	g := &e.group
+	defer g.end()
+	return covered, e.update(func(tx *boltTx) error {
+		g.tx = tx
+		return g.putStretches(covered.first, covered.last, found.places)
+	})
+}
+
+// mendNumbers stores whose the machine numbers are.
+func (e *boltEngine) mendNumbers() error {
+	const atOnce = 10_000
+	for after := ""; ; {
+		var keys []string
+		var numbers []uint64
+		err := e.Scan(context.Background(), "", after, atOnce, func(machine string, h engine.Head) error {
+			keys, numbers = append(keys, machine), append(numbers, h.Number)
+			return nil
+		})
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		g := &e.group
+		err = e.update(func(tx *boltTx) error {
+			g.tx = tx
+			for i, key := range keys {
+				if numbers[i] == 0 { // its head is damaged
+					continue
+				}
+				if err := g.putNumber(numbers[i], key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		g.end()
+		if err != nil {
+			return err
+		}
+		after = keys[len(keys)-1]
+	}
+}

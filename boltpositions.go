@@ -1,0 +1,180 @@
+package savepoint
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// Bucket positions has a stretch for each run of consecutive positions, under
+// its first and last one; together they cover all positions there are in the
+// buckets. Bucket numbers has the key of each machine under its number. Both are
+// written in the transaction that stores the records. What a stretch says is a
+// hint: records that were trimmed or purged are still in it. A stretch that is
+// lost or damaged is no loss: what it said is found in the events themselves.
+
+// stretchSteps are the sizes at which stretches at the end are made into one:
+// small groups make small stretches, and each record is stored anew three times
+// at most on its way into a large one.
+var stretchSteps = [...]uint64{16, 256, record.LongestStretch}
+
+// storePlaces stores the stretches of the group, joined with short ones before it.
+func (g *boltGroup) storePlaces() error {
+	first, last := g.from+1, g.counters.pos
+	if last < first {
+		return nil
+	}
+	places, first, err := g.joinable(first, last)
+	if err != nil {
+		return err
+	}
+	places = append(places, g.places...)
+	return g.putStretches(first, last, places)
+}
+
+// putStretches covers the positions from first to last.
+func (g *boltGroup) putStretches(first, last uint64, places []record.Place) error {
+	for {
+		part, end := places, last
+		if len(part) > record.LongestStretch {
+			part = part[:record.LongestStretch]
+			end = part[len(part)-1].Pos
+		}
+		g.block = record.AppendStretch(g.block[:0], first, part)
+		h := record.Header{Type: record.TypeStretch, Number: first, Seq: end}
+		if err := g.put(&g.tx.positions, h, g.block); err != nil {
+			return err
+		}
+		if places = places[len(part):]; len(places) == 0 && end == last {
+			return nil
+		}
+		first = end + 1
+	}
+}
+
+// joinable takes short stretches that end right before first out of the bucket,
+// so that they and what comes become one, and tells where they begin.
+func (g *boltGroup) joinable(first, last uint64) (places []record.Place, from uint64, err error) {
+	var short []stretchKey // newest first
+	at, join, size := first, 0, last-first+1
+	cur := g.tx.positions.cursor()
+	k, _ := cur.last()
+	s, ok := splitStretchKey(k)
+	for _, step := range stretchSteps {
+		for ok && s.last+1 == at && s.size() < step {
+			short = append(short, s)
+			at = s.first
+			size += s.size()
+			for done := s; ok && s == done; { // all its pieces
+				k, _ = cur.prev()
+				s, ok = splitStretchKey(k)
+			}
+		}
+		if size >= step {
+			join = len(short)
+		}
+	}
+	found := make([][]record.Place, 0, join)
+	for _, s := range short[:join] {
+		some, err := g.tx.readStretch(s, &g.joiner, nil)
+		if err != nil {
+			break // it stays as it is, and what is before it
+		}
+		found = append(found, some)
+	}
+	for i := len(found) - 1; i >= 0; i-- {
+		places = append(places, found[i]...)
+		if _, err := g.remove(&g.tx.positions, short[i].first, short[i].last, short[i].last); err != nil {
+			return nil, 0, err
+		}
+	}
+	if len(found) > 0 {
+		first = short[len(found)-1].first
+	}
+	return places, first, nil
+}
+
+// stretchKey is what a stretch covers.
+type stretchKey struct{ first, last uint64 }
+
+func (s stretchKey) size() uint64 { return s.last - s.first + 1 }
+
+func splitStretchKey(k []byte) (s stretchKey, ok bool) {
+	s.first, s.last, _, ok = splitValueKey(k)
+	return s, ok && s.last >= s.first && s.first > 0
+}
+
+// readStretch adds the places of a stretch to dst.
+func (tx *boltTx) readStretch(s stretchKey, j *record.Joiner, dst []record.Place) ([]record.Place, error) {
+	h, payload, err := joinPieces(&tx.positions, j, s.first, s.last, record.StretchLimit)
+	if err == nil && (h.Type != record.TypeStretch || h.Number != s.first || h.Seq != s.last) {
+		err = fmt.Errorf("value is a %s of %d to %d", h.Type, h.Number, h.Seq)
+	}
+	if err == nil {
+		payload, _, err = record.Decode(nil, h.Codec, payload, h.Raw)
+	}
+	if err == nil {
+		dst, err = record.ParseStretch(payload, s.first, dst)
+	}
+	if err != nil {
+		return dst, fmt.Errorf("positions %d to %d: %w", s.first, s.last, err)
+	}
+	return dst, nil
+}
+
+// stretchAt finds the stretch that has pos; there is false where none does, then
+// the answer is the hole around it, as far as it is within 1 to last.
+func (tx *boltTx) stretchAt(pos, last uint64) (s stretchKey, there bool) {
+	s = stretchKey{1, last}
+	if !tx.positions.there() {
+		return s, false
+	}
+	cur := tx.positions.cursor()
+	key := appendValueAfter(nil, pos, engine.All)
+	if k, _ := cur.before(key); k != nil {
+		if before, ok := splitStretchKey(k); ok {
+			if before.last >= pos {
+				return before, true
+			}
+			s.first = before.last + 1
+		}
+	}
+	if k, _ := cur.seek(key); k != nil {
+		if next, ok := splitStretchKey(k); ok {
+			s.last = min(last, next.first-1)
+		}
+	}
+	return s, false
+}
+
+func appendNumberKey(b []byte, number uint64) []byte { return binary.BigEndian.AppendUint64(b, number) }
+
+// putNumber stores whose a machine number is.
+func (g *boltGroup) putNumber(number uint64, machine string) error {
+	g.key = appendNumberKey(g.key[:0], number)
+	g.reserve(record.HeaderLen + len(machine))
+	h := record.Header{Type: record.TypeNumber, Number: number, Raw: uint32(len(machine))}
+	value := record.AppendValue(g.arena[len(g.arena):], &h, []byte(machine), nil)
+	return g.tx.numbers.put(g.key, g.keep(value))
+}
+
+// machineOf tells whose a number is, "" if it is nobody's (any more).
+func (tx *boltTx) machineOf(number uint64) (string, error) {
+	if !tx.numbers.there() {
+		return "", nil
+	}
+	b := tx.numbers.get(appendNumberKey(nil, number))
+	if b == nil {
+		return "", nil
+	}
+	h, payload, err := record.ParseValue(b, boltMaxKey)
+	if err == nil && (h.Type != record.TypeNumber || h.Number != number) {
+		err = fmt.Errorf("value is a %s %d", h.Type, h.Number)
+	}
+	if err != nil {
+		return "", fmt.Errorf("machine number %d: %w", number, err)
+	}
+	return string(payload), nil
+}

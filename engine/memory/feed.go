@@ -1,0 +1,92 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// place is where an event is, or was.
+type place struct {
+	pos, seq uint64
+	m        *machine
+}
+
+// feedPage is how many events a Feed takes under one lock.
+const feedPage = 256
+
+// Feed implements engine.Feeder.
+func (e *Engine) Feed(ctx context.Context, after uint64, fn func(engine.Record) error) (uint64, error) {
+	var lent lender
+	defer lent.end()
+	for more := true; more; {
+		page, upTo, err := e.feedPage(ctx, after)
+		if err != nil {
+			return after, err
+		}
+		for _, r := range page {
+			if err := ctx.Err(); err != nil {
+				return after, err
+			}
+			if r.Err == nil {
+				r.Bytes = lent.lend(r.Bytes)
+			}
+			err := fn(r)
+			if err == nil || errors.Is(err, engine.Stop) {
+				after = r.Pos
+			}
+			if errors.Is(err, engine.Stop) {
+				return after, nil
+			}
+			if err != nil {
+				return after, err
+			}
+		}
+		more = len(page) == feedPage
+		after = max(after, upTo)
+	}
+	return after, nil
+}
+
+// feedPage is the events behind after, and the position they reach to.
+func (e *Engine) feedPage(ctx context.Context, after uint64) (page []engine.Record, upTo uint64, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.closed {
+		return nil, 0, engine.ErrClosed
+	}
+	from, _ := slices.BinarySearchFunc(e.places, after, func(p place, pos uint64) int { return cmp.Compare(p.pos, pos) })
+	if from < len(e.places) && e.places[from].pos == after {
+		from++
+	}
+	for _, p := range e.places[from:] {
+		if len(page) == feedPage {
+			return page, page[feedPage-1].Pos, nil
+		}
+		if r, ok := e.recordAt(p); ok {
+			page = append(page, r)
+		}
+	}
+	return page, max(after, e.pos), nil
+}
+
+// recordAt is the event of a place; ok is false when its machine was purged. The
+// bytes are not lent yet.
+func (e *Engine) recordAt(p place) (r engine.Record, ok bool) {
+	if e.machines[p.m.key] != p.m {
+		return r, false
+	}
+	r = engine.Record{Machine: p.m.key, Seq: p.seq, Pos: p.pos}
+	if n := p.m.eventsTo(p.seq); n > 0 && p.m.events[n-1].seq == p.seq {
+		r.Bytes = p.m.events[n-1].bytes
+	} else {
+		r.Err = engine.ErrTrimmed
+	}
+	return r, true
+}

@@ -1,0 +1,165 @@
+package record
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
+// A stretch is the payload that says where the records of consecutive positions
+// are, and what they are about, as sums: it is a hint, the record is the truth.
+// Its first position is in the value's header. uv is a uvarint, ± a zigzag
+// varint, the rest is big-endian:
+//
+//	shape 1, uv count, uv terms
+//	for each of the terms   known 1, name 4, from 4, to 4, origin 1
+//	which of them           count x 1, or x 2 if there are more than 256
+//	actor                   count x 2
+//	for each record         uv pos - pos before, uv machine number, uv seq, ± time - time before
+//
+// The first record counts from the first position and from time 0.
+
+// Place is where the record of a position is, and what it is about.
+type Place struct {
+	Pos, Number, Seq uint64
+	Time             int64
+	Sums             Sums
+}
+
+// Sums stand for the terms of a record. Two records with the same term have the
+// same sum; the reverse need not be. The zero value is a record whose terms
+// nobody knows.
+type Sums struct {
+	Known          bool
+	Name, From, To uint32
+	Origin         uint8
+	Actor          uint16
+}
+
+// TermSum is the sum of a name or a phase.
+func TermSum(term []byte) uint32 { return crc32.Checksum(term, castagnoli) }
+
+// ActorSum is the sum of an actor.
+func ActorSum(actor []byte) uint16 {
+	n := TermSum(actor)
+	return uint16(n ^ n>>16)
+}
+
+// SumsOf are the sums of an encoded envelope.
+func SumsOf(b []byte) Sums {
+	t, ok := PeekTerms(b)
+	if !ok {
+		return Sums{}
+	}
+	s := Sums{Known: true, Name: TermSum(t.Name), From: TermSum(t.From), Origin: t.Origin, Actor: ActorSum(t.Actor)}
+	if s.To = s.From; string(t.To) != string(t.From) {
+		s.To = TermSum(t.To)
+	}
+	return s
+}
+
+const (
+	stretchShape = 1
+	termsLen     = 14
+)
+
+// LongestStretch is the most places a stretch has.
+const LongestStretch = 4096
+
+// StretchLimit is more than a stretch ever takes.
+const StretchLimit = LongestStretch * (termsLen + 4 + 4*binary.MaxVarintLen64)
+
+// AppendStretch adds the stretch of places, which are ascending by position, the
+// first at or behind first.
+func AppendStretch(dst []byte, first uint64, places []Place) []byte {
+	of := make([]uint16, len(places))
+	numbers := map[Sums]uint16{}
+	var terms []Sums
+	for i := range places {
+		s := places[i].Sums
+		s.Actor = 0
+		n, ok := numbers[s]
+		if !ok {
+			n = uint16(len(terms))
+			numbers[s] = n
+			terms = append(terms, s)
+		}
+		of[i] = n
+	}
+	b := append(dst, stretchShape)
+	b = binary.AppendUvarint(b, uint64(len(places)))
+	b = binary.AppendUvarint(b, uint64(len(terms)))
+	for _, s := range terms {
+		known := byte(0)
+		if s.Known {
+			known = 1
+		}
+		b = append(b, known)
+		b = binary.BigEndian.AppendUint32(b, s.Name)
+		b = binary.BigEndian.AppendUint32(b, s.From)
+		b = binary.BigEndian.AppendUint32(b, s.To)
+		b = append(b, s.Origin)
+	}
+	for _, n := range of {
+		if len(terms) > 256 {
+			b = append(b, byte(n>>8))
+		}
+		b = append(b, byte(n))
+	}
+	for i := range places {
+		b = binary.BigEndian.AppendUint16(b, places[i].Sums.Actor)
+	}
+	pos, time := first, int64(0)
+	for i := range places {
+		p := &places[i]
+		b = binary.AppendUvarint(b, p.Pos-pos)
+		b = binary.AppendUvarint(b, p.Number)
+		b = binary.AppendUvarint(b, p.Seq)
+		b = binary.AppendVarint(b, p.Time-time)
+		pos, time = p.Pos, p.Time
+	}
+	return b
+}
+
+// ParseStretch adds the places of a stretch to dst.
+func ParseStretch(b []byte, first uint64, dst []Place) ([]Place, error) {
+	r := reader{b: b}
+	if shape := r.byte(); shape != stretchShape && !r.bad {
+		return dst, fmt.Errorf("%w: stretch of shape %d", ErrNewer, shape)
+	}
+	count, terms := r.uvarint(), r.uvarint()
+	if r.bad || count > LongestStretch || terms > count {
+		return dst, fmt.Errorf("stretch of %d places with %d terms", count, terms)
+	}
+	sums, width := r.take(terms*termsLen), uint64(1)
+	if terms > 256 {
+		width = 2
+	}
+	of, actors := r.take(count*width), r.take(count*2)
+	at, pos, time := len(dst), first, int64(0)
+	for i := uint64(0); i < count && !r.bad; i++ {
+		n := uint64(of[i*width])
+		if width == 2 {
+			n = n<<8 | uint64(of[i*width+1])
+		}
+		if n >= terms {
+			r.fail()
+			break
+		}
+		s := sums[n*termsLen:]
+		p := Place{Sums: Sums{Known: s[0] == 1, Name: binary.BigEndian.Uint32(s[1:]), From: binary.BigEndian.Uint32(s[5:]),
+			To: binary.BigEndian.Uint32(s[9:]), Origin: s[13], Actor: binary.BigEndian.Uint16(actors[i*2:])}}
+		step := r.uvarint()
+		p.Pos, p.Number, p.Seq = pos+step, r.uvarint(), r.uvarint()
+		p.Time = time + r.varint()
+		if i > 0 && step == 0 || p.Pos < pos {
+			r.fail()
+		}
+		pos, time = p.Pos, p.Time
+		dst = append(dst, p)
+	}
+	if r.bad || len(r.b) > 0 {
+		return dst[:at], fmt.Errorf("stretch of %d bytes does not hold its %d places", len(b), count)
+	}
+	return dst, nil
+}
