@@ -3,6 +3,7 @@ package savepoint
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -64,6 +65,19 @@ func dump(t testing.TB, e engine.Engine, wants []engine.Want, numbers bool) stri
 			fmt.Fprintf(&b, "  head %d %q\n", h.Seq, h.Bytes)
 		}
 	}
+	_, err := e.(engine.Feeder).Feed(ctx, 0, func(r engine.Record) error {
+		if errors.Is(r.Err, engine.ErrTrimmed) {
+			return nil
+		}
+		require.NoError(t, r.Err)
+		fmt.Fprintf(&b, "%q %d %q", r.Machine, r.Seq, r.Bytes)
+		if numbers {
+			fmt.Fprintf(&b, " @%d", r.Pos)
+		}
+		b.WriteByte('\n')
+		return nil
+	})
+	require.NoError(t, err)
 	return b.String()
 }
 

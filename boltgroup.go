@@ -301,13 +301,13 @@ func (g *boltGroup) apply(w *engine.Write, m *boltMachine) {
 	}
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
+		g.places = append(g.places, record.Place{Pos: h.pos - back, Number: h.number, Seq: w.Seq - back,
+			Time: w.Events[i].Terms.Time, Sums: record.SumsOf(w.Events[i].Bytes)})
 		if w.Seq-back <= w.TrimTo {
 			continue
 		}
 		g.events = append(g.events, boltEvent{m, h.number, w.Kind, w.Schema,
 			record.Entry{Seq: w.Seq - back, Pos: h.pos - back, Time: w.Events[i].Terms.Time, Bytes: w.Events[i].Bytes}})
-		g.places = append(g.places, record.Place{Pos: h.pos - back, Number: h.number, Seq: w.Seq - back,
-			Time: w.Events[i].Terms.Time, Sums: record.SumsOf(w.Events[i].Bytes)})
 	}
 	for _, seq := range w.Drop {
 		g.snapshots = append(g.snapshots, boltSnapshot{m: m, number: h.number, seq: seq, drop: true})

@@ -160,13 +160,18 @@ func (g *boltGroup) putNumber(number uint64, machine string) error {
 	return g.tx.numbers.put(g.key, g.keep(value))
 }
 
-// machineOf tells whose a number is, "" if it is nobody's (any more).
+// machineOf tells whose a number is, "" if it is nobody's any more: then there
+// are no events under it either.
 func (tx *boltTx) machineOf(number uint64) (string, error) {
-	if !tx.numbers.there() {
-		return "", nil
+	var b []byte
+	if tx.numbers.there() {
+		b = tx.numbers.get(appendNumberKey(nil, number))
 	}
-	b := tx.numbers.get(appendNumberKey(nil, number))
 	if b == nil {
+		k, _ := tx.events.cursor().seek(appendValueKey(nil, number, 0))
+		if n, _, _, ok := splitValueKey(k); ok && n == number {
+			return "", fmt.Errorf("machine number %d: nothing says whose it is", number)
+		}
 		return "", nil
 	}
 	h, payload, err := record.ParseValue(b, boltMaxKey)

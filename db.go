@@ -28,6 +28,8 @@ type DB struct {
 	metrics *metrics
 	wards   quarantine
 	report  OpenReport
+	news    news
+	unclean bool // the last process did not close the file
 
 	mu    sync.Mutex // guards kinds
 	kinds map[string]*registered

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+
+	"github.com/liap-tui/savepoint/internal/record"
 )
 
 // Record is an event as it was stored, or, where Meta.Lifted is set, as the
@@ -86,17 +88,25 @@ func entry[S any](w *walk, e *walked) (Record[S], error) {
 	if e.gap != nil {
 		return Record[S]{Meta: Meta{Kind: w.kind.name, ID: w.machine.id, Seq: e.gap.From}}, e.gap
 	}
-	rec := Record[S]{Meta: metaOf(w.kind, w.machine.id, e.seq, e.pos, &e.env)}
+	rec, err := typed[S](&w.lift, e.seq, e.pos, &e.env)
 	rec.Took = e.took
-	switch e.env.Name {
+	return rec, err
+}
+
+// typed is the record of an envelope in its typed form.
+func typed[S any](l *lifter, seq, pos uint64, env *record.Envelope) (rec Record[S], err error) {
+	k, id := l.kind, l.id
+	rec.Meta = metaOf(k, id, seq, pos, env)
+	defer guard("the decoding of a record", &err)
+	switch env.Name {
 	case replacedName:
-		b, err := w.lift.state(e.seq, e.env.Version, e.env.Payload)
+		b, err := l.state(seq, env.Version, env.Payload)
 		if err != nil {
-			return rec, corrupt(w.kind, w.machine.id, "event", e.seq, err)
+			return rec, corrupt(k, id, "event", seq, err)
 		}
-		st, err := w.kind.decode(b)
+		st, err := k.decode(b)
 		if err != nil {
-			return rec, &CorruptError{Kind: w.kind.name, ID: w.machine.id, Part: "event", Seq: e.seq, Why: err}
+			return rec, corrupt(k, id, "event", seq, err)
 		}
 		rec.Event = &Replaced[S]{State: st.(*State[S]).Value}
 	case deletedName:
@@ -104,22 +114,22 @@ func entry[S any](w *walk, e *walked) (Record[S], error) {
 	case markedName:
 		rec.Event = &Marked[S]{}
 	default:
-		name, b, err := w.lift.event(e.seq, e.env.Version, e.env.Name, e.env.Payload)
+		name, b, err := l.event(seq, env.Version, env.Name, env.Payload)
 		if err != nil {
-			return rec, corrupt(w.kind, w.machine.id, "event", e.seq, err)
+			return rec, corrupt(k, id, "event", seq, err)
 		}
 		if name == "" {
 			rec.Event = &Dropped[S]{}
 			return rec, nil
 		}
 		rec.Name = name
-		t := w.kind.types[name]
+		t := k.types[name]
 		if t == nil {
-			return rec, fmt.Errorf("%w: record %d: kind %q has no event %q", ErrBadEvent, e.seq, w.kind.name, name)
+			return rec, fmt.Errorf("%w: record %d: kind %q has no event %q", ErrBadEvent, seq, k.name, name)
 		}
 		ev, err := t.decode(b)
 		if err != nil {
-			return rec, &CorruptError{Kind: w.kind.name, ID: w.machine.id, Part: "event", Seq: e.seq, Why: err}
+			return rec, corrupt(k, id, "event", seq, err)
 		}
 		rec.Event = ev.(Event[S])
 	}

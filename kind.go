@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/liap-tui/savepoint/internal/codec"
+	"github.com/liap-tui/savepoint/internal/record"
 )
 
 // Event is one thing that can happen to a machine with the state S: a struct
@@ -89,6 +90,7 @@ type kind struct {
 	check    func(ev, value any, m *Meta) error
 	apply    func(ev, value any, m *Meta) error
 	equal    func(a, b any) (same bool, differences []string)
+	shown    func(l *lifter, seq, pos uint64, env *record.Envelope) (Meta, any, error) // a record; its Event[S] or nil
 
 	problems []string
 	machines map[string]*machine // in memory; guarded by cache.mu
@@ -185,6 +187,10 @@ func erase[S any](k *Kind[S]) *kind {
 		return ev.(Event[S]).Apply(value.(*S), *m)
 	}
 	u.equal = func(a, b any) (bool, []string) { return sameState(a, b) }
+	u.shown = func(l *lifter, seq, pos uint64, env *record.Envelope) (Meta, any, error) {
+		rec, err := typed[S](l, seq, pos, env)
+		return rec.Meta, rec.Event, err
+	}
 
 	problem := func(format string, args ...any) { u.problems = append(u.problems, fmt.Sprintf(format, args...)) }
 	if err := checkName(k.Name); err != nil {

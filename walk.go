@@ -22,6 +22,7 @@ type walk struct {
 	lift    lifter
 
 	begun  bool
+	number uint64 // of the machine
 	head   record.Head
 	damage error  // of the head: what is newest is unknown
 	low    uint64 // every seq above it, up to top, has to be there
@@ -51,7 +52,7 @@ func (w *walk) begin(ctx context.Context) error {
 		}
 		err = w.head.Parse(head.Bytes, w.machine.key)
 	}
-	w.begun = true
+	w.begun, w.number = true, head.Number
 	w.top = w.r.To
 	if w.top == 0 {
 		w.top = engine.All

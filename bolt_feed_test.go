@@ -1,0 +1,253 @@
+package savepoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// fed is a feed as text.
+func fed(t testing.TB, e engine.Feeder, after uint64) (lines []string) {
+	t.Helper()
+	_, err := e.Feed(context.Background(), after, func(r engine.Record) error {
+		if !errors.Is(r.Err, engine.ErrTrimmed) {
+			require.NoError(t, r.Err)
+			lines = append(lines, fmt.Sprintf("%d %q %d %q", r.Pos, r.Machine, r.Seq, r.Bytes))
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	return lines
+}
+
+// historyFile is a closed file with a random history.
+func historyFile(t *testing.T, o boltOptions, groups int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "history.db")
+	e, err := openBolt(path, o)
+	require.NoError(t, err)
+	rng := rand.New(rand.NewPCG(9, uint64(groups)))
+	seqs := map[string]uint64{}
+	for range groups {
+		steps := randomSteps(rng, seqs)
+		out := make([]engine.Result, len(steps))
+		require.NoError(t, e.Commit(context.Background(), steps, out))
+		for i := range steps {
+			for _, w := range steps[i].Writes {
+				if out[i].Err != nil {
+					continue
+				}
+				if seqs[w.Machine] = w.Seq; w.Purge {
+					delete(seqs, w.Machine)
+				}
+			}
+		}
+	}
+	require.NoError(t, e.Close())
+	return path
+}
+
+// commitBolt stores writes, each a step of its own.
+func commitBolt(t testing.TB, e *boltEngine, writes ...engine.Write) {
+	t.Helper()
+	var steps []engine.Step
+	for _, w := range writes {
+		steps = append(steps, boltStep(w))
+	}
+	out := make([]engine.Result, len(steps))
+	require.NoError(t, e.Commit(context.Background(), steps, out))
+	for i := range out {
+		require.NoError(t, out[i].Err)
+	}
+}
+
+// edit changes a closed file behind the engine's back.
+func edit(t *testing.T, path string, fn func(tx *bolt.Tx) error) {
+	t.Helper()
+	db, err := bolt.Open(path, 0o600, nil)
+	require.NoError(t, err)
+	require.NoError(t, db.Update(fn))
+	require.NoError(t, db.Close())
+}
+
+// stretches are the stretches of a closed file.
+func stretches(t *testing.T, path string) (all []stretchKey) {
+	t.Helper()
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
+	require.NoError(t, err)
+	defer db.Close()
+	require.NoError(t, db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketPositions).ForEach(func(k, _ []byte) error {
+			s, ok := splitStretchKey(k)
+			require.True(t, ok)
+			if len(all) == 0 || all[len(all)-1] != s {
+				all = append(all, s)
+			}
+			return nil
+		})
+	}))
+	return all
+}
+
+// TestBoltPositions_AreNoTruth: whatever happens to the buckets positions and
+// numbers, the feed says the same, for readers at once, and opening for writing
+// stores them anew.
+func TestBoltPositions_AreNoTruth(t *testing.T) {
+	whole := historyFile(t, boltOptions{}, 250)
+	e := boltAt(t, whole, boltOptions{readOnly: true})
+	want := fed(t, e, 0)
+	require.Greater(t, len(want), 300)
+	require.NoError(t, e.Close())
+	flip := func(b []byte) []byte {
+		b = append([]byte(nil), b...)
+		b[len(b)-1] ^= 1
+		return b
+	}
+	for name, change := range map[string]func(tx *bolt.Tx) error{
+		"a file made before them": func(tx *bolt.Tx) error {
+			return errors.Join(tx.DeleteBucket(bucketPositions), tx.DeleteBucket(bucketNumbers))
+		},
+		"numbers lost, and the first stretch": func(tx *bolt.Tx) error {
+			if err := tx.DeleteBucket(bucketNumbers); err != nil {
+				return err
+			}
+			k, _ := tx.Bucket(bucketPositions).Cursor().First()
+			return tx.Bucket(bucketPositions).Delete(k)
+		},
+		"a stretch lost": func(tx *bolt.Tx) error {
+			c := tx.Bucket(bucketPositions).Cursor()
+			c.Last()
+			k, _ := c.Prev()
+			return tx.Bucket(bucketPositions).Delete(k)
+		},
+		"stretches damaged": func(tx *bolt.Tx) error {
+			b := tx.Bucket(bucketPositions)
+			c := b.Cursor()
+			k, v := c.First()
+			k2, v2 := c.Last()
+			return errors.Join(b.Put(k, flip(v)), b.Put(k2, flip(v2)))
+		},
+		"a number damaged": func(tx *bolt.Tx) error {
+			b := tx.Bucket(bucketNumbers)
+			k, v := b.Cursor().First()
+			return b.Put(k, flip(v))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := historyFile(t, boltOptions{}, 250)
+			edit(t, path, change)
+			for _, o := range []boltOptions{{readOnly: true}, {lookBytes: 3000, readOnly: true}, {}, {ringBytes: 256 << 10}, {readOnly: true}} {
+				e, err := openBolt(path, o)
+				require.NoError(t, err)
+				require.Equal(t, want, fed(t, e, 0))
+				require.Equal(t, want[len(want)/2:], fed(t, e, positionOf(want[len(want)/2])-1))
+				require.NoError(t, e.Close())
+			}
+			all := stretches(t, path)
+			require.Equal(t, uint64(1), all[0].first)
+			for i := 1; i < len(all); i++ {
+				require.Equal(t, all[i-1].last+1, all[i].first, "positions are covered without holes")
+			}
+		})
+	}
+}
+
+func positionOf(line string) (pos uint64) {
+	fmt.Sscanf(line, "%d", &pos)
+	return pos
+}
+
+// TestBoltPositions_FewStretches: single writes do not make a stretch each, and
+// what is joined reads as before.
+func TestBoltPositions_FewStretches(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "few.db")
+	e, err := openBolt(path, boltOptions{})
+	require.NoError(t, err)
+	const n = 600
+	for seq := range uint64(n) {
+		commitBolt(t, e, boltWrite("m", seq, 1))
+	}
+	require.Len(t, fed(t, e, 0), n)
+	require.NoError(t, e.Close())
+	all := stretches(t, path)
+	require.Less(t, len(all), 2+n/256+16+16)
+	require.Equal(t, uint64(n), all[len(all)-1].last)
+}
+
+// TestBoltPositions_JoinStopsAtDamage: a short stretch that is damaged stays, and
+// what is written behind it is read.
+func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "join.db")
+	e, err := openBolt(path, boltOptions{})
+	require.NoError(t, err)
+	for seq := range uint64(14) {
+		commitBolt(t, e, boltWrite("m", seq, 1))
+	}
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketPositions)
+		return b.Put(appendValueKey(nil, 5, 5), []byte("rubbish"))
+	})
+	e = boltAt(t, path, boltOptions{})
+	for seq := uint64(14); seq < 40; seq++ {
+		commitBolt(t, e, boltWrite("m", seq, 1))
+	}
+	require.Len(t, fed(t, e, 0), 40)
+}
+
+// TestBoltFeed_DamagedEvent: a damaged block is told at its place, the rest is
+// there.
+func TestBoltFeed_DamagedEvent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "damaged.db")
+	e, err := openBolt(path, boltOptions{noCompression: true})
+	require.NoError(t, err)
+	for seq := range uint64(3) {
+		commitBolt(t, e, boltWrite("a", seq, 1), boltWrite("b", seq, 1))
+	}
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketEvents).Put(appendValueKey(nil, 1, 2), []byte("rubbish"))
+	})
+	e = boltAt(t, path, boltOptions{})
+	var got []string
+	_, err = e.Feed(t.Context(), 0, func(r engine.Record) error {
+		got = append(got, fmt.Sprint(r.Machine, r.Seq, " ", errors.Is(r.Err, engine.ErrDamaged)))
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"a1 false", "b1 false", "a2 true", "b2 false", "a3 false", "b3 false"}, got)
+}
+
+// TestBoltFeed_LargeRecords: a page of large records is cut into smaller ones.
+func TestBoltFeed_LargeRecords(t *testing.T) {
+	e := boltAt(t, filepath.Join(t.TempDir(), "large.db"), boltOptions{lookBytes: 20_000})
+	for seq := range uint64(40) {
+		w := boltWrite("a", seq, 1)
+		w.Events[0].Bytes = []byte(fmt.Sprintf("%*d", 7000, seq))
+		commitBolt(t, e, w)
+	}
+	require.Len(t, fed(t, e, 0), 40)
+}
+
+// TestBoltPositions_Terms: what a stretch says about a record is what the record
+// says.
+func TestBoltPositions_Terms(t *testing.T) {
+	env := record.Envelope{Time: 5, Name: "played", From: "turn", To: "scoring", Actor: "ann", Origin: 2, Payload: []byte("x")}
+	s := record.SumsOf(env.Append(nil))
+	require.Equal(t, record.Sums{Known: true, Name: record.TermSum([]byte("played")), From: record.TermSum([]byte("turn")),
+		To: record.TermSum([]byte("scoring")), Origin: 2, Actor: record.ActorSum([]byte("ann"))}, s)
+	env.To, env.Actor = "turn", ""
+	s = record.SumsOf(env.Append(nil))
+	require.Equal(t, s.From, s.To)
+	require.Zero(t, s.Actor)
+	require.False(t, record.SumsOf([]byte{0xff, 0xff}).Known)
+}

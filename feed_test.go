@@ -1,0 +1,357 @@
+package savepoint_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/engine/memory"
+)
+
+// feedEngines are the ways to keep records in order: in memory, with both ways of
+// the file to make a write durable, and with a journal too small for anything.
+var feedEngines = map[string]func(t *testing.T) (string, *savepoint.Options){
+	"memory": func(*testing.T) (string, *savepoint.Options) { return savepoint.Memory, nil },
+	"direct": func(t *testing.T) (string, *savepoint.Options) {
+		return filepath.Join(t.TempDir(), "game.db"), &savepoint.Options{Journal: -1}
+	},
+	"journal": func(t *testing.T) (string, *savepoint.Options) { return filepath.Join(t.TempDir(), "game.db"), nil },
+	"small journal": func(t *testing.T) (string, *savepoint.Options) {
+		return filepath.Join(t.TempDir(), "game.db"), &savepoint.Options{Journal: 16 << 10}
+	},
+}
+
+func onEachFeed(t *testing.T, fn func(t *testing.T, db *savepoint.DB)) {
+	for name, way := range feedEngines {
+		t.Run(name, func(t *testing.T) {
+			path, o := way(t)
+			fn(t, open(t, path, o))
+		})
+	}
+}
+
+// inOrder are n records of a feed, as text.
+func inOrder(t *testing.T, db *savepoint.DB, from uint64, n int) (out []string, pos uint64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	pos = from
+	for rec, err := range db.Feed(ctx, from) {
+		require.NoError(t, err)
+		require.Greater(t, rec.Pos, pos)
+		pos = rec.Pos
+		out = append(out, fmt.Sprintf("%s/%s %d %s %T", rec.Kind, rec.ID, rec.Seq, rec.Name, rec.Event))
+		if len(out) == n {
+			break
+		}
+	}
+	return out, pos
+}
+
+// TestFeed_OrderAndResume: every record of every kind in the order of its
+// acknowledgement, typed where the kind is known, from any position on.
+func TestFeed_OrderAndResume(t *testing.T) {
+	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
+		tables := register(t, db)
+		docs, err := savepoint.Register(db, savepoint.DocKind("doc"))
+		require.NoError(t, err)
+		ctx := t.Context()
+		var want []string
+		for i := range 40 {
+			id := fmt.Sprint("t", i%7)
+			if i < 7 {
+				_, err = tables.Append(ctx, id, deal())
+				want = append(want, fmt.Sprintf("table/%s %d dealt savepoint_test.dealt", id, 1+i/7))
+			} else {
+				_, err = tables.Append(ctx, id, &noted{Text: "x"})
+				want = append(want, fmt.Sprintf("table/%s %d noted *savepoint_test.noted", id, 1+i/7))
+			}
+			require.NoError(t, err)
+			_, err = docs.Append(ctx, "d", savepoint.Transition{Action: "go", To: "there"})
+			require.NoError(t, err)
+			want = append(want, fmt.Sprintf("doc/d %d transition savepoint.Transition", i+1))
+		}
+		_, err = tables.Save(ctx, "t0", table{Phase: "turn"})
+		require.NoError(t, err)
+		require.NoError(t, err)
+		_, err = tables.Delete(ctx, "t1")
+		require.NoError(t, err)
+		want = append(want, "table/t0 7 _replaced *savepoint.Replaced[github.com/liap-tui/savepoint_test.table]",
+			"table/t1 7 _deleted *savepoint.Deleted[github.com/liap-tui/savepoint_test.table]")
+		got, _ := inOrder(t, db, 0, len(want))
+		require.Equal(t, want, got)
+		for at, pos := 0, uint64(0); at < len(want); at += 9 { // row D9
+			n := min(9, len(want)-at)
+			got, pos = inOrder(t, db, pos, n)
+			require.Equal(t, want[at:at+n], got)
+		}
+	})
+}
+
+// TestFeed_Live: a feed that has seen all waits, and shows what comes; its body
+// may write to the machine it sees.
+func TestFeed_Live(t *testing.T) {
+	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
+		s := register(t, db)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := s.Append(ctx, "a", deal())
+		require.NoError(t, err)
+		n := 0
+		for rec, err := range db.Feed(ctx, 0) {
+			require.NoError(t, err)
+			n++
+			require.Equal(t, uint64(n), rec.Seq)
+			if n == 30 {
+				break
+			}
+			_, err = s.Load(ctx, rec.ID)
+			require.NoError(t, err)
+			if n%2 == 0 {
+				_, err = s.Append(ctx, rec.ID, &noted{Text: "from the body"})
+				require.NoError(t, err)
+				continue
+			}
+			go s.Append(context.Background(), "a", &noted{Text: "from elsewhere"})
+		}
+		require.Equal(t, 30, n)
+	})
+}
+
+// TestFeed_Ends: by ctx with its cause, by Close with ErrClosed, and by the
+// caller, whether it waits or not.
+func TestFeed_Ends(t *testing.T) {
+	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
+		s := register(t, db)
+		_, err := s.Append(t.Context(), "a", deal())
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		last := func(ctx context.Context, seen func()) error {
+			var last error
+			for _, err := range db.Feed(ctx, 0) {
+				if last = err; err == nil {
+					seen()
+				}
+			}
+			return last
+		}
+		require.ErrorIs(t, last(ctx, cancel), context.Canceled)
+		waits := make(chan struct{})
+		ended := make(chan error, 1)
+		go func() { ended <- last(context.Background(), func() { close(waits) }) }()
+		<-waits
+		require.NoError(t, db.Close())
+		require.ErrorIs(t, <-ended, savepoint.ErrClosed)
+		require.ErrorIs(t, last(context.Background(), func() {}), savepoint.ErrClosed)
+	})
+}
+
+// TestFeed_UnknownKind: without its kind a record comes as a document.
+func TestFeed_UnknownKind(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "game.db")
+	db := open(t, path, nil)
+	_, err := register(t, db).Append(t.Context(), "a", deal(), savepoint.By("ann"))
+	require.NoError(t, err)
+	_, err = register(t, db).Delete(t.Context(), "a")
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	for _, readOnly := range []bool{false, true} {
+		db := open(t, path, &savepoint.Options{ReadOnly: readOnly})
+		var got []savepoint.AnyRecord
+		for rec, err := range db.Feed(t.Context(), 0) {
+			require.NoError(t, err)
+			if got = append(got, rec); len(got) == 2 {
+				break
+			}
+		}
+		require.Equal(t, []any{"ann", "ann", "bob"}, append([]any{got[0].Actor}, got[0].Event.(savepoint.Doc)["Seats"].([]any)...))
+		require.Nil(t, got[1].Event)
+		require.Equal(t, "_deleted", got[1].Name)
+		require.NoError(t, db.Close())
+	}
+}
+
+// TestFeed_PurgedAndCompacted: a purged machine leaves without a word, records
+// lost by a compaction are told once.
+func TestFeed_PurgedAndCompacted(t *testing.T) {
+	eng := memory.New()
+	db := open(t, "kept", &savepoint.Options{Engine: eng})
+	s := register(t, db)
+	for _, id := range []string{"a", "b", "c"} {
+		_, err := s.Append(t.Context(), id, deal())
+		require.NoError(t, err)
+		_, err = s.Append(t.Context(), id, &noted{})
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Purge(t.Context(), "b"))
+	got, _ := inOrder(t, db, 0, 4)
+	require.Equal(t, "table/c 1 dealt savepoint_test.dealt", got[2])
+
+	out := make([]engine.Result, 1)
+	require.NoError(t, eng.Commit(t.Context(), []engine.Step{{Writes: []engine.Write{{Machine: "\x05tablea", Expect: 2, Seq: 2, TrimTo: 2}}}}, out))
+	require.NoError(t, out[0].Err)
+	n := 0
+	for rec, err := range db.Feed(t.Context(), 0) {
+		if n++; n == 1 {
+			require.ErrorIs(t, err, savepoint.ErrCompacted)
+			require.Equal(t, "a", rec.ID)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, "c", rec.ID)
+		if n == 3 {
+			break
+		}
+	}
+	got, _ = inOrder(t, db, 3, 2) // begins behind what was lost
+	require.Len(t, got, 2)
+}
+
+// orderly is a faulty engine that knows the order of records.
+type orderly struct {
+	*faulty
+	engine.Feeder
+}
+
+// TestFeed_AfterFailStop: what is durable is shown, then the cause.
+func TestFeed_AfterFailStop(t *testing.T) {
+	eng := memory.New()
+	f := newFaulty()
+	f.Engine = eng
+	db, err := savepoint.Open("kept", &savepoint.Options{Engine: orderly{f, eng}})
+	require.NoError(t, err)
+	defer db.Close()
+	s := register(t, db)
+	_, err = s.Append(t.Context(), "a", deal())
+	require.NoError(t, err)
+	waits := make(chan struct{}, 2)
+	ended := make(chan error, 2)
+	go func() {
+		for _, err := range db.Feed(t.Context(), 0) {
+			if err != nil {
+				ended <- err
+			} else {
+				waits <- struct{}{}
+			}
+		}
+	}()
+	go func() {
+		for _, err := range s.Watch(t.Context(), "a", 0) {
+			if err != nil {
+				ended <- err
+			} else {
+				waits <- struct{}{}
+			}
+		}
+	}()
+	<-waits
+	<-waits
+	broken := fmt.Errorf("%w: the disk is gone", engine.ErrInDoubt)
+	f.set(func() { f.fail = func(int) (bool, error) { return false, broken } })
+	_, err = s.Append(t.Context(), "b", deal())
+	require.Error(t, err)
+	for range 2 {
+		err := <-ended
+		require.ErrorIs(t, err, savepoint.ErrStopped)
+		require.ErrorIs(t, err, broken)
+	}
+}
+
+func TestFeed_Unsupported(t *testing.T) {
+	db := open(t, "kept", &savepoint.Options{Engine: newFaulty()})
+	for _, err := range db.Feed(t.Context(), 0) {
+		require.ErrorIs(t, err, savepoint.ErrUnsupported)
+	}
+}
+
+func TestFeed_SavedPosition(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "game.db")
+	db := open(t, path, nil)
+	pos, err := db.FeedPos(t.Context(), "mails")
+	require.NoError(t, err)
+	require.Zero(t, pos)
+	require.NoError(t, db.SaveFeedPos(t.Context(), "mails", 7))
+	require.ErrorIs(t, db.SaveFeedPos(t.Context(), "", 7), savepoint.ErrBadID)
+	require.NoError(t, db.Close())
+	db = open(t, path, &savepoint.Options{ReadOnly: true})
+	pos, err = db.FeedPos(t.Context(), "mails")
+	require.NoError(t, err)
+	require.Equal(t, uint64(7), pos)
+	require.ErrorIs(t, db.SaveFeedPos(t.Context(), "mails", 8), savepoint.ErrReadOnly)
+}
+
+// TestWatch: one machine's records, from before it exists until it is purged;
+// other machines do not show.
+func TestWatch(t *testing.T) {
+	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
+		s := register(t, db)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		seen := make(chan uint64)
+		ended := make(chan error, 1)
+		go func() {
+			for rec, err := range s.Watch(ctx, "a", 0) {
+				if err != nil {
+					ended <- err
+					return
+				}
+				seen <- rec.Seq
+			}
+		}()
+		for i := range uint64(20) {
+			var err error
+			if i == 0 {
+				_, err = s.Append(ctx, "a", deal())
+			} else {
+				_, err = s.Append(ctx, "a", &noted{})
+			}
+			require.NoError(t, err)
+			_, err = s.Append(ctx, fmt.Sprint("b", i), deal())
+			require.NoError(t, err)
+			require.Equal(t, i+1, <-seen)
+		}
+		for rec, err := range s.Watch(ctx, "a", 18) {
+			require.NoError(t, err)
+			require.Equal(t, uint64(19), rec.Seq)
+			require.IsType(t, &noted{}, rec.Event)
+			break
+		}
+		require.NoError(t, s.Purge(ctx, "a"))
+		require.ErrorIs(t, <-ended, savepoint.ErrNotFound)
+	})
+}
+
+func TestWatch_WhatCannotBe(t *testing.T) {
+	db := open(t, savepoint.Memory, nil)
+	s := register(t, db)
+	only := tableKind()
+	only.Name, only.Strategy = "only", savepoint.SnapshotOnly
+	o, err := savepoint.Register(db, only)
+	require.NoError(t, err)
+	first := func(s *savepoint.Store[table], id string, after uint64) error {
+		for _, err := range s.Watch(t.Context(), id, after) {
+			return err
+		}
+		return nil
+	}
+	require.ErrorIs(t, first(o, "a", 0), savepoint.ErrUnsupported)
+	require.ErrorIs(t, first(s, "", 0), savepoint.ErrBadID)
+	for range 3 {
+		_, err := s.Append(t.Context(), "a", &noted{})
+		require.NoError(t, err)
+	}
+	_, err = s.Fork(t.Context(), "a", savepoint.AtSeq(2), "b")
+	require.NoError(t, err)
+	_, err = s.Append(t.Context(), "b", &noted{})
+	require.NoError(t, err)
+	require.ErrorIs(t, first(s, "b", 0), savepoint.ErrCompacted, "a fork begins at its base")
+	st, err := s.Load(t.Context(), "b")
+	require.NoError(t, err)
+	require.NoError(t, first(s, "b", st.Seq-1))
+}
