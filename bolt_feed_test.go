@@ -105,7 +105,7 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 	whole := historyFile(t, boltOptions{}, 250)
 	e := boltAt(t, whole, boltOptions{readOnly: true})
 	want := fed(t, e, 0)
-	require.Greater(t, len(want), 300)
+	require.Greater(t, len(want), 200)
 	require.NoError(t, e.Close())
 	flip := func(b []byte) []byte {
 		b = append([]byte(nil), b...)

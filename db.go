@@ -29,7 +29,6 @@ type DB struct {
 	wards   quarantine
 	report  OpenReport
 	news    news
-	unclean bool // the last process did not close the file
 
 	mu    sync.Mutex // guards kinds
 	kinds map[string]*registered
