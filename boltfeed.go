@@ -350,7 +350,7 @@ func (r *trailReader) find(number, seq uint64) bool {
 		return true
 	}
 	r.number, r.first, r.entries, r.err = number, first, r.entries[:0], nil
-	var b storedBlock
+	var b wholeBlock
 	b, r.t.room, r.err = readBlock(r.tx, &r.t.joiner, r.t.room, number, first, r.t.e.opt.maxStep+valueSlack)
 	for r.err == nil {
 		e, ok, err := b.Next()

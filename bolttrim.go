@@ -83,7 +83,7 @@ func (g *boltGroup) planTrim(m *boltMachine) error {
 }
 
 // again takes the rest of a trimmed block into the group.
-func (g *boltGroup) again(m *boltMachine, b *storedBlock) error {
+func (g *boltGroup) again(m *boltMachine, b *wholeBlock) error {
 	for {
 		e, ok, err := b.Next()
 		if err != nil {
@@ -98,8 +98,8 @@ func (g *boltGroup) again(m *boltMachine, b *storedBlock) error {
 	}
 }
 
-// storedBlock is a block and the header of its value.
-type storedBlock struct {
+// wholeBlock is a block and the header of its value.
+type wholeBlock struct {
 	record.Block
 	header record.Header
 }
@@ -123,7 +123,7 @@ func joinPieces(t *boltTree, j *record.Joiner, number, seq uint64, limit int) (r
 }
 
 // readBlock reads the block stored under seq into room, which it lives in.
-func readBlock(tx *boltTx, j *record.Joiner, room []byte, number, seq uint64, limit int) (b storedBlock, newRoom []byte, err error) {
+func readBlock(tx *boltTx, j *record.Joiner, room []byte, number, seq uint64, limit int) (b wholeBlock, newRoom []byte, err error) {
 	var payload []byte
 	if b.header, payload, err = joinPieces(&tx.events, j, number, seq, limit); err != nil {
 		return b, room, err
@@ -142,7 +142,7 @@ func readBlock(tx *boltTx, j *record.Joiner, room []byte, number, seq uint64, li
 }
 
 // blockAt reads and checks the whole block stored under seq, with memory of its own.
-func (g *boltGroup) blockAt(number, seq uint64) (b storedBlock, err error) {
+func (g *boltGroup) blockAt(number, seq uint64) (b wholeBlock, err error) {
 	if b, _, err = readBlock(g.tx, &g.joiner, nil, number, seq, g.e.opt.maxStep+valueSlack); err != nil {
 		return b, err
 	}
