@@ -58,7 +58,8 @@ func Grow(p peer.Peer, dir string, load *workload.Load, machines, events int, d 
 		return g, err
 	}
 	g.FileBytes = float64(Allocated(dir)) / float64(total)
-	g.Open, err = timeOpen(p, dir, load)
+	opened, err := timeOpen(p, dir, load)
+	g.Open = opened.Time + opened.Check
 	return g, err
 }
 

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,12 +15,19 @@ import (
 
 // Opened is how long a store with many events takes to open.
 type Opened struct {
-	Clean, Crash time.Duration
+	Clean, Crash Opening
 	FileBytes    int64
 }
 
+// Opening is one opening. Check and Replayed are what the store says of it.
+type Opening struct {
+	Time     time.Duration // without Check
+	Check    time.Duration // the look at the structure of the file
+	Replayed int64         // bytes of a journal
+}
+
 // Open fills a store, and opens it after a clean close, and a copy of it as a
-// killed process would have left it. The files are in memory.
+// killed process would have left it. The files are in the page cache.
 func Open(p peer.Peer, dir string, load *workload.Load, machines, events int) (r Opened, err error) {
 	at, copyAt := filepath.Join(dir, "store"), filepath.Join(dir, "copy")
 	for _, d := range []string{at, copyAt} {
@@ -50,14 +58,83 @@ func Open(p peer.Peer, dir string, load *workload.Load, machines, events int) (r
 	return r, err
 }
 
-func timeOpen(p peer.Peer, dir string, load *workload.Load) (time.Duration, error) {
-	start := time.Now()
-	s, err := p.Open(dir, load)
-	took := time.Since(start)
-	if err != nil {
-		return 0, fmt.Errorf("%s: open: %w", p.Name, err)
+// FullRing opens a copy of a file of savepoint's engine whose ring holds about
+// that many bytes that are not in the buckets yet. The ring is made more than
+// twice as large for that: it is not folded before half of it is in use.
+func FullRing(dir string, load *workload.Load, machines, events int, bytes int64) (r Opening, err error) {
+	at := filepath.Join(dir, "ring")
+	if err := os.Mkdir(at, 0o700); err != nil {
+		return r, err
 	}
-	return took, s.Close()
+	machines = min(machines, events)
+	each := uint64(events / machines)
+	if err := use(at, -1, func(s peer.Store) error { return Fill(s, load, 0, machines, 1, each) }); err != nil {
+		return r, err
+	}
+	// What a round of appends to all machines leaves in the ring.
+	try := filepath.Join(dir, "try")
+	var round int64
+	rounds := func(to string, n uint64) error {
+		return use(at, 2*bytes+bytes/4, func(s peer.Store) error {
+			err := Fill(s, load, 0, machines, each+1, each+n)
+			each += n
+			if err != nil {
+				return err
+			}
+			return copyDir(to, at)
+		})
+	}
+	if err := os.Mkdir(try, 0o700); err != nil {
+		return r, err
+	}
+	if err := rounds(try, 1); err != nil {
+		return r, err
+	}
+	if r, err = timeOpening(func() (peer.Store, error) { return peer.OpenEngine(try, 0) }); err != nil {
+		return r, err
+	}
+	if round = r.Replayed; round == 0 {
+		return r, fmt.Errorf("nothing was in the ring")
+	}
+	crashed := filepath.Join(dir, "crashed")
+	if err := os.Mkdir(crashed, 0o700); err != nil {
+		return r, err
+	}
+	if err := rounds(crashed, uint64(max(1, bytes/round))); err != nil {
+		return r, err
+	}
+	return timeOpening(func() (peer.Store, error) { return peer.OpenEngine(crashed, 0) })
+}
+
+func use(dir string, journal int64, fn func(peer.Store) error) error {
+	s, err := peer.OpenEngine(dir, journal)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(s), s.Close())
+}
+
+func timeOpen(p peer.Peer, dir string, load *workload.Load) (Opening, error) {
+	r, err := timeOpening(func() (peer.Store, error) { return p.Open(dir, load) })
+	if err != nil {
+		err = fmt.Errorf("%s: open: %w", p.Name, err)
+	}
+	return r, err
+}
+
+func timeOpening(open func() (peer.Store, error)) (r Opening, err error) {
+	start := time.Now()
+	s, err := open()
+	r.Time = time.Since(start)
+	if err != nil {
+		return r, err
+	}
+	if told, ok := s.(peer.Reporter); ok {
+		rep := told.OpenReport()
+		r.Check, r.Replayed = rep.Check.Time, rep.Replay.Bytes
+		r.Time -= r.Check
+	}
+	return r, s.Close()
 }
 
 func copyDir(to, from string) error {

@@ -48,6 +48,9 @@ func OpenAPI(dir string, load *workload.Load, cache int64, policy savepoint.Snap
 // Typed gives the machines behind the store.
 func (s *apiStore) Typed() workload.Typed { return s.typed }
 
+// OpenReport is the database's.
+func (s *apiStore) OpenReport() savepoint.OpenReport { return s.db.OpenReport() }
+
 // apiAck is an Ack with the method of a Pending.
 type apiAck savepoint.Ack
 

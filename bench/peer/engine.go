@@ -2,9 +2,7 @@ package peer
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
-	"reflect"
 
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/bench/workload"
@@ -15,7 +13,6 @@ import (
 // savepoint's committer. The machine's head is its seq, as with the peers; the
 // engine compares and stores it. Settings: the defaults.
 type engineStore struct {
-	db     *savepoint.DB
 	engine engine.Engine
 
 	steps  []engine.Step
@@ -25,27 +22,22 @@ type engineStore struct {
 	out    []engine.Result
 }
 
-func openEngine(dir string, _ *workload.Load) (Store, error) {
-	db, err := savepoint.Open(filepath.Join(dir, "game.db"), &savepoint.Options{Journal: Journal})
+func openEngine(dir string, _ *workload.Load) (Store, error) { return OpenEngine(dir, Journal) }
+
+// OpenEngine opens the engine in dir with a ring of that many bytes.
+func OpenEngine(dir string, journal int64) (Store, error) {
+	e, err := savepoint.OpenEngine(filepath.Join(dir, "game.db"), &savepoint.Options{Journal: journal})
 	if err != nil {
 		return nil, err
 	}
-	e, ok := engineOf(db)
-	if !ok {
-		return nil, fmt.Errorf("savepoint.DB has no field with its engine any more")
-	}
-	return &engineStore{db: db, engine: e}, nil
+	return &engineStore{engine: e}, nil
 }
 
-// engineOf takes the engine out of a database. The root package has no door for
-// it; the database is not used besides, so that its committer sleeps.
-func engineOf(db *savepoint.DB) (engine.Engine, bool) {
-	f := reflect.ValueOf(db).Elem().FieldByName("eng")
-	if !f.IsValid() || f.Type() != reflect.TypeFor[engine.Engine]() {
-		return nil, false
-	}
-	return *(*engine.Engine)(f.Addr().UnsafePointer()), true
-}
+// Reporter is a store that tells what opening it took.
+type Reporter interface{ OpenReport() savepoint.OpenReport }
+
+// OpenReport is the engine's.
+func (s *engineStore) OpenReport() savepoint.OpenReport { return s.engine.(Reporter).OpenReport() }
 
 func (s *engineStore) Start(*Append) (Pending, error) { panic("peer: an engine is used in batches") }
 
@@ -104,4 +96,4 @@ func (s *engineStore) Count() (n int64, err error) {
 	return n, err
 }
 
-func (s *engineStore) Close() error { return s.db.Close() }
+func (s *engineStore) Close() error { return s.engine.Close() }

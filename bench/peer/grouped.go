@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/bench/workload"
 	"github.com/liap-tui/savepoint/internal/commit"
 )
@@ -38,6 +39,14 @@ func grouped(open func(string, *workload.Load) (Store, error)) func(string, *wor
 		g.queue = commit.New(4096, 64<<20, func(group []*call, _ func()) { g.run(group) })
 		return g, nil
 	}
+}
+
+// OpenReport is the store's, empty where it gives none.
+func (g *groupStore) OpenReport() (rep savepoint.OpenReport) {
+	if r, ok := g.Store.(Reporter); ok {
+		rep = r.OpenReport()
+	}
+	return rep
 }
 
 func (g *groupStore) run(group []*call) {

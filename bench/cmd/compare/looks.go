@@ -141,32 +141,65 @@ func (s *session) opens() error {
 		return err
 	}
 	for _, n := range sizes {
-		clean, crash, file := map[string][]float64{}, map[string][]float64{}, map[string]float64{}
+		cells, file := map[string]*openings{}, map[string]float64{}
+		cell := func(name string) *openings {
+			if cells[name] == nil {
+				cells[name] = new(openings)
+			}
+			return cells[name]
+		}
 		err := s.interleave(s.peers, func(_ int, p peer.Peer, dir string) error {
 			if p.Volatile || p.Name == peer.APIDefault {
 				return nil
 			}
 			r, err := measure.Open(p, dir, load, 10_000, n)
-			if err == nil {
-				clean[p.Name] = append(clean[p.Name], r.Clean.Seconds()*1e3)
-				crash[p.Name] = append(crash[p.Name], r.Crash.Seconds()*1e3)
-				file[p.Name] = float64(r.FileBytes)
+			if err != nil {
+				return err
 			}
-			return err
+			cell(p.Name + ", after a clean close").add(r.Clean)
+			cell(p.Name + ", after a crash").add(r.Crash)
+			file[p.Name] = float64(r.FileBytes)
+			if p.Name == peer.Engine {
+				full, err := measure.FullRing(dir, load, 10_000, n, fullRing)
+				if err != nil {
+					return err
+				}
+				cell(p.Name + fullName).add(full)
+			}
+			return nil
 		})
 		if err != nil {
 			return err
 		}
 		sheet := &report.Sheet{Title: fmt.Sprintf("open, %s, %d events", load.Name, n),
-			Head: []string{"peer", "after a clean close, ms", "after a crash, ms", "on disk"}}
+			Head: []string{"peer", "ms", "structure check, ms", "replayed", "on disk"}}
 		for _, p := range s.peers {
-			if len(clean[p.Name]) > 0 {
-				sheet.Add(p.Name, span(clean[p.Name]), span(crash[p.Name]), report.Bytes(file[p.Name]))
+			for _, how := range []string{", after a clean close", ", after a crash", fullName} {
+				if c := cells[p.Name+how]; c != nil {
+					sheet.Add(p.Name+how, span(c.time), span(c.check), report.Bytes(c.replayed), report.Bytes(file[p.Name]))
+				}
 			}
 		}
 		s.say("%s", sheet)
 	}
 	return nil
+}
+
+// A crash with a full ring of the default size.
+const (
+	fullRing = 32 << 20
+	fullName = ", after a crash, ring full"
+)
+
+// openings are those of one cell, in milliseconds.
+type openings struct {
+	time, check []float64
+	replayed    float64 // bytes, of the last one
+}
+
+func (o *openings) add(r measure.Opening) {
+	o.time, o.check = append(o.time, r.Time.Seconds()*1e3), append(o.check, r.Check.Seconds()*1e3)
+	o.replayed = float64(r.Replayed)
 }
 
 // author runs the load that the author of the original names.
