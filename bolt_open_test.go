@@ -218,7 +218,7 @@ func TestBoltCreate_Crash(t *testing.T) {
 			_, err := openBolt(path, boltOptions{seams: seams})
 			require.ErrorIs(t, err, dead)
 			_, err = os.Stat(path)
-			require.ErrorIs(t, err, fs.ErrNotExist, "whole or not there")
+			require.ErrorIs(t, err, fs.ErrNotExist, "whole or not there") // row C17
 			e := boltAt(t, path, boltOptions{})
 			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 1))))
 			entries, err := os.ReadDir(dir)

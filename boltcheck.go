@@ -13,8 +13,9 @@ import (
 )
 
 // wholeCheck is how many bytes of pages a file that was closed cleanly may have
-// to be looked at whole; one that was not closed always is. Of a larger one it is
-// the meta pages, the free list, the tree of buckets and the two small buckets.
+// to be looked at whole; one that was not, or has a damaged meta page, always is.
+// Of a larger one it is the meta pages, the free list, the tree of buckets and the
+// two small buckets.
 const wholeCheck = 64 << 20
 
 // checkBoltFile proves with plain reads that the file is one of ours and that
@@ -43,7 +44,7 @@ func checkBoltFile(f *os.File, o *boltOptions, found *boltFound, rep *OpenReport
 	}
 	found.clean = boltMarkClean(top.mark)
 	newest := metas.Newest()
-	if !found.clean || int64(newest.Pages)*int64(newest.PageSize) <= o.wholeCheck {
+	if !found.clean || metas.Damaged() || int64(newest.Pages)*int64(newest.PageSize) <= o.wholeCheck {
 		heads := headCheck{o: o, file: f.Name()}
 		if err := pages.Whole(heads.see); err != nil {
 			return pageError(err)

@@ -407,7 +407,7 @@ func TestDamage_Pages(t *testing.T) {
 		p.b = bytes.Clone(p.b)
 		bad := how.do(r, &p)
 		require.NoError(t, os.WriteFile(path, bad, 0o600))
-		switch answer := c.try(t, path); {
+		switch answer := c.try(t, path); { // row B19
 		case answer == "served":
 			served[how.name]++
 		case strings.HasPrefix(answer, "refused "):
