@@ -6,7 +6,7 @@ import "math/bits"
 // a file that claims to be huge costs what it has.
 type bitmap struct{ parts [][]uint64 }
 
-const partBits = 1 << 20
+const partBits = 1 << 18
 
 func (b *bitmap) grow(pages uint64) {
 	b.parts = make([][]uint64, (pages+partBits-1)/partBits)

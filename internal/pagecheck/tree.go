@@ -127,9 +127,6 @@ func (c *Check) branch(k kid, h header) error {
 		}
 		at += length
 	}
-	if err := c.fits(h, at); err != nil {
-		return err
-	}
 	if at > c.page+mostKeys*(longestKey+elementSize) {
 		return damaged(h.id, "%d bytes of keys in a branch page", at)
 	}
@@ -161,14 +158,6 @@ func (c *Check) branch(k kid, h header) error {
 		f.kids = append(f.kids, kid{ne.Uint64(e[8:]), key, k.hi, k.bucket, k.level})
 	}
 	return c.hold(h.id, f)
-}
-
-// fits tells whether a page and its overflow are what bbolt takes for used bytes.
-func (c *Check) fits(h header, used int64) error {
-	if used < int64(h.overflow)*c.page {
-		return damaged(h.id, "%d bytes in it do not need its %d further pages", used, h.overflow)
-	}
-	return nil
 }
 
 // inOrder checks a key against the bounds of its page; i is its place in it.
@@ -247,9 +236,6 @@ func (c *Check) leafPage(k kid, h header) error {
 			}
 			c.visit(k.bucket, key, value)
 		}
-	}
-	if err := c.fits(h, at); err != nil {
-		return err
 	}
 	if len(roots) == 0 {
 		return nil
