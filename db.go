@@ -22,13 +22,14 @@ type DB struct {
 	log  *slog.Logger
 	eng  engine.Engine
 
-	queue   *commit.Queue[*step]
-	group   group // the committer's own
-	cache   *cache
-	metrics *metrics
-	wards   quarantine
-	report  OpenReport
-	news    news
+	queue     *commit.Queue[*step]
+	group     group // the committer's own
+	cache     *cache
+	metrics   *metrics
+	wards     quarantine
+	report    OpenReport
+	news      news
+	retention retention
 
 	mu    sync.Mutex // guards kinds
 	kinds map[string]*registered
@@ -88,6 +89,7 @@ func Open(path string, opts *Options) (*DB, error) {
 	db.metrics = newMetrics()
 	db.cache = newCache(db.opt.Cache)
 	db.wards.init()
+	db.retention.init()
 	db.queue = commit.New(db.opt.Queue, db.opt.QueueBytes, db.commitGroup)
 	return db, nil
 }

@@ -58,6 +58,11 @@ type Kind[S any] struct {
 	Strategy Strategy
 	// Snapshot says when snapshots are taken and how many are kept.
 	Snapshot SnapshotPolicy
+	// Final are the phases in which a machine is finished, for
+	// RetentionPolicy.ArchiveAfter.
+	Final []string
+	// Retention says how much of the log is kept; default all of it.
+	Retention RetentionPolicy
 	// SnapshotWhen takes a snapshot after a write that leaves a state it is
 	// true for.
 	SnapshotWhen func(*S) bool
@@ -66,13 +71,15 @@ type Kind[S any] struct {
 // kind is a Kind without its type parameter. States are *State[S] in an any,
 // values *S in an any, events Event[S] in an any.
 type kind struct {
-	name     string
-	number   uint32
-	version  Version
-	packed   uint64 // version, as it is stored
-	strategy Strategy
-	policy   SnapshotPolicy
-	legal    map[string]map[string]bool
+	name      string
+	number    uint32
+	version   Version
+	packed    uint64 // version, as it is stored
+	strategy  Strategy
+	policy    SnapshotPolicy
+	retention RetentionPolicy
+	final     map[string]bool
+	legal     map[string]map[string]bool
 
 	names map[reflect.Type]string
 	types map[string]*eventType
@@ -131,7 +138,7 @@ func guard(in string, err *error) {
 // erase makes the untyped kind of k.
 func erase[S any](k *Kind[S]) *kind {
 	u := &kind{
-		name: k.Name, version: k.Version, strategy: k.Strategy, policy: k.Snapshot,
+		name: k.Name, version: k.Version, strategy: k.Strategy, policy: k.Snapshot, retention: k.Retention, final: map[string]bool{},
 		names: map[reflect.Type]string{}, types: map[string]*eventType{},
 		state: reflect.TypeFor[S](),
 	}
@@ -198,6 +205,12 @@ func erase[S any](k *Kind[S]) *kind {
 	}
 	if err := k.Strategy.validate(); err != nil {
 		problem("%v", err)
+	}
+	for _, phase := range k.Final {
+		u.final[phase] = true
+	}
+	if k.Phase == nil && len(k.Final) > 0 {
+		problem("Final lists phases, and there is no Phase that names them")
 	}
 	for _, p := range codec.Problems(u.state) {
 		problem("state %s", p)

@@ -60,10 +60,17 @@ func micros(t time.Time) int64 { return t.UnixMicro() }
 // stored is the time that micros stands for.
 func stored(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
-// metaOf is what an envelope says.
+// metaOf is what an envelope says to a program with the kind k.
 func metaOf(k *kind, id string, seq, pos uint64, e *record.Envelope) Meta {
-	return Meta{Kind: k.name, ID: id, Seq: seq, Pos: pos, Name: e.Name, Time: stored(e.Time),
-		Version: unpackVersion(e.Version), Lifted: k.lifts(e.Version), From: e.From, To: e.To, Actor: e.Actor,
+	m := metaStored(k.name, id, seq, pos, e)
+	m.Lifted = k.lifts(e.Version)
+	return m
+}
+
+// metaStored is what an envelope says.
+func metaStored(kind, id string, seq, pos uint64, e *record.Envelope) Meta {
+	return Meta{Kind: kind, ID: id, Seq: seq, Pos: pos, Name: e.Name, Time: stored(e.Time),
+		Version: unpackVersion(e.Version), From: e.From, To: e.To, Actor: e.Actor,
 		Origin: Origin(e.Origin), Reason: e.Reason, Key: e.Key, Cause: e.Cause,
 		Correlation: e.Correlation, Tags: e.Tags, Revision: e.Revision, Marked: e.Mark, Error: e.Error}
 }

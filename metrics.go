@@ -22,6 +22,8 @@ const (
 	opRecover
 	opAcross
 	opFlush
+	opCompact
+	opUnarchive
 	opLoad
 	opView
 	opAt
@@ -29,7 +31,7 @@ const (
 )
 
 var opNames = [ops]string{"append", "update", "append", "update", "save", "snapshot", "delete", "fork",
-	"mark", "recover", "update", "flush", "load", "view", "at"}
+	"mark", "recover", "update", "flush", "compact", "unarchive", "load", "view", "at"}
 
 func (o op) String() string { return opNames[o] }
 

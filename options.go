@@ -19,6 +19,15 @@ type Options struct {
 	Strategy Strategy
 	// Snapshot is for the fields that a kind's policy leaves zero.
 	Snapshot SnapshotPolicy
+	// Retention is for the fields that a kind's policy leaves zero.
+	Retention RetentionPolicy
+	// RetainEvery is the time between two passes of retention in the background,
+	// where a kind has a policy; the first one comes after a minute, or sooner.
+	// Default 1 hour. Below zero: no pass but by [DB.Retain].
+	RetainEvery time.Duration
+	// Archive keeps the records that compactions and retention remove, before
+	// they do. Default none: what is removed is gone.
+	Archive Archive
 	// NoCompression stores values as they are. Costs space, saves a little time.
 	NoCompression bool
 	// MaxEvent is the largest encoded event in bytes. Default 1 MiB.
@@ -91,7 +100,9 @@ func (o *Options) withDefaults() Options {
 	def(&d.MaxState, defaultMaxState)
 	def(&d.Queue, defaultQueue)
 	def(&d.QueueBytes, defaultQueueBytes)
+	def(&d.RetainEvery, defaultRetainEvery)
 	d.Snapshot = d.Snapshot.or(defaultSnapshotPolicy)
+	d.Retention = d.Retention.or(defaultRetentionPolicy)
 	d.Cache = d.Cache.withDefaults()
 	if d.Now == nil {
 		d.Now = time.Now

@@ -140,6 +140,74 @@ func TestOriginal_05(t *testing.T) {
 	assert.Equal(t, int64(5), st.Value["n"])
 }
 
+func TestOriginal_06(t *testing.T) {
+	// Retention by count dropped the "created" event silently; the state was rebuilt without it.
+	path, o := engines["file"](t), &savepoint.Options{RetainEvery: -1, Retention: savepoint.RetentionPolicy{MaxRecords: 10, Batch: 1}}
+	for _, st := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
+		db, err := savepoint.Open(path, o)
+		require.NoError(t, err)
+		k := savepoint.DocKind(st.String())
+		k.Strategy, k.Snapshot.NoClose = st, true
+		s, err := savepoint.Register(db, k)
+		require.NoError(t, err)
+		ctx := t.Context()
+		_, err = s.Append(ctx, "g", savepoint.DocUpdate{Set: map[string]any{"created": "with this"}})
+		require.NoError(t, err)
+		for i := range 49 {
+			_, err = s.Append(ctx, "g", transition("turn", i))
+			require.NoError(t, err)
+		}
+		rep, err := db.Retain(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, 40, rep.Records)
+		require.NoError(t, db.Close())
+
+		db, err = savepoint.Open(path, o)
+		require.NoError(t, err)
+		s, err = savepoint.Register(db, k)
+		require.NoError(t, err)
+		got, err := s.Load(ctx, "g")
+		require.NoError(t, err)
+		assert.Equal(t, savepoint.Doc{"created": "with this", "phase": "turn", "n": int64(48)}, got.Value)
+		assert.EqualValues(t, 50, got.Seq)
+		_, err = s.At(ctx, "g", savepoint.AtSeq(1))
+		require.ErrorIs(t, err, savepoint.ErrCompacted, "what is gone is told")
+		require.NoError(t, db.Close())
+	}
+}
+
+func TestOriginal_07(t *testing.T) {
+	// The in-memory log returned another machine's transitions once its ring wrapped.
+	for name, path := range engines {
+		db := open(t, path(t), &savepoint.Options{RetainEvery: -1, Retention: savepoint.RetentionPolicy{MaxRecords: 8, Batch: 1}})
+		s, err := savepoint.Register(db, savepoint.DocKind("game"))
+		require.NoError(t, err)
+		ctx := t.Context()
+		for i := range 200 {
+			id := fmt.Sprint("g-", i%7)
+			_, err := s.Append(ctx, id, transition(id, i))
+			require.NoError(t, err)
+			if i%40 == 39 {
+				_, err = db.Retain(ctx)
+				require.NoError(t, err)
+			}
+		}
+		for m := range 7 {
+			id, last := fmt.Sprint("g-", m), uint64(0)
+			for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+				require.NoError(t, err)
+				assert.Equal(t, id, rec.ID, name)
+				assert.Equal(t, id, rec.To)
+				assert.True(t, last == 0 || rec.Seq == last+1)
+				last = rec.Seq
+			}
+			st, err := s.Load(ctx, id)
+			require.NoError(t, err)
+			assert.Equal(t, st.Seq, last)
+		}
+	}
+}
+
 func TestOriginal_08(t *testing.T) {
 	// The newest snapshot was chosen by string order: number 9 beat number 12.
 	db, s := docs(t, nil, func(k *savepoint.Kind[savepoint.Doc]) {

@@ -152,7 +152,25 @@ func (db *DB) seqAt(ctx context.Context, k *kind, id string, h *record.Head, top
 	case h.Base == 0:
 		return 0, nil
 	}
-	return 0, fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
+	return db.baseAt(ctx, k, id, h, p)
+}
+
+// baseAt is seqAt where all records are later: the point is the base of the log,
+// or before it.
+func (db *DB) baseAt(ctx context.Context, k *kind, id string, h *record.Head, p Point) (uint64, error) {
+	key, there := keyOf(k.name, id), false
+	_, err := db.eng.Load(ctx, key, engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: h.Base}, func(it engine.Item) error {
+		var s record.Snapshot
+		there = it.Err == nil && s.Parse(it.Bytes, key) == nil && s.Seq == h.Base && s.Updated <= micros(p.at)
+		return nil
+	})
+	if err != nil {
+		return 0, db.explain(k, id, err)
+	}
+	if !there {
+		return 0, fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
+	}
+	return h.Base, nil
 }
 
 // hidden says that a point may lie among the lost records from to to.
@@ -236,6 +254,9 @@ func (db *DB) seqOfRevision(ctx context.Context, k *kind, id string, h *record.H
 	})
 	if err != nil {
 		return 0, db.explain(k, id, err)
+	}
+	if seq == 0 && h.Base > 0 {
+		return 0, fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
 	}
 	if seq == 0 {
 		return 0, noPoint(k, id, p, "its record is not there")

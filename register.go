@@ -61,6 +61,10 @@ func Register[S any](db *DB, k Kind[S]) (*Store[S], error) {
 	}
 	def(&u.strategy, db.opt.Strategy)
 	u.policy = u.policy.or(db.opt.Snapshot)
+	u.retention = u.retention.or(db.opt.Retention)
+	if u.retention.ArchiveAfter > 0 && db.opt.Archive == nil {
+		return nil, &KindError{Kind: k.Name, Problems: []string{"Retention.ArchiveAfter is set, and there is no Options.Archive to go to"}}
+	}
 	u.machines = map[string]*machine{}
 
 	db.mu.Lock()
@@ -77,6 +81,10 @@ func Register[S any](db *DB, k Kind[S]) (*Store[S], error) {
 	}
 	s := &Store[S]{db: db, kind: u}
 	db.kinds[k.Name] = &registered{kind: u, store: s}
+	if u.retention.on() && !db.opt.ReadOnly && !db.retention.begun && db.opt.RetainEvery > 0 && !db.closed.Load() {
+		db.retention.begun = true
+		db.tasks.Go(db.retainInBackground)
+	}
 	if !db.report.Clean && !db.opt.NoRecoverAll && !db.opt.ReadOnly && !db.closed.Load() {
 		db.tasks.Go(func() { db.recoverInBackground(u) })
 	}

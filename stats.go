@@ -26,8 +26,9 @@ type Stats struct {
 	Rebuild    Latency // of a machine from the engine
 	Fallbacks  int64   // rebuilds that needed another way than the first
 
-	Cache CacheStats
-	Queue QueueStats
+	Cache     CacheStats
+	Queue     QueueStats
+	Retention RetentionStats
 
 	Quarantined int
 	Stopped     error // why writing has stopped, or nil
@@ -102,6 +103,7 @@ func (db *DB) Stats() Stats {
 		s.Cache.Rate = float64(s.Cache.Hits+s.Cache.SecondHits) / float64(looks)
 	}
 	s.Queue.Steps, s.Queue.Bytes = db.queue.Len()
+	s.Retention = db.retention.snapshot()
 	s.Quarantined = len(db.Quarantined())
 	if why := db.stopped.Load(); why != nil {
 		s.Stopped = *why

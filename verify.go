@@ -58,6 +58,7 @@ type verifier struct {
 	rep  *VerifyReport
 	head record.Head
 
+	number uint64 // of the machine
 	replay replay
 	last   uint64 // where replay and store were last known to be the same
 	digest record.Digest
@@ -79,18 +80,21 @@ func (db *DB) verify(ctx context.Context, k *kind, id string) (*VerifyReport, er
 	for _, g := range v.head.Gaps {
 		rep.Gaps = append(rep.Gaps, GapError{From: g.From, To: g.To})
 	}
-	for i, snap := range snaps {
-		if i == 0 {
-			if err := v.start(&snap); err != nil {
-				return rep, err
-			}
-			continue
-		}
-		if err := v.upTo(ctx, &snap); err != nil {
-			return rep, err
+	return rep, v.through(ctx, snaps)
+}
+
+// through begins at the first snapshot and replays through the others to the
+// head.
+func (v *verifier) through(ctx context.Context, snaps []record.Snapshot) error {
+	if err := v.start(&snaps[0]); err != nil {
+		return err
+	}
+	for i := range snaps[1:] {
+		if err := v.upTo(ctx, &snaps[i+1]); err != nil {
+			return err
 		}
 	}
-	return rep, v.toHead(ctx, rep.Head)
+	return v.toHead(ctx, v.rep.Head)
 }
 
 // snapshots are all snapshots from the base on, oldest first, and the head of
@@ -114,7 +118,7 @@ func (v *verifier) snapshots(ctx context.Context) (out []record.Snapshot, err er
 	if head.Number == 0 {
 		return nil, missing(newMachine(k, id))
 	}
-	v.rep.Head = head.Seq
+	v.rep.Head, v.number = head.Seq, head.Number
 	if err := v.head.Parse(head.Bytes, v.m.key); err != nil {
 		return nil, corrupt(k, id, "head", head.Seq, err)
 	}

@@ -1,0 +1,180 @@
+package savepoint_test
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+)
+
+// chapterFiles are the files below an archive's directory.
+func chapterFiles(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, name)
+		}
+		return err
+	}))
+	return files
+}
+
+func TestArchiveDir_ChaptersComeBack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "to", "archive")
+	k := kindOf(savepoint.Versioned)
+	k.Snapshot.Events = 3
+	onEachKind(t, savepoint.Options{Archive: savepoint.ArchiveDir(dir)}, k, func(t *testing.T, s *savepoint.Store[table]) {
+		ctx := t.Context()
+		defer func() { require.NoError(t, os.RemoveAll(dir)) }()
+		ids := []string{"g", "../../G Ü", strings.Repeat("long ", 51), "g-5"}
+		var full []past[table]
+		for _, id := range ids {
+			begin(t, s, id, 8)
+			_, err := s.Save(ctx, id, table{Phase: "scoring", Note: id, Hands: map[int][]string{2: {"7H"}}})
+			require.NoError(t, err)
+			note(t, s, id, 3)
+			full = append(full, pastOf(t, s, id, 0))
+		}
+		for _, to := range []uint64{4, 5, 9, 13} {
+			for _, id := range ids {
+				rep, err := s.Compact(ctx, id, savepoint.AtSeq(to))
+				require.NoError(t, err)
+				assert.Equal(t, 1, rep.Chapters)
+			}
+		}
+		assert.Len(t, chapterFiles(t, dir), 16)
+		note(t, s, "g", 1) // it goes on meanwhile
+		for i, id := range ids {
+			assert.Zero(t, recordsOf(t, s, id)-map[string]int{"g": 1}[id])
+			rep, err := s.Unarchive(ctx, id)
+			require.NoError(t, err, id)
+			assert.Equal(t, 4, rep.Chapters)
+			assert.Equal(t, 13, rep.Records)
+			back := pastOf(t, s, id, 0)
+			assert.Equal(t, full[i].events, back.events[:13], "with the positions they had")
+			for seq, st := range full[i].at {
+				assert.Equal(t, st, back.at[seq])
+			}
+			verified(t, s, id)
+		}
+		st, err := s.At(ctx, "g", savepoint.AtRevision(1))
+		require.NoError(t, err)
+		assert.Equal(t, "g", st.Value.Note)
+	})
+}
+
+func TestArchiveDir_IsToBeRead(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, savepoint.Memory, &savepoint.Options{Archive: savepoint.ArchiveDir(dir)})
+	s, err := savepoint.Register(db, savepoint.DocKind("docs"))
+	require.NoError(t, err)
+	_, err = s.Append(t.Context(), "g", savepoint.Transition{Action: "go", To: "turn", Payload: math.Inf(1),
+		Update: map[string]any{"hands": map[int]any{3: "7H"}}}, savepoint.By("ann"), savepoint.Tag("first"))
+	require.NoError(t, err)
+	_, err = s.Compact(t.Context(), "g", savepoint.Latest())
+	require.NoError(t, err)
+	files := chapterFiles(t, dir)
+	require.Len(t, files, 1)
+	f, err := os.Open(files[0])
+	require.NoError(t, err)
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	require.NoError(t, err)
+	var lines []map[string]any
+	for text := bufio.NewScanner(z); text.Scan(); {
+		var line map[string]any
+		require.NoError(t, json.Unmarshal(text.Bytes(), &line))
+		delete(line, "base")
+		delete(line, "record")
+		lines = append(lines, line)
+	}
+	require.Len(t, lines, 3)
+	assert.Equal(t, "docs", lines[0]["Kind"])
+	assert.Equal(t, map[string]any{}, lines[0]["State"])
+	assert.Equal(t, "ann", lines[1]["Actor"])
+	assert.Equal(t, "turn", lines[1]["To"])
+	event := lines[1]["Event"].(map[string]any)
+	assert.Equal(t, "+Inf", event["Payload"])
+	assert.Equal(t, map[string]any{"hands": map[string]any{"3": "7H"}}, event["Update"])
+	assert.Equal(t, map[string]any{"end": true, "Records": 1.0}, lines[2])
+}
+
+func TestArchiveDir_Damage(t *testing.T) {
+	dir := t.TempDir()
+	o := savepoint.Options{Archive: savepoint.ArchiveDir(dir)}
+	onEachKind(t, o, tableKind(), func(t *testing.T, s *savepoint.Store[table]) {
+		ctx := t.Context()
+		begin(t, s, "g", 6)
+		begin(t, s, "other", 6)
+		for _, id := range []string{"g", "other"} {
+			_, err := s.Compact(ctx, id, savepoint.AtSeq(5))
+			require.NoError(t, err)
+		}
+		full := pastOf(t, s, "g", 5)
+		var name, other string
+		for _, f := range chapterFiles(t, dir) {
+			if strings.Contains(filepath.Base(f), "other") {
+				other = f
+			} else {
+				name = f
+			}
+		}
+		good, err := os.ReadFile(name)
+		require.NoError(t, err)
+		wrong, err := os.ReadFile(other)
+		require.NoError(t, err)
+		bad := map[string][]byte{"another machine's": wrong, "empty": {}, "newer": pack(t, `{"savepoint":"chapter 2"}`), "no end": pack(t, `{"savepoint":"chapter 1"}`)}
+		for i := 0; i < len(good); i += 37 {
+			bad["cut"] = good[:i]
+			flipped := append([]byte(nil), good...)
+			flipped[i] ^= 0x10
+			bad["flipped"] = flipped
+			for what, b := range bad {
+				require.NoError(t, os.WriteFile(name, b, 0o666))
+				_, err := s.Unarchive(ctx, "g")
+				if err == nil && what == "flipped" && i < 12 { // a flag of gzip that nobody reads
+					_, err = s.Compact(ctx, "g", savepoint.AtSeq(5))
+					require.NoError(t, err)
+					continue
+				}
+				require.ErrorIs(t, err, savepoint.ErrCorrupt, "%s at %d", what, i)
+				require.Equal(t, full, pastOf(t, s, "g", 5))
+			}
+		}
+		require.NoError(t, os.Remove(name))
+		_, err = s.Unarchive(ctx, "g")
+		require.ErrorIs(t, err, savepoint.ErrNotFound)
+		require.NoError(t, os.RemoveAll(filepath.Dir(filepath.Dir(name))))
+		require.NoError(t, os.WriteFile(filepath.Dir(filepath.Dir(name)), nil, 0o666)) // in its way
+		rep, err := s.Compact(ctx, "g", savepoint.AtSeq(6))
+		require.ErrorContains(t, err, "nothing is removed")
+		assert.Zero(t, rep.Records)
+		require.NoError(t, os.Remove(filepath.Dir(filepath.Dir(name))))
+		_, err = s.Compact(ctx, "g", savepoint.AtSeq(6))
+		require.NoError(t, err)
+		for _, f := range chapterFiles(t, dir) {
+			assert.False(t, strings.HasPrefix(filepath.Base(f), "."), "%s is left over", f)
+			require.NoError(t, os.Remove(f))
+		}
+	})
+}
+
+func pack(t *testing.T, text string) []byte {
+	t.Helper()
+	var b strings.Builder
+	z := gzip.NewWriter(&b)
+	_, err := z.Write([]byte(text))
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	return []byte(b.String())
+}

@@ -1,0 +1,323 @@
+package savepoint_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// past is all that can be asked of a machine's history.
+type past[S any] struct {
+	head   savepoint.State[S]
+	events []savepoint.Record[S]
+	at     map[uint64]savepoint.State[S]
+}
+
+func pastOf[S any](t *testing.T, s *savepoint.Store[S], id string, from uint64) past[S] {
+	t.Helper()
+	st, err := s.Load(t.Context(), id)
+	require.NoError(t, err)
+	p := past[S]{head: st, at: map[uint64]savepoint.State[S]{}}
+	for rec, err := range s.Events(t.Context(), id, savepoint.Range{After: from}) {
+		require.NoError(t, err)
+		p.events = append(p.events, rec)
+	}
+	for seq := from; seq <= st.Seq; seq++ {
+		at, err := s.At(t.Context(), id, savepoint.AtSeq(seq))
+		require.NoError(t, err, "seq %d", seq)
+		if seq == from {
+			at.Pos = 0 // of the base nobody knows it
+		}
+		p.at[seq] = at
+	}
+	return p
+}
+
+// from is p as it is once the log begins at a base.
+func (p past[S]) from(base uint64) past[S] {
+	short := past[S]{head: p.head, at: map[uint64]savepoint.State[S]{}}
+	for _, rec := range p.events {
+		if rec.Seq == base+1 {
+			rec.Took = 0
+		}
+		if rec.Seq > base {
+			short.events = append(short.events, rec)
+		}
+	}
+	for seq, st := range p.at {
+		if seq == base {
+			st.Pos = 0
+		}
+		if seq >= base {
+			short.at[seq] = st
+		}
+	}
+	return short
+}
+
+func verified[S any](t *testing.T, s *savepoint.Store[S], id string) {
+	t.Helper()
+	rep, err := s.Verify(t.Context(), id)
+	require.NoError(t, err)
+	require.True(t, rep.OK(), "%v", rep.Divergences)
+}
+
+func TestCompact_TheLogBeginsAtAPoint(t *testing.T) {
+	for _, strategy := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
+		k := kindOf(strategy)
+		k.Snapshot.Events, k.Snapshot.Keep = 10, -1
+		c := newClock()
+		onEachKind(t, savepoint.Options{Now: c.Now}, k, func(t *testing.T, s *savepoint.Store[table]) {
+			ctx := t.Context()
+			var times []time.Time
+			for i := range 60 {
+				c.turn(time.Second)
+				times = append(times, c.Now())
+				opts := []savepoint.WriteOption{savepoint.Key(fmt.Sprint("key ", i))}
+				_, err := s.Append(ctx, "g", &noted{Text: fmt.Sprint(i)}, opts...)
+				require.NoError(t, err)
+				if i == 11 {
+					_, err = s.Snapshot(ctx, "g", savepoint.Tag("keep"))
+					require.NoError(t, err)
+				}
+			}
+			_, err := s.Mark(ctx, "g", 20, errors.New("a mistake"))
+			require.NoError(t, err)
+			note(t, s, "other", 5)
+			full, others := pastOf(t, s, "g", 0), pastOf(t, s, "other", 0)
+
+			rep, err := s.Compact(ctx, "g", savepoint.AtTime(times[24]))
+			require.NoError(t, err)
+			bytes := rep.Bytes
+			assert.EqualValues(t, 25, rep.Base)
+			assert.Equal(t, 25, rep.Records, "row D12: what is really gone")
+			assert.Positive(t, rep.Bytes)
+			assert.Equal(t, map[savepoint.Strategy]int{savepoint.Hybrid: 3, savepoint.EventSourced: 1, savepoint.Versioned: 3}[strategy], rep.Snapshots)
+			assert.Equal(t, full.from(25), pastOf(t, s, "g", 25))
+			assert.Equal(t, others, pastOf(t, s, "other", 0))
+			verified(t, s, "g")
+
+			for _, p := range []savepoint.Point{savepoint.AtSeq(24), savepoint.AtSeq(0), savepoint.AtTime(times[24].Add(-1)), savepoint.BeforeError(), savepoint.AtSeq(12 - 1)} {
+				_, err = s.At(ctx, "g", p)
+				require.ErrorIs(t, err, savepoint.ErrCompacted, p.String())
+			}
+			st, err := s.At(ctx, "g", savepoint.AtTime(times[25].Add(-1)))
+			require.NoError(t, err)
+			assert.EqualValues(t, 25, st.Seq, "the base is the newest record at that time")
+			st, err = s.At(ctx, "g", savepoint.AtSnapshot(12))
+			require.NoError(t, err, "a snapshot with a tag stays")
+			assert.Equal(t, full.at[12].Value, st.Value)
+
+			for i := range 60 { // what was done stays done
+				h, err := s.Append(ctx, "g", &noted{Text: fmt.Sprint(i)}, savepoint.Key(fmt.Sprint("key ", i)))
+				require.NoError(t, err)
+				require.EqualValues(t, i+1, h.Seq)
+			}
+			for _, to := range []uint64{25, 10} {
+				rep, err = s.Compact(ctx, "g", savepoint.AtSeq(to))
+				require.NoError(t, err)
+				assert.Zero(t, rep.Records, "row E5: nothing went")
+				assert.EqualValues(t, 25, rep.Base)
+			}
+			_, err = s.Compact(ctx, "g", savepoint.AtSeq(62))
+			require.ErrorIs(t, err, savepoint.ErrNoPoint)
+			rep, err = s.Compact(ctx, "g", savepoint.Latest())
+			require.NoError(t, err)
+			assert.Equal(t, 36, rep.Records)
+			assert.Greater(t, rep.Bytes, bytes)
+			assert.Equal(t, full.head, load(t, s, "g"))
+			assert.Empty(t, pastOf(t, s, "g", 61).events)
+			verified(t, s, "g")
+			h, err := s.Append(ctx, "g", &noted{Text: "on"}, savepoint.IfSeq(61))
+			require.NoError(t, err)
+			assert.EqualValues(t, 62, h.Seq)
+			_, err = s.Compact(ctx, "missing", savepoint.Latest())
+			require.ErrorIs(t, err, savepoint.ErrNotFound)
+		})
+	}
+}
+
+func TestCompact_StaysAfterReopening(t *testing.T) {
+	path := engines["file"](t)
+	for _, journal := range []int64{-1, 1 << 20} {
+		db, err := savepoint.Open(path, &savepoint.Options{Journal: journal})
+		require.NoError(t, err)
+		s := register(t, db)
+		begin(t, s, "deleted", 3)
+		_, err = s.Delete(t.Context(), "deleted")
+		require.NoError(t, err)
+		begin(t, s, "g", 8)
+		full := pastOf(t, s, "g", 0)
+		_, err = s.Compact(t.Context(), "deleted", savepoint.Latest())
+		require.NoError(t, err)
+		_, err = s.Compact(t.Context(), "g", savepoint.AtSeq(4))
+		require.NoError(t, err)
+		require.NoError(t, db.Close())
+
+		db, err = savepoint.Open(path, &savepoint.Options{Journal: journal})
+		require.NoError(t, err)
+		s = register(t, db)
+		assert.Equal(t, full.from(4), pastOf(t, s, "g", 4))
+		verified(t, s, "g")
+		_, err = s.Load(t.Context(), "deleted")
+		require.ErrorIs(t, err, savepoint.ErrDeleted)
+		for _, id := range []string{"g", "deleted"} {
+			require.NoError(t, s.Purge(t.Context(), id))
+		}
+		require.NoError(t, db.Close())
+	}
+}
+
+func TestCompact_ManyChaptersAndLeftovers(t *testing.T) {
+	k := kindOf(savepoint.Hybrid)
+	k.Snapshot.Events = 3
+	text := make([]byte, 900_000)
+	for i := range text {
+		text[i] = byte('a' + rand.IntN(26))
+	}
+	onEachKind(t, savepoint.Options{}, k, func(t *testing.T, s *savepoint.Store[table]) {
+		for i := range 25 { // more than a chapter
+			_, err := s.Append(t.Context(), "g", &noted{Text: fmt.Sprint(i, string(text))})
+			require.NoError(t, err)
+		}
+		want := load(t, s, "g")
+		rep, err := s.Compact(t.Context(), "g", savepoint.AtSeq(24))
+		require.NoError(t, err)
+		assert.Equal(t, 24, rep.Records)
+		assert.EqualValues(t, 24, rep.Base)
+		assert.Greater(t, rep.Bytes, int64(24*900_000))
+		assert.Equal(t, want, load(t, s, "g"))
+		verified(t, s, "g")
+	})
+}
+
+// dice is an event that cheats.
+type dice struct{}
+
+func (dice) Apply(t *table, _ savepoint.Meta) error { t.Turn = rand.IntN(1 << 40); return nil }
+
+func TestCompact_RefusesWhatItCannotProve(t *testing.T) {
+	k := tableKind()
+	k.Events["dice"] = dice{}
+	onEachKind(t, savepoint.Options{}, k, func(t *testing.T, s *savepoint.Store[table]) {
+		begin(t, s, "g", 2)
+		_, err := s.Append(t.Context(), "g", dice{})
+		require.NoError(t, err)
+		_, err = s.Append(t.Context(), "g", moved{To: "scoring"})
+		require.NoError(t, err)
+		for _, to := range []uint64{2, 5} {
+			rep, err := s.Compact(t.Context(), "g", savepoint.AtSeq(to))
+			require.ErrorContains(t, err, "nothing is removed")
+			assert.Zero(t, rep.Records)
+			assert.Zero(t, rep.Base)
+		}
+	})
+	onEachKind(t, savepoint.Options{}, kindOf(savepoint.SnapshotOnly), func(t *testing.T, s *savepoint.Store[table]) {
+		note(t, s, "g", 2)
+		_, err := s.Compact(t.Context(), "g", savepoint.Latest())
+		require.ErrorIs(t, err, savepoint.ErrUnsupported)
+	})
+}
+
+func TestCompact_ReadOnly(t *testing.T) {
+	path := engines["file"](t)
+	db, err := savepoint.Open(path, nil)
+	require.NoError(t, err)
+	begin(t, register(t, db), "g", 2)
+	require.NoError(t, db.Close())
+	db = open(t, path, &savepoint.Options{ReadOnly: true})
+	_, err = register(t, db).Compact(t.Context(), "g", savepoint.Latest())
+	require.ErrorIs(t, err, savepoint.ErrReadOnly)
+	_, err = db.Retain(t.Context())
+	require.ErrorIs(t, err, savepoint.ErrReadOnly)
+}
+
+// A recovery gave records up: the log is cut before or behind them.
+func TestCompact_AroundAGap(t *testing.T) {
+	f := newFaulty()
+	db, s := openFaulty(t, f, savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))
+	defer func() { require.NoError(t, db.Close()) }()
+	ctx := t.Context()
+	for i := range 20 {
+		_, err := s.Append(ctx, "g", added{N: int64(i)})
+		require.NoError(t, err)
+	}
+	f.set(func() {
+		f.damage = func(_ string, it *engine.Item) bool {
+			if it.Part == engine.PartEvent && it.Seq == 8 {
+				it.Err = &engine.Damage{Part: "event", Seq: 8, Why: errDisk}
+			}
+			return false
+		}
+	})
+	_, err := s.Compact(ctx, "g", savepoint.AtSeq(5))
+	require.ErrorIs(t, err, savepoint.ErrCorrupt, "behind a damaged record nothing is proven")
+	rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{Partial: true})
+	require.NoError(t, err)
+	require.EqualValues(t, 20, rep.LostTo)
+	for i := range 5 {
+		_, err := s.Append(ctx, "g", added{N: int64(i)})
+		require.NoError(t, err)
+	}
+	want, err := s.Load(ctx, "g")
+	require.NoError(t, err)
+	for _, step := range []struct{ to, base uint64 }{{15, 15}, {5, 5}, {24, 24}} {
+		gone, err := s.Compact(ctx, "g", savepoint.AtSeq(step.to))
+		if step.to == 15 {
+			require.ErrorIs(t, err, savepoint.ErrNoPoint)
+			continue
+		}
+		require.NoError(t, err)
+		assert.Equal(t, step.base, gone.Base)
+		st, err := s.Load(ctx, "g")
+		require.NoError(t, err)
+		assert.Equal(t, want, st)
+		verified(t, s, "g")
+	}
+}
+
+func TestCompact_BesideWriters(t *testing.T) {
+	k := kindOf(savepoint.Hybrid)
+	k.Snapshot.Events = 7
+	onEachKind(t, savepoint.Options{}, k, func(t *testing.T, s *savepoint.Store[table]) {
+		ctx := t.Context()
+		var wg sync.WaitGroup
+		for w := range 3 {
+			wg.Go(func() {
+				for i := range 60 {
+					if _, err := s.Append(ctx, "g", &noted{Text: fmt.Sprint(w, i)}); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		gone := 0
+		for gone < 100 && !t.Failed() {
+			rep, err := s.Compact(ctx, "g", savepoint.Latest())
+			if err != nil && !errors.Is(err, savepoint.ErrNotFound) {
+				require.NoError(t, err)
+			}
+			gone += rep.Records
+		}
+		wg.Wait()
+		want := load(t, s, "g")
+		assert.EqualValues(t, 180, want.Seq)
+		n := 0
+		for _, err := range s.Events(ctx, "g", savepoint.Range{}) {
+			require.NoError(t, err)
+			n++
+		}
+		assert.Equal(t, 180, gone+n, "each record is there or was counted")
+		verified(t, s, "g")
+	})
+}

@@ -1,0 +1,309 @@
+package savepoint_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+)
+
+// shelf is an archive in memory that can be made to fail.
+type shelf struct {
+	chapters map[string]*savepoint.Chapter
+	put      func(*savepoint.Chapter) error
+}
+
+func newShelf() *shelf { return &shelf{chapters: map[string]*savepoint.Chapter{}} }
+
+func (a *shelf) Put(_ context.Context, c *savepoint.Chapter) error {
+	if a.put != nil {
+		if err := a.put(c); err != nil {
+			return err
+		}
+	}
+	a.chapters[fmt.Sprint(c.Kind, c.ID, c.To, c.Digest)] = c
+	return nil
+}
+
+func (a *shelf) Get(_ context.Context, kind, id string, to uint64, digest string) (*savepoint.Chapter, error) {
+	if c := a.chapters[fmt.Sprint(kind, id, to, digest)]; c != nil {
+		return c, nil
+	}
+	return nil, savepoint.ErrNotFound
+}
+
+// retaining opens a database on f in a bubble.
+func retaining(t *testing.T, f *faulty, o savepoint.Options, p savepoint.RetentionPolicy) (*savepoint.DB, *savepoint.Store[tally]) {
+	k := tallyKind("tally", savepoint.Hybrid, noPolicy)
+	k.Retention, k.Final = p, []string{"end"}
+	return openFaulty(t, f, o, k)
+}
+
+func add(t testing.TB, s *savepoint.Store[tally], id string, n int) {
+	t.Helper()
+	for i := range n {
+		_, err := s.Append(context.Background(), id, added{N: int64(i)})
+		require.NoError(t, err)
+	}
+}
+
+func recordsOf[S any](t testing.TB, s *savepoint.Store[S], id string) (n int) {
+	t.Helper()
+	for _, err := range s.Events(context.Background(), id, savepoint.Range{}) {
+		require.NoError(t, err)
+		n++
+	}
+	return n
+}
+
+func TestRetention_OffUnlessSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		db, s := retaining(t, newFaulty(), savepoint.Options{}, savepoint.RetentionPolicy{})
+		add(t, s, "g", 50)
+		time.Sleep(1000 * time.Hour)
+		rep, err := db.Retain(ctx)
+		require.NoError(t, err)
+		assert.Zero(t, rep.Machines)
+		assert.Equal(t, 50, recordsOf(t, s, "g"))
+		require.NoError(t, db.Close())
+	})
+}
+
+func TestRetention_ByCountInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		f := newFaulty()
+		db, s := retaining(t, f, savepoint.Options{Retention: savepoint.RetentionPolicy{MaxRecords: 20}}, savepoint.RetentionPolicy{Batch: 5})
+		add(t, s, "few", 24)
+		for m := range 130 {
+			add(t, s, fmt.Sprint("many ", m), 30)
+		}
+		want, err := s.Load(ctx, "many 7")
+		require.NoError(t, err)
+		before := db.Stats().Groups
+		time.Sleep(10 * time.Minute)
+		assert.Equal(t, 24, recordsOf(t, s, "few"), "a batch has to gather")
+		assert.Equal(t, 20, recordsOf(t, s, "many 7"), "row D10")
+		st, err := s.Load(ctx, "many 7")
+		require.NoError(t, err)
+		assert.Equal(t, want, st)
+		stats := db.Stats()
+		assert.EqualValues(t, 1, stats.Retention.Passes)
+		assert.EqualValues(t, 130, stats.Retention.Machines)
+		assert.EqualValues(t, 1300, stats.Retention.Records)
+		assert.Zero(t, stats.Retention.Failed, stats.Retention.Error)
+		assert.LessOrEqual(t, stats.Groups-before, int64(30), "many machines share a group")
+		add(t, s, "few", 1)
+		time.Sleep(time.Hour)
+		assert.Equal(t, 20, recordsOf(t, s, "few"), "row D11: a batch has gathered")
+		verified(t, s, "few")
+		require.NoError(t, db.Close())
+	})
+}
+
+func TestRetention_ByBytes(t *testing.T) {
+	onEachKind(t, savepoint.Options{RetainEvery: -1, Retention: savepoint.RetentionPolicy{MaxBytes: 2000}}, tableKind(), func(t *testing.T, s *savepoint.Store[table]) {
+		note(t, s, "g", 100)
+		rep, err := s.DB().Retain(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, rep.Failed)
+		n := recordsOf(t, s, "g")
+		assert.Greater(t, n, 20)
+		assert.Less(t, n, 80)
+		assert.Equal(t, 100, n+rep.Records)
+		again, err := s.DB().Retain(t.Context())
+		require.NoError(t, err)
+		assert.Zero(t, again.Records)
+		for range 12 {
+			note(t, s, "g", 10)
+			_, err = s.DB().Retain(t.Context())
+			require.NoError(t, err)
+			assert.LessOrEqual(t, recordsOf(t, s, "g"), 2*n, "row E6")
+		}
+		verified(t, s, "g")
+	})
+}
+
+// A clock that jumps, at any time and in any direction, makes nothing older.
+func TestRetention_ByAge_ClocksThatJump(t *testing.T) {
+	for _, jump := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFaulty()
+			f.stays = true
+			var off time.Duration
+			o := savepoint.Options{Now: func() time.Time { return time.Now().Add(off) }}
+			p := savepoint.RetentionPolicy{MaxAge: 30 * 24 * time.Hour, ArchiveAfter: -1}
+			db, s := retaining(t, f, o, p)
+			add(t, s, "g", 10)
+			off = jump // it is wrong
+			add(t, s, "g", 10)
+			time.Sleep(3 * time.Hour)
+			assert.Equal(t, 20, recordsOf(t, s, "g"))
+			require.NoError(t, db.Close())
+			db, s = retaining(t, f, o, p)
+			add(t, s, "g", 10)
+			off = 0 // it is set right
+			add(t, s, "g", 10)
+			time.Sleep(20 * 24 * time.Hour)
+			add(t, s, "g", 10)
+			assert.Equal(t, 50, recordsOf(t, s, "g"), "nothing is older than 30 days")
+			require.NoError(t, db.Close())
+			time.Sleep(1000 * 24 * time.Hour) // nobody has it open
+			db, s = retaining(t, f, o, p)
+			time.Sleep(9 * 24 * time.Hour)
+			assert.Equal(t, 50, recordsOf(t, s, "g"))
+			time.Sleep(2 * 24 * time.Hour)
+			assert.Equal(t, 10, recordsOf(t, s, "g"), "row J6: what was written 31 days ago is gone, whatever its time says")
+			verified(t, s, "g")
+			st, err := s.Load(context.Background(), "g")
+			require.NoError(t, err)
+			assert.EqualValues(t, 50, st.Seq)
+			time.Sleep(40 * 24 * time.Hour)
+			assert.Zero(t, recordsOf(t, s, "g"))
+			add(t, s, "g", 1)
+			require.NoError(t, db.Close())
+		})
+	}
+}
+
+func TestRetention_FinishedMachinesAreArchivedAndComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		a := newShelf()
+		db, s := retaining(t, newFaulty(), savepoint.Options{Archive: a}, savepoint.RetentionPolicy{ArchiveAfter: 24 * time.Hour})
+		for _, id := range []string{"open", "finished", "deleted"} {
+			add(t, s, id, 12)
+		}
+		_, err := s.Append(ctx, "finished", &turned{To: "end"})
+		require.NoError(t, err)
+		full := pastOf(t, s, "finished", 0)
+		_, err = s.Delete(ctx, "deleted")
+		require.NoError(t, err)
+		time.Sleep(23 * time.Hour)
+		assert.Equal(t, 13, recordsOf(t, s, "finished"))
+		time.Sleep(2 * time.Hour)
+		assert.Zero(t, recordsOf(t, s, "finished"), "row J5")
+		assert.Zero(t, recordsOf(t, s, "deleted"))
+		assert.Equal(t, 12, recordsOf(t, s, "open"))
+		assert.EqualValues(t, 2, db.Stats().Retention.Archived)
+		st, err := s.Load(ctx, "finished")
+		require.NoError(t, err)
+		assert.Equal(t, full.head, st, "the state is there as ever")
+
+		rep, err := s.Unarchive(ctx, "finished")
+		require.NoError(t, err)
+		assert.Equal(t, 13, rep.Records)
+		assert.Zero(t, rep.Base)
+		assert.Equal(t, full, pastOf(t, s, "finished", 0), "it reads as before")
+		verified(t, s, "finished")
+		time.Sleep(20 * time.Hour)
+		assert.Equal(t, 13, recordsOf(t, s, "finished"), "it is left alone for a day")
+		time.Sleep(6 * time.Hour)
+		assert.Zero(t, recordsOf(t, s, "finished"))
+		_, err = s.Append(ctx, "finished", &turned{To: "any"}) // a rematch
+		require.NoError(t, err)
+		_, err = s.Unarchive(ctx, "finished")
+		require.NoError(t, err)
+		assert.Equal(t, 14, recordsOf(t, s, "finished"))
+		verified(t, s, "finished")
+		_, err = s.Unarchive(ctx, "open")
+		require.NoError(t, err, "its log is whole")
+		_, err = s.Unarchive(ctx, "missing")
+		require.ErrorIs(t, err, savepoint.ErrNotFound)
+		require.NoError(t, db.Close())
+	})
+}
+
+func TestRetention_AnArchiveThatFails(t *testing.T) {
+	for what, put := range map[string]func(*savepoint.Chapter) error{
+		"error": func(*savepoint.Chapter) error { return errDisk },
+		"panic": func(*savepoint.Chapter) error { panic(errDisk) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				a := newShelf()
+				a.put = func(c *savepoint.Chapter) error {
+					if c.ID == "good" {
+						return nil
+					}
+					return put(c)
+				}
+				db, s := retaining(t, newFaulty(), savepoint.Options{Archive: a}, savepoint.RetentionPolicy{MaxRecords: 5, Batch: 1})
+				add(t, s, "bad", 20)
+				add(t, s, "good", 20)
+				rep, err := s.Compact(ctx, "bad", savepoint.Latest())
+				require.ErrorIs(t, err, errDisk)
+				require.ErrorContains(t, err, "nothing is removed")
+				assert.Zero(t, rep.Records)
+				all, err := db.Retain(ctx)
+				require.NoError(t, err)
+				require.Len(t, all.Failed, 1)
+				require.ErrorIs(t, all.Failed[0], errDisk)
+				assert.Equal(t, 15, all.Records)
+				assert.Equal(t, 20, recordsOf(t, s, "bad"))
+				assert.Equal(t, 5, recordsOf(t, s, "good"), "one machine's failure is not another's")
+				stats := db.Stats().Retention
+				assert.EqualValues(t, 1, stats.Failed)
+				assert.Contains(t, stats.Error, "bad")
+				a.put = nil
+				_, err = db.Retain(ctx)
+				require.NoError(t, err)
+				assert.Equal(t, 5, recordsOf(t, s, "bad"))
+				require.NoError(t, db.Close())
+			})
+		})
+	}
+}
+
+func TestRetention_BadInput(t *testing.T) {
+	db := open(t, savepoint.Memory, nil)
+	k := tableKind()
+	k.Retention.ArchiveAfter = time.Hour
+	_, err := savepoint.Register(db, k)
+	require.ErrorContains(t, err, "Options.Archive")
+	k = tableKind()
+	k.Final, k.Phase, k.Legal = []string{"end"}, nil, nil
+	_, err = savepoint.Register(db, k)
+	require.ErrorContains(t, err, "Final")
+	k = tableKind() // below zero is off
+	k.Retention = savepoint.RetentionPolicy{MaxRecords: -1, Batch: -1, MaxBytes: -1, MaxAge: -time.Hour, ArchiveAfter: -1}
+	s, err := savepoint.Register(db, k)
+	require.NoError(t, err)
+	note(t, s, "g", 30)
+	rep, err := db.Retain(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, rep.Machines)
+	_, err = s.Unarchive(t.Context(), "g")
+	require.ErrorIs(t, err, savepoint.ErrUnsupported)
+}
+
+// A pass ends where it is when writing stops, or its caller goes away.
+func TestRetention_Stops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		f := newFaulty()
+		db, s := retaining(t, f, savepoint.Options{RetainEvery: -1}, savepoint.RetentionPolicy{MaxRecords: 5, Batch: 1})
+		for m := range 200 {
+			add(t, s, fmt.Sprint(m), 10)
+		}
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		_, err := db.Retain(over)
+		require.ErrorIs(t, err, context.Canceled)
+		f.set(func() { f.fail = func(int) (bool, error) { return false, errDisk } })
+		rep, err := db.Retain(ctx)
+		require.ErrorIs(t, err, savepoint.ErrStopped)
+		assert.Zero(t, rep.Records)
+		assert.Error(t, errors.Unwrap(err))
+		require.NoError(t, db.Close())
+	})
+}
