@@ -319,22 +319,22 @@ func (db *DB) pushHead(m *machine, h *record.Head, w engine.Write, ack *Ack) {
 
 // write is the engine's write, from the head as it is now. The machine is held.
 func (c *compaction) write(ctx context.Context) (w engine.Write, h *record.Head, err error) {
-	var drop []uint64
-	var last *record.Snapshot
+	var older []snapshotEntry
 	head, h, err := c.db.storedHead(ctx, c.kind, c.id, c.to, func(s *record.Snapshot) {
-		if s.Seq == c.to {
+		if s.Seq < c.to {
+			older = append(older, entryOf(s))
+		} else {
 			c.base.Tags = s.Tags
 		}
-		if last != nil && last.Version == s.Version && len(last.Tags) == 0 { // the last of a version stays, as ever
-			drop = append(drop, last.Seq)
-		}
-		last = s
 	})
-	if last != nil && last.Seq < c.to && last.Version == c.base.Version && len(last.Tags) == 0 {
-		drop = append(drop, last.Seq)
-	}
 	if err != nil {
 		return w, nil, err
+	}
+	var drop []uint64
+	for i, e := range append(older, entryOf(&c.base))[1:] {
+		if o := &older[i]; o.version == e.version && len(o.tags) == 0 { // the last of a version stays, as ever
+			drop = append(drop, o.seq)
+		}
 	}
 	if head.Number != c.number || h.Base != c.from || afterGap(c.to, c.from, h.Gaps) != c.to {
 		return w, nil, fmt.Errorf("%w: it was purged, recovered or compacted meanwhile: nothing was removed", ErrConflict)

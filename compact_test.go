@@ -321,3 +321,65 @@ func TestCompact_BesideWriters(t *testing.T) {
 		verified(t, s, "g")
 	})
 }
+
+// What an older version wrote stays as it wrote it: there the newest snapshot
+// becomes the base.
+func TestCompact_AcrossAMigration(t *testing.T) {
+	f := newFaulty()
+	f.stays = true
+	docsOf := func(v uint16) (*savepoint.DB, *savepoint.Store[savepoint.Doc]) {
+		k := savepoint.DocKind("game")
+		k.Version = savepoint.V(v, 0, 0)
+		k.Snapshot = savepoint.SnapshotPolicy{Events: 10, Every: -1, NoClose: true}
+		if v == 2 {
+			k.Migrations = []savepoint.Migration{{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Up: func(d savepoint.Doc) (savepoint.Doc, error) {
+				d["stats"] = map[string]any{}
+				return d, nil
+			}}}
+		}
+		db, err := savepoint.Open("game", &savepoint.Options{Engine: f, Archive: newShelf()})
+		require.NoError(t, err)
+		s, err := savepoint.Register(db, k)
+		require.NoError(t, err)
+		return db, s
+	}
+	ctx := t.Context()
+	db, s := docsOf(1)
+	for i := range 35 {
+		_, err := s.Append(ctx, "g", transition("turn", i))
+		require.NoError(t, err)
+	}
+	require.NoError(t, db.Close())
+	db, s = docsOf(2)
+	full := pastOf(t, s, "g", 0)
+	require.True(t, full.head.Lifted)
+	for range 2 {
+		rep, err := s.Compact(ctx, "g", savepoint.Latest())
+		require.NoError(t, err)
+		assert.EqualValues(t, 30, rep.Base)
+	}
+	assert.Equal(t, full.from(30), pastOf(t, s, "g", 30))
+	_, err := s.Append(ctx, "g", transition("turn", 35)) // the migration, and this
+	require.NoError(t, err)
+	rep, err := s.Compact(ctx, "g", savepoint.AtSeq(34))
+	require.NoError(t, err)
+	assert.EqualValues(t, 30, rep.Base)
+	want, err := s.Load(ctx, "g")
+	require.NoError(t, err)
+	rep, err = s.Compact(ctx, "g", savepoint.Latest())
+	require.NoError(t, err)
+	assert.EqualValues(t, 37, rep.Base)
+	got, err := s.Load(ctx, "g")
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+	old, err := s.At(ctx, "g", savepoint.AtSnapshot(30))
+	require.NoError(t, err, "what the migration began with stays")
+	assert.Equal(t, full.at[30].Value, old.Value)
+	verified(t, s, "g")
+	back, err := s.Unarchive(ctx, "g")
+	require.NoError(t, err)
+	assert.Equal(t, 37, back.Records)
+	assert.Equal(t, full.events, pastOf(t, s, "g", 0).events[:35])
+	verified(t, s, "g")
+	require.NoError(t, db.Close())
+}
