@@ -2,12 +2,15 @@ package savepoint_test
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"io"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -151,6 +154,16 @@ func TestArchiveDir_Damage(t *testing.T) {
 				require.Equal(t, full, pastOf(t, s, "g", 5))
 			}
 		}
+		z, err := gzip.NewReader(bytes.NewReader(good))
+		require.NoError(t, err)
+		text, err := io.ReadAll(z)
+		require.NoError(t, err)
+		lines := strings.SplitAfter(string(text), "\n")
+		for what, packed := range map[string][]string{"as it was": lines, "a line less": append(lines[:2:2], lines[3:]...), "one more": append(lines[:7:7], "{}")} {
+			require.NoError(t, os.WriteFile(name, pack(t, strings.Join(packed, "")), 0o666))
+			_, err = o.Archive.Get(ctx, "table", "g", 5, digestAt(t, s, "g", 5))
+			assert.Equal(t, what == "as it was", err == nil, "%s: %v", what, err)
+		}
 		require.NoError(t, os.Remove(name))
 		_, err = s.Unarchive(ctx, "g")
 		require.ErrorIs(t, err, savepoint.ErrNotFound)
@@ -166,6 +179,62 @@ func TestArchiveDir_Damage(t *testing.T) {
 			assert.False(t, strings.HasPrefix(filepath.Base(f), "."), "%s is left over", f)
 			require.NoError(t, os.Remove(f))
 		}
+	})
+}
+
+func digestAt(t *testing.T, s *savepoint.Store[table], id string, seq uint64) string {
+	for info, err := range s.Snapshots(t.Context(), id, savepoint.SnapshotRange{}) {
+		require.NoError(t, err)
+		if info.Seq == seq {
+			return info.Digest
+		}
+	}
+	t.Fatalf("no snapshot %d", seq)
+	return ""
+}
+
+// A chapter that is whole in itself and not what the machine went through.
+func TestUnarchive_ProvesTheRecords(t *testing.T) {
+	a := newShelf()
+	onEachKind(t, savepoint.Options{Archive: a}, tableKind(), func(t *testing.T, s *savepoint.Store[table]) {
+		ctx := t.Context()
+		clear(a.chapters)
+		begin(t, s, "g", 6)
+		begin(t, s, "other", 4)
+		note(t, s, "other", 2)
+		for _, id := range []string{"g", "other"} {
+			_, err := s.Compact(ctx, id, savepoint.Latest())
+			require.NoError(t, err)
+		}
+		var g, other *savepoint.Chapter
+		for _, c := range a.chapters {
+			if c.ID == "g" {
+				g = c
+			} else {
+				other = c
+			}
+		}
+		good := *g
+		for what, change := range map[string]func(){
+			"another record":  func() { g.Records = slices.Clone(g.Records); g.Records[6] = other.Records[6] },
+			"a record less":   func() { g.Records = g.Records[:6] },
+			"the first less":  func() { g.Records = g.Records[1:] },
+			"twice":           func() { g.Records = append(g.Records[:3:3], g.Records[2:]...) },
+			"another base":    func() { g.Base = other.Base },
+			"another digest":  func() { g.Digest = other.Digest },
+			"begins later":    func() { g.After = 1 },
+			"bytes":           func() { g.Records = slices.Clone(g.Records); g.Records[3].Bytes = []byte{0xff} },
+			"of another game": func() { g.ID = "other" },
+		} {
+			change()
+			_, err := s.Unarchive(ctx, "g")
+			require.ErrorIs(t, err, savepoint.ErrCorrupt, what)
+			assert.Zero(t, recordsOf(t, s, "g"))
+			*g = good
+		}
+		_, err := s.Unarchive(ctx, "g")
+		require.NoError(t, err)
+		assert.Equal(t, 7, recordsOf(t, s, "g"))
 	})
 }
 

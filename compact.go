@@ -125,7 +125,7 @@ func (db *DB) planCompaction(ctx context.Context, k *kind, id string, to uint64,
 	}
 	c.number, c.from = v.number, v.head.Base
 	rep.Base = c.from
-	if c.to = afterGap(c.to, c.from, v.head.Gaps); c.to <= c.from || c.to > v.rep.Head {
+	if c.to = beforeGap(c.to, v.head.Gaps); c.to <= c.from || c.to > v.rep.Head {
 		return nil, nil
 	}
 	if err := c.read(ctx, v.head.Gaps); err != nil {
@@ -146,17 +146,13 @@ func (db *DB) planCompaction(ctx context.Context, k *kind, id string, to uint64,
 	return c, c.archive(ctx)
 }
 
-// afterGap moves a point that a recovery gave up to where the log has a state
-// again: before the gap or, where that is no progress, right behind it.
-func afterGap(to, base uint64, gaps []record.Gap) uint64 {
+// beforeGap moves a point that a recovery gave up back to where the log has a
+// state.
+func beforeGap(to uint64, gaps []record.Gap) uint64 {
 	for _, g := range gaps {
-		if to < g.From || to > g.To {
-			continue
-		}
-		if g.From-1 > base {
+		if to >= g.From && to <= g.To {
 			return g.From - 1
 		}
-		return g.To + 1
 	}
 	return to
 }
@@ -336,7 +332,7 @@ func (c *compaction) write(ctx context.Context) (w engine.Write, h *record.Head,
 			drop = append(drop, o.seq)
 		}
 	}
-	if head.Number != c.number || h.Base != c.from || afterGap(c.to, c.from, h.Gaps) != c.to {
+	if head.Number != c.number || h.Base != c.from || beforeGap(c.to, h.Gaps) != c.to {
 		return w, nil, fmt.Errorf("%w: it was purged, recovered or compacted meanwhile: nothing was removed", ErrConflict)
 	}
 	c.snapshots = drop

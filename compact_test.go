@@ -148,14 +148,23 @@ func TestCompact_TheLogBeginsAtAPoint(t *testing.T) {
 
 func TestCompact_StaysAfterReopening(t *testing.T) {
 	path := engines["file"](t)
+	k := tableKind()
+	k.Snapshot = savepoint.SnapshotPolicy{Events: -1, NoClose: true}
 	for _, journal := range []int64{-1, 1 << 20} {
 		db, err := savepoint.Open(path, &savepoint.Options{Journal: journal})
 		require.NoError(t, err)
-		s := register(t, db)
+		s, err := savepoint.Register(db, k)
+		require.NoError(t, err)
 		begin(t, s, "deleted", 3)
 		_, err = s.Delete(t.Context(), "deleted")
 		require.NoError(t, err)
-		begin(t, s, "g", 8)
+		begin(t, s, "g", 2)
+		_, err = s.Append(t.Context(), "g", plays[2], savepoint.Key("once"))
+		require.NoError(t, err)
+		for _, p := range plays[3:8] {
+			_, err = s.Append(t.Context(), "g", p)
+			require.NoError(t, err)
+		}
 		full := pastOf(t, s, "g", 0)
 		_, err = s.Compact(t.Context(), "deleted", savepoint.Latest())
 		require.NoError(t, err)
@@ -165,9 +174,20 @@ func TestCompact_StaysAfterReopening(t *testing.T) {
 
 		db, err = savepoint.Open(path, &savepoint.Options{Journal: journal})
 		require.NoError(t, err)
-		s = register(t, db)
+		s, err = savepoint.Register(db, k)
+		require.NoError(t, err)
 		assert.Equal(t, full.from(4), pastOf(t, s, "g", 4))
+		h, err := s.Append(t.Context(), "g", plays[2], savepoint.Key("once"))
+		require.NoError(t, err)
+		assert.EqualValues(t, 4, h.Seq, "what was done stays done")
 		verified(t, s, "g")
+		_, err = s.Snapshot(t.Context(), "g", savepoint.Tag("end"))
+		require.NoError(t, err)
+		_, err = s.Compact(t.Context(), "g", savepoint.Latest())
+		require.NoError(t, err)
+		tagged := infos(t, s, "g", savepoint.SnapshotRange{Tag: "end"})
+		require.Len(t, tagged, 1)
+		assert.True(t, tagged[0].Base)
 		_, err = s.Load(t.Context(), "deleted")
 		require.ErrorIs(t, err, savepoint.ErrDeleted)
 		for _, id := range []string{"g", "deleted"} {
@@ -177,14 +197,14 @@ func TestCompact_StaysAfterReopening(t *testing.T) {
 	}
 }
 
-func TestCompact_ManyChaptersAndLeftovers(t *testing.T) {
+func TestCompact_ManyChapters(t *testing.T) {
 	k := kindOf(savepoint.Hybrid)
 	k.Snapshot.Events = 3
 	text := make([]byte, 900_000)
 	for i := range text {
 		text[i] = byte('a' + rand.IntN(26))
 	}
-	onEachKind(t, savepoint.Options{}, k, func(t *testing.T, s *savepoint.Store[table]) {
+	onEachKind(t, savepoint.Options{Archive: newShelf()}, k, func(t *testing.T, s *savepoint.Store[table]) {
 		for i := range 25 { // more than a chapter
 			_, err := s.Append(t.Context(), "g", &noted{Text: fmt.Sprint(i, string(text))})
 			require.NoError(t, err)
@@ -192,6 +212,7 @@ func TestCompact_ManyChaptersAndLeftovers(t *testing.T) {
 		want := load(t, s, "g")
 		rep, err := s.Compact(t.Context(), "g", savepoint.AtSeq(24))
 		require.NoError(t, err)
+		assert.Equal(t, 2, rep.Chapters)
 		assert.Equal(t, 24, rep.Records)
 		assert.EqualValues(t, 24, rep.Base)
 		assert.Greater(t, rep.Bytes, int64(24*900_000))
@@ -225,6 +246,62 @@ func TestCompact_RefusesWhatItCannotProve(t *testing.T) {
 		note(t, s, "g", 2)
 		_, err := s.Compact(t.Context(), "g", savepoint.Latest())
 		require.ErrorIs(t, err, savepoint.ErrUnsupported)
+	})
+}
+
+// What a kind's Apply gives today is not what is stored: the stored states stay
+// provable as long as their records are there.
+func TestCompact_RefusesAfterApplyChanged(t *testing.T) {
+	f := newFaulty()
+	f.stays = true
+	k := tallyKind("tally", savepoint.Hybrid, savepoint.SnapshotPolicy{Events: 10, Every: -1})
+	db, s := openFaulty(t, f, savepoint.Options{}, k)
+	add(t, s, "g", 15)
+	require.NoError(t, db.Close())
+	k.Events["added"] = addedTwice{}
+	db, s = openFaulty(t, f, savepoint.Options{}, k)
+	want, err := s.Load(t.Context(), "g")
+	require.NoError(t, err)
+	for _, to := range []uint64{5, 10, 12, 15} {
+		_, err := s.Compact(t.Context(), "g", savepoint.AtSeq(to))
+		require.ErrorContains(t, err, "nothing is removed", "to %d", to)
+	}
+	assert.Equal(t, 15, recordsOf(t, s, "g"))
+	st, err := s.Load(t.Context(), "g")
+	require.NoError(t, err)
+	assert.Equal(t, want, st)
+	require.NoError(t, db.Close())
+}
+
+type addedTwice struct {
+	N    int64
+	Slot string
+}
+
+func (e addedTwice) Apply(t *tally, m savepoint.Meta) error {
+	t.Sum += e.N
+	return added(e).Apply(t, m)
+}
+
+// The machine is another one when the archive has kept the first one's records.
+func TestCompact_PurgedMeanwhile(t *testing.T) {
+	a := newShelf()
+	onEachKind(t, savepoint.Options{Archive: a}, tableKind(), func(t *testing.T, s *savepoint.Store[table]) {
+		ctx := t.Context()
+		begin(t, s, "g", 8)
+		a.put = func(*savepoint.Chapter) error {
+			a.put = nil
+			require.NoError(t, s.Purge(ctx, "g"))
+			note(t, s, "g", 12)
+			return nil
+		}
+		rep, err := s.Compact(ctx, "g", savepoint.AtSeq(8))
+		require.NoError(t, err)
+		assert.Equal(t, 8, rep.Records)
+		st, err := s.At(ctx, "g", savepoint.AtSeq(8))
+		require.NoError(t, err)
+		assert.Equal(t, table{Phase: "waiting", Note: "7 by "}, st.Value)
+		verified(t, s, "g")
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/engine"
 )
 
 // shelf is an archive in memory that can be made to fail.
@@ -122,6 +123,10 @@ func TestRetention_ByBytes(t *testing.T) {
 		again, err := s.DB().Retain(t.Context())
 		require.NoError(t, err)
 		assert.Zero(t, again.Records)
+		note(t, s, "g", 1)
+		again, err = s.DB().Retain(t.Context())
+		require.NoError(t, err)
+		assert.Zero(t, again.Records, "a quarter more has to gather")
 		for range 12 {
 			note(t, s, "g", 10)
 			_, err = s.DB().Retain(t.Context())
@@ -172,6 +177,76 @@ func TestRetention_ByAge_ClocksThatJump(t *testing.T) {
 			require.NoError(t, db.Close())
 		})
 	}
+}
+
+// A process that never lives for an hour counts, too.
+func TestRetention_ByAge_ShortLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFaulty()
+		f.stays = true
+		for life := range 20 {
+			db, s := retaining(t, f, savepoint.Options{}, savepoint.RetentionPolicy{MaxAge: 10 * time.Hour})
+			if life == 0 {
+				add(t, s, "g", 5)
+			}
+			time.Sleep(40 * time.Minute)
+			if n := recordsOf(t, s, "g"); life < 15 {
+				require.Equal(t, 5, n, "life %d", life)
+			} else if life > 15 {
+				require.Zero(t, n, "life %d", life)
+			}
+			require.NoError(t, db.Close())
+		}
+	})
+}
+
+func TestRetention_AroundAGap(t *testing.T) {
+	f := newFaulty()
+	db, s := retaining(t, f, savepoint.Options{RetainEvery: -1}, savepoint.RetentionPolicy{MaxRecords: 14, Batch: 1})
+	add(t, s, "g", 20)
+	f.set(func() {
+		f.damage = func(_ string, it *engine.Item) bool {
+			return it.Part == engine.PartEvent && it.Seq >= 8 && it.Seq <= 20
+		}
+	})
+	rep, err := s.Recover(t.Context(), "g", savepoint.RecoverOptions{Partial: true})
+	require.NoError(t, err)
+	require.EqualValues(t, 8, rep.LostFrom)
+	for _, step := range []struct {
+		more int
+		base uint64
+	}{{5, 7}, {5, 7}, {10, 27}} {
+		add(t, s, "g", step.more)
+		_, err = db.Retain(t.Context())
+		require.NoError(t, err)
+		base := uint64(0)
+		for info, err := range s.Snapshots(t.Context(), "g", savepoint.SnapshotRange{}) {
+			require.NoError(t, err)
+			if info.Base {
+				base = info.Seq
+			}
+		}
+		assert.Equal(t, step.base, base, "after %d more", step.more)
+		verified(t, s, "g")
+	}
+	require.NoError(t, db.Close())
+}
+
+func TestRetention_UnarchivedBytesCountAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newShelf()
+		db, s := retaining(t, newFaulty(), savepoint.Options{Archive: a}, savepoint.RetentionPolicy{MaxBytes: 500})
+		add(t, s, "g", 60)
+		time.Sleep(time.Hour)
+		short := recordsOf(t, s, "g")
+		assert.Less(t, short, 30)
+		_, err := s.Unarchive(t.Context(), "g")
+		require.NoError(t, err)
+		assert.Equal(t, 60, recordsOf(t, s, "g"))
+		time.Sleep(26 * time.Hour)
+		assert.Equal(t, short, recordsOf(t, s, "g"))
+		require.NoError(t, db.Close())
+	})
 }
 
 func TestRetention_FinishedMachinesAreArchivedAndComeBack(t *testing.T) {
