@@ -85,7 +85,7 @@ func (db *DB) bring(ctx context.Context, m *machine) error {
 	db.metrics.rebuilt(time.Since(start), len(tried))
 	m.counts.rebuilds.Add(1)
 	m.adopt(r)
-	if r.tailBytes > tailRoom {
+	if len(r.tail.bytes) > tailRoom {
 		m.trim()
 	}
 	return nil

@@ -103,15 +103,8 @@ func (g *boltGroup) reopen(first *boltEvent) (size int) {
 	if err != nil || b.Last+1 != seq {
 		return 0
 	}
-	for {
-		e, ok, err := b.Next()
-		if err != nil {
-			g.entries = g.entries[:0]
-			return 0
-		}
-		if !ok {
-			return len(payload)
-		}
+	for e, ok := b.Next(); ok; e, ok = b.Next() {
 		g.entries = append(g.entries, e)
 	}
+	return len(payload)
 }

@@ -352,13 +352,10 @@ func (r *trailReader) find(number, seq uint64) bool {
 	r.number, r.first, r.entries, r.err = number, first, r.entries[:0], nil
 	var b wholeBlock
 	b, r.t.room, r.err = readBlock(r.tx, &r.t.joiner, r.t.room, number, first, r.t.e.opt.maxStep+valueSlack)
-	for r.err == nil {
-		e, ok, err := b.Next()
-		if err != nil || !ok {
-			r.err = err
-			break
+	if r.err == nil {
+		for e, ok := b.Next(); ok; e, ok = b.Next() {
+			r.entries = append(r.entries, e)
 		}
-		r.entries = append(r.entries, e)
 	}
 	return true
 }

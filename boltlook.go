@@ -210,7 +210,8 @@ func (l *boltLook) beginEvents(tx *boltTx) {
 		return
 	}
 	l.from = l.want.After + 1
-	k, _ := tx.events.cursor().before(appendValueAfter(nil, l.number, l.from))
+	l.seek = appendValueAfter(l.seek[:0], l.number, l.from)
+	k, _ := tx.events.cursor().before(l.seek)
 	if n, seq, _, ok := splitValueKey(k); ok && n == l.number {
 		l.from = seq
 	}
@@ -277,12 +278,17 @@ func (l *boltLook) readUp(t *boltTree) (more bool) {
 func (l *boltLook) readDown(t *boltTree) (more bool) {
 	cur := t.cursor()
 	next := uint64(0)
-	if k, _ := cur.seek(appendValueAfter(nil, l.number, l.to)); k != nil {
-		if n, seq, _, ok := splitValueKey(k); ok && n == l.number {
-			next = seq
-		}
+	l.seek = appendValueAfter(l.seek[:0], l.number, l.to)
+	k, v := cur.seek(l.seek)
+	if n, seq, _, ok := splitValueKey(k); ok && n == l.number {
+		next = seq
 	}
-	for k, _ := cur.before(appendValueAfter(nil, l.number, l.to)); ; k, _ = cur.before(appendValueKey(nil, l.number, l.to+1)) {
+	if k == nil {
+		k, v = cur.last()
+	} else {
+		k, v = cur.prev()
+	}
+	for ; ; k, v = cur.before(appendValueKey(l.seek[:0], l.number, l.to+1)) {
 		n, seq, _, ok := splitValueKey(k)
 		if !ok || n != l.number || seq < l.from {
 			return false
@@ -295,11 +301,10 @@ func (l *boltLook) readDown(t *boltTree) (more bool) {
 			continue
 		}
 		first := len(l.values)
-		behind := appendValueAfter(nil, l.number, seq)
-		for k, v := cur.seek(appendValueKey(nil, l.number, seq)); k != nil && bytes.Compare(k, behind) < 0; k, v = cur.next() {
-			if _, _, piece, ok := splitValueKey(k); ok {
-				l.add(seq, piece, v)
-			}
+		if len(k) == valueKeyLen { // no pieces behind it
+			l.add(seq, 0, v)
+		} else {
+			l.addPieces(cur, seq)
 		}
 		l.values[first].next = next
 		next = seq
@@ -314,6 +319,16 @@ func (l *boltLook) readDown(t *boltTree) (more bool) {
 		l.to = seq - 1
 		if len(l.buf) >= l.e.opt.lookBytes {
 			return true
+		}
+	}
+}
+
+// addPieces copies all pieces of a value.
+func (l *boltLook) addPieces(cur boltCursor, seq uint64) {
+	behind := appendValueAfter(nil, l.number, seq)
+	for k, v := cur.seek(appendValueKey(nil, l.number, seq)); k != nil && bytes.Compare(k, behind) < 0; k, v = cur.next() {
+		if _, _, piece, ok := splitValueKey(k); ok {
+			l.add(seq, piece, v)
 		}
 	}
 }
@@ -362,13 +377,14 @@ func (l *boltLook) deliver(ctx context.Context, fn func(engine.Item) error) erro
 			}
 			continue
 		}
+		var block record.Block
 		if err == nil {
-			err = l.parse(payload, first.seq)
+			block, err = record.ParseBlock(payload, first.seq)
 		}
 		if err != nil {
 			err = l.damaged(first, err, give)
 		} else {
-			err = l.events(give)
+			err = l.events(&block, give)
 		}
 		if err != nil {
 			return err
@@ -404,36 +420,37 @@ func (l *boltLook) whole(pieces []boltStored) ([]byte, error) {
 	return payload, err
 }
 
-// parse takes a block apart before anything of it is delivered.
-func (l *boltLook) parse(payload []byte, first uint64) error {
-	l.entries = l.entries[:0]
-	b, err := record.ParseBlock(payload, first)
-	if err != nil {
-		return err
+// events delivers the wanted events of a block.
+func (l *boltLook) events(b *record.Block, give func(engine.Item) error) error {
+	if l.want.Newest {
+		return l.eventsDown(b, give)
 	}
-	for {
-		e, ok, err := b.Next()
-		if err != nil || !ok {
-			return err
-		}
-		l.entries = append(l.entries, e)
-	}
-}
-
-func (l *boltLook) events(give func(engine.Item) error) error {
-	for i := range l.entries {
-		e := &l.entries[i]
-		if l.want.Newest {
-			e = &l.entries[len(l.entries)-1-i]
-		}
-		if e.Seq <= l.want.After || e.Seq > l.fileTo {
-			continue
-		}
-		if err := give(engine.Item{Part: engine.PartEvent, Seq: e.Seq, Last: e.Seq, Pos: e.Pos, Bytes: e.Bytes}); err != nil {
+	for e, ok := b.Next(); ok; e, ok = b.Next() {
+		if err := l.event(&e, give); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (l *boltLook) eventsDown(b *record.Block, give func(engine.Item) error) error {
+	l.entries = l.entries[:0]
+	for e, ok := b.Next(); ok; e, ok = b.Next() {
+		l.entries = append(l.entries, e)
+	}
+	for i := range l.entries {
+		if err := l.event(&l.entries[len(l.entries)-1-i], give); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *boltLook) event(e *record.Entry, give func(engine.Item) error) error {
+	if e.Seq <= l.want.After || e.Seq > l.fileTo {
+		return nil
+	}
+	return give(engine.Item{Part: engine.PartEvent, Seq: e.Seq, Last: e.Seq, Pos: e.Pos, Bytes: e.Bytes})
 }
 
 // damaged delivers the place of a damaged block, as far as it is wanted: up to

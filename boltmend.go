@@ -78,7 +78,7 @@ func (g *boltGather) block(tx *boltTx, number, seq uint64) {
 	if err != nil || b.LastPos < g.within.first || b.FirstPos > g.within.last {
 		return
 	}
-	for ev, ok, err := b.Next(); ok && err == nil; ev, ok, err = b.Next() {
+	for ev, ok := b.Next(); ok; ev, ok = b.Next() {
 		if ev.Pos >= g.within.first && ev.Pos <= g.within.last {
 			g.places = append(g.places, record.Place{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Sums: record.SumsOf(ev.Bytes)})
 		}

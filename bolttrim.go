@@ -77,21 +77,14 @@ func (g *boltGroup) planTrim(m *boltMachine) error {
 	case err != nil:
 		m.trimThrough = first - 1
 	case block.Last > to:
-		return g.again(m, &block)
+		g.again(m, &block)
 	}
 	return nil
 }
 
 // again takes the rest of a trimmed block into the group.
-func (g *boltGroup) again(m *boltMachine, b *wholeBlock) error {
-	for {
-		e, ok, err := b.Next()
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return nil
-		}
+func (g *boltGroup) again(m *boltMachine, b *wholeBlock) {
+	for e, ok := b.Next(); ok; e, ok = b.Next() {
 		if e.Seq > m.trimTo {
 			g.events = append(g.events, boltEvent{m, m.head.number, b.header.Kind, b.header.Schema, e})
 		}
@@ -143,12 +136,6 @@ func readBlock(tx *boltTx, j *record.Joiner, room []byte, number, seq uint64, li
 
 // blockAt reads and checks the whole block stored under seq, with memory of its own.
 func (g *boltGroup) blockAt(number, seq uint64) (b wholeBlock, err error) {
-	if b, _, err = readBlock(g.tx, &g.joiner, nil, number, seq, g.e.opt.maxStep+valueSlack); err != nil {
-		return b, err
-	}
-	for check := b.Block; ; {
-		if _, ok, err := check.Next(); err != nil || !ok {
-			return b, err
-		}
-	}
+	b, _, err = readBlock(g.tx, &g.joiner, nil, number, seq, g.e.opt.maxStep+valueSlack)
+	return b, err
 }

@@ -308,14 +308,15 @@ func (d *draft) land(ack *Ack) {
 	rest := d.records
 	switch {
 	case d.encoded != nil:
-		m.enc, m.encSeq, m.tail, m.tailBytes, rest = d.encoded, d.seq, nil, 0, nil
+		m.enc, m.encSeq, rest = d.encoded, d.seq, nil
+		m.tail.reset()
 	case d.replaced > 0:
 		rest = rest[d.replaced:]
-		m.enc, m.encSeq, m.tail, m.tailBytes = d.state, d.seq-uint64(len(rest)), nil, 0
+		m.enc, m.encSeq = d.state, d.seq-uint64(len(rest))
+		m.tail.reset()
 	}
 	for _, b := range rest {
-		m.tail = append(m.tail, b)
-		m.tailBytes += len(b)
+		m.tail.add(b)
 	}
 	m.trim()
 	if d.opt.key != "" && d.seq > old {

@@ -21,8 +21,10 @@ func (db *DB) headless(ctx context.Context, k *kind, id string, limit int) (*reb
 	}
 	var best *rebuilt
 	var tried []Attempt
+	p := db.plan(k, id, top)
+	defer p.free()
+	p.limit, p.headless = limit, top
 	for snapTo, again := engine.All, top > 0; again; {
-		p := &planner{db: db, kind: k, key: key, id: id, to: top, limit: limit, headless: top}
 		_, err := p.fromSnapshot(ctx, snapTo)
 		if err != nil && !rebuildable(err) {
 			return nil, tried, err
@@ -34,7 +36,6 @@ func (db *DB) headless(ctx context.Context, k *kind, id string, limit int) (*reb
 		}
 	}
 	if best == nil || best.seq < top {
-		p := &planner{db: db, kind: k, key: key, id: id, to: top, limit: limit, headless: top}
 		if _, err := p.fromReplaced(ctx); err != nil && !rebuildable(err) {
 			return nil, tried, err
 		}

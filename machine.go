@@ -22,20 +22,19 @@ type machine struct {
 	id, key string
 	lock    chan struct{}
 
-	known     bool // the fields below are loaded
-	seq       uint64
-	h         record.Head
-	st        any      // first level: *State[S]
-	enc       []byte   // second level: the encoded state at encSeq
-	encSeq    uint64   //
-	tail      [][]byte // and the records since
-	tailBytes int
-	keys      []keyed
-	snaps     *snapshotIndex // nil until a pruning needs it
-	queued    uint64         // seq of the youngest queued step, or what is durable
-	newest    *Ack           // of the youngest queued write
-	unsaved   []*Ack         // of Go under snapshot-only
-	saver     *time.Timer    // saves them
+	known   bool // the fields below are loaded
+	seq     uint64
+	h       record.Head
+	st      any    // first level: *State[S]
+	enc     []byte // second level: the encoded state at encSeq
+	encSeq  uint64 //
+	tail    tail   // and the records since
+	keys    []keyed
+	snaps   *snapshotIndex // nil until a pruning needs it
+	queued  uint64         // seq of the youngest queued step, or what is durable
+	newest  *Ack           // of the youngest queued write
+	unsaved []*Ack         // of Go under snapshot-only
+	saver   *time.Timer    // saves them
 
 	durable atomic.Uint64 // seq that is on disk
 	pos     atomic.Uint64 // its pos
@@ -120,7 +119,7 @@ func (m *machine) idle() bool { return m.pending.Load() == 0 && len(m.unsaved) =
 
 // forget drops what is known, so that the next look reads the engine.
 func (m *machine) forget() {
-	m.known, m.st, m.enc, m.tail, m.tailBytes, m.encSeq = false, nil, nil, nil, 0, 0
+	m.known, m.st, m.enc, m.tail, m.encSeq = false, nil, nil, tail{}, 0
 	m.keys, m.snaps, m.seq, m.h = nil, nil, 0, record.Head{}
 }
 
@@ -133,8 +132,8 @@ func (m *machine) enliven() error {
 	if err := r.begin(m.encSeq, m.enc); err != nil {
 		return err
 	}
-	for i, b := range m.tail {
-		if err := r.next(m.encSeq+uint64(i)+1, b); err != nil {
+	for i := range m.tail.ends {
+		if err := r.next(m.encSeq+uint64(i)+1, m.tail.record(i)); err != nil {
 			return err
 		}
 	}
@@ -146,7 +145,7 @@ func (m *machine) enliven() error {
 func (m *machine) adopt(r *rebuilt) {
 	m.known = true
 	m.seq, m.h, m.queued = r.seq, r.head, r.seq
-	m.st, m.enc, m.encSeq, m.tail, m.tailBytes = r.st, r.enc, r.encSeq, r.tail, r.tailBytes
+	m.st, m.enc, m.encSeq, m.tail = r.st, r.enc, r.encSeq, r.tail
 	m.keys = r.keys
 	m.pos.Store(r.pos)
 	m.durable.Store(r.seq)
@@ -155,14 +154,14 @@ func (m *machine) adopt(r *rebuilt) {
 // trim encodes the state anew when the records since the last encoding have
 // become much larger than it.
 func (m *machine) trim() {
-	if m.tailBytes <= tailRoom || m.tailBytes <= 4*len(m.enc) || m.st == nil {
+	if n := len(m.tail.bytes); n <= tailRoom || n <= 4*len(m.enc) || m.st == nil {
 		return
 	}
 	enc, err := m.kind.encode(m.kind.value(m.st))
 	if err != nil {
 		return // the longer way stays
 	}
-	m.enc, m.encSeq, m.tail, m.tailBytes = enc, m.seq, nil, 0
+	m.enc, m.encSeq, m.tail = enc, m.seq, tail{}
 }
 
 // tailRoom is how many bytes of records the second level keeps without asking
@@ -172,9 +171,9 @@ const tailRoom = 8 << 10
 // size is what the machine occupies in memory, estimated: a decoded state takes
 // about three times its encoding.
 func (m *machine) size() (live, encoded int64) {
-	encoded = 1024 + int64(len(m.id)+len(m.enc)+m.tailBytes+24*len(m.tail)+120*len(m.keys))
+	encoded = 1024 + int64(len(m.id)+len(m.enc)+120*len(m.keys)) + m.tail.size()
 	if m.st != nil {
-		live = 256 + 3*int64(len(m.enc)) + int64(m.tailBytes)
+		live = 256 + 3*int64(len(m.enc)) + int64(len(m.tail.bytes))
 	}
 	return live, encoded
 }

@@ -68,11 +68,37 @@ func metaOf(k *kind, id string, seq, pos uint64, e *record.Envelope) Meta {
 }
 
 // metaStored is what an envelope says.
-func metaStored(kind, id string, seq, pos uint64, e *record.Envelope) Meta {
-	return Meta{Kind: kind, ID: id, Seq: seq, Pos: pos, Name: e.Name, Time: stored(e.Time),
-		Version: unpackVersion(e.Version), From: e.From, To: e.To, Actor: e.Actor,
-		Origin: Origin(e.Origin), Reason: e.Reason, Key: e.Key, Cause: e.Cause,
-		Correlation: e.Correlation, Tags: e.Tags, Revision: e.Revision, Marked: e.Mark, Error: e.Error}
+func metaStored(kind, id string, seq, pos uint64, e *record.Envelope) (m Meta) {
+	m.set(kind, id, seq, e)
+	m.Pos = pos
+	return m
+}
+
+// set makes m what an envelope says. Strings that are already what they have to
+// be are not written: a replay uses one Meta for all records, and each pointer
+// written costs while the garbage collector runs.
+func (m *Meta) set(kind, id string, seq uint64, e *record.Envelope) {
+	put := func(s *string, v string) {
+		if *s != v {
+			*s = v
+		}
+	}
+	put(&m.Kind, kind)
+	put(&m.ID, id)
+	put(&m.Name, e.Name)
+	put(&m.From, e.From)
+	put(&m.To, e.To)
+	put(&m.Actor, e.Actor)
+	put(&m.Reason, e.Reason)
+	put(&m.Key, e.Key)
+	put(&m.Cause, e.Cause)
+	put(&m.Correlation, e.Correlation)
+	put(&m.Error, e.Error)
+	if m.Tags != nil || e.Tags != nil {
+		m.Tags = e.Tags
+	}
+	m.Seq, m.Time, m.Version = seq, stored(e.Time), unpackVersion(e.Version)
+	m.Origin, m.Revision, m.Marked = Origin(e.Origin), e.Revision, e.Mark
 }
 
 // WriteOption adds to a write: who did it, why, and when it may happen.

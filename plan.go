@@ -21,11 +21,10 @@ type rebuilt struct {
 	head record.Head // at seq
 	keys []keyed
 
-	st        any
-	enc       []byte // an encoded state at encSeq, and the records since
-	encSeq    uint64
-	tail      [][]byte
-	tailBytes int
+	st     any
+	enc    []byte // an encoded state at encSeq, and the records since
+	encSeq uint64
+	tail   tail
 
 	source   string // where the state began: "snapshot", "new" or "replaced"
 	from     uint64 // its seq
@@ -50,10 +49,12 @@ func (a Attempt) String() string {
 // snapshots, then the newest replaced record behind the damage. It never skips
 // a record in silence. best is the furthest good state of all attempts.
 func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit int) (r, best *rebuilt, tried []Attempt, err error) {
+	p := db.plan(k, id, to)
+	defer p.free()
+	p.limit = limit
 	snapTo := to
 	var first error
 	for {
-		p := &planner{db: db, kind: k, key: keyOf(k.name, id), id: id, to: to, limit: limit}
 		r, err = p.fromSnapshot(ctx, snapTo)
 		if err == nil || !rebuildable(err) {
 			return r, r, tried, err
@@ -68,7 +69,6 @@ func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit 
 		}
 		snapTo = p.out.from - 1
 	}
-	p := &planner{db: db, kind: k, key: keyOf(k.name, id), id: id, to: to, limit: limit}
 	r, replacedErr := p.fromReplaced(ctx)
 	if replacedErr == nil {
 		return r, r, tried, nil
@@ -97,7 +97,33 @@ func rebuildable(err error) bool {
 	return errors.As(err, &c)
 }
 
-// planner is one attempt.
+// planners keep their room between rebuilds.
+var planners = sync.Pool{New: func() any { return new(planner) }}
+
+// plan begins a rebuild. It ends with free.
+func (db *DB) plan(k *kind, id string, to uint64) *planner {
+	p := planners.Get().(*planner)
+	p.db, p.kind, p.key, p.id, p.to = db, k, keyOf(k.name, id), id, to
+	return p
+}
+
+// start begins an attempt.
+func (p *planner) start(source string) {
+	*p = planner{db: p.db, kind: p.kind, key: p.key, id: p.id, to: p.to, limit: p.limit, headless: p.headless,
+		chain: p.chain, tail: p.tail, replay: replay{kind: p.kind, id: p.id, events: p.replay.events}}
+	p.out = &rebuilt{source: source}
+}
+
+// free gives the room back. What the attempts made is not part of it.
+func (p *planner) free() {
+	*p = planner{chain: p.chain, tail: p.tail, replay: replay{events: p.replay.events}}
+	if p.tail.reset(); p.tail.size() > biggestKept {
+		p.tail = tail{}
+	}
+	planners.Put(p)
+}
+
+// planner makes attempts, one after another.
 type planner struct {
 	db      *DB
 	kind    *kind
@@ -109,7 +135,7 @@ type planner struct {
 
 	out     *rebuilt
 	replay  replay
-	digest  record.Digest
+	chain   record.Chain
 	began   bool
 	chained bool   // the digest is known from the beginning on
 	whole   uint64 // the record that the replay begins at, where it is not the snapshot
@@ -121,38 +147,6 @@ type planner struct {
 	stored  engine.Head
 	damage  error // of the head
 	failed  error // why the replay went no further
-}
-
-// tail collects the records of a replay in one piece.
-type tail struct {
-	bytes []byte
-	ends  []int
-}
-
-// tails are kept between attempts: how long a tail becomes is known at its end.
-var tails = sync.Pool{New: func() any { return new(tail) }}
-
-// add copies a record.
-func (t *tail) add(b []byte) []byte {
-	from := len(t.bytes)
-	t.bytes = append(t.bytes, b...)
-	t.ends = append(t.ends, len(t.bytes))
-	return t.bytes[from:]
-}
-
-func (t *tail) reset() { t.bytes, t.ends = t.bytes[:0], t.ends[:0] }
-
-// records are the collected records, in memory of their own.
-func (t *tail) records() [][]byte {
-	if len(t.ends) == 0 {
-		return nil
-	}
-	all := append(make([]byte, 0, len(t.bytes)), t.bytes...)
-	out, from := make([][]byte, len(t.ends)), 0
-	for i, end := range t.ends {
-		out[i], from = all[from:end:end], end
-	}
-	return out
 }
 
 func (p *planner) corrupt(part string, seq uint64, why error) error {
@@ -174,8 +168,7 @@ func corrupt(k *kind, id, part string, seq uint64, why error) error {
 // fromSnapshot begins at the newest snapshot at or before snapTo, or, where
 // there is none, at nothing.
 func (p *planner) fromSnapshot(ctx context.Context, snapTo uint64) (*rebuilt, error) {
-	p.out = &rebuilt{source: "snapshot"}
-	p.replay = replay{kind: p.kind, id: p.id}
+	p.start("snapshot")
 	if err := p.read(ctx, engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: snapTo, Events: true, To: p.to}); err != nil {
 		return nil, err
 	}
@@ -219,7 +212,8 @@ func (p *planner) begin(it *engine.Item) error {
 	p.out.enc = append([]byte(nil), p.snap.State...)
 	p.snap.State = nil
 	p.head(&p.snap)
-	p.digest, p.chained = p.snap.Digest, true
+	p.chain.Begin(p.snap.Digest)
+	p.chained = true
 	for _, key := range p.snap.Keys {
 		p.out.keys = appendKey(p.out.keys, keyed{Key: key})
 	}
@@ -290,7 +284,7 @@ func (p *planner) newestWhole(ctx context.Context) (seq uint64, err error) {
 
 // fromReplaced begins at the newest whole state among the records.
 func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
-	p.out = &rebuilt{source: "replaced"}
+	p.start("replaced")
 	var found []byte
 	var older []keyed // of the records before it, newest first
 	var env record.Envelope
@@ -316,7 +310,6 @@ func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
 		return nil, p.corrupt("event", 0, errors.New("no replaced record is readable"))
 	}
 	p.began = true
-	p.replay = replay{kind: p.kind, id: p.id}
 	if err := p.replay.next(p.out.from, found); err != nil {
 		return nil, p.corrupt("event", p.out.from, err)
 	}
@@ -353,14 +346,7 @@ func (p *planner) beginWhole(seq uint64) error {
 // they are decoded and applied as they come; each record is copied once, for
 // the tail.
 func (p *planner) read(ctx context.Context, want engine.Want) error {
-	t := tails.Get().(*tail)
-	p.tail = *t
-	defer func() {
-		p.out.tail, p.out.tailBytes = p.tail.records(), len(p.tail.bytes)
-		p.tail.reset()
-		*t, p.tail = p.tail, tail{}
-		tails.Put(t)
-	}()
+	p.tail.reset()
 	head, err := p.db.eng.Load(ctx, p.key, want, func(it engine.Item) error {
 		if it.Part == engine.PartSnapshot {
 			p.failed = p.begin(&it)
@@ -375,7 +361,7 @@ func (p *planner) read(ctx context.Context, want engine.Want) error {
 	if errors.Is(err, engine.ErrDamaged) {
 		p.damage, err = err, nil
 	}
-	p.stored = head
+	p.stored, p.out.tail = head, p.tail.clone()
 	return err
 }
 
@@ -460,7 +446,6 @@ func (p *planner) absent() (*rebuilt, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.replay = replay{kind: p.kind, id: p.id}
 	if err := p.replay.begin(0, enc); err != nil {
 		return nil, err
 	}
@@ -486,8 +471,7 @@ func (p *planner) follow(seq uint64, e *record.Envelope, b []byte) {
 	h.Updated, h.Phase, h.Version = e.Time, e.To, e.Version
 	h.Bytes += uint64(len(b))
 	if p.chained {
-		p.digest = p.digest.Next(b)
-		h.Digest = p.digest
+		h.Digest = p.chain.Next(b)
 	}
 	switch e.Name {
 	case deletedName:
@@ -520,8 +504,8 @@ func (p *planner) prove() (*rebuilt, error) {
 		return nil, p.corrupt("event", out.seq+1, &GapError{From: out.seq + 1, To: end, Why: errNotThere})
 	}
 	if end == p.stored.Seq && p.headless == 0 {
-		if p.chained && p.digest != out.newest.Digest {
-			return nil, p.corrupt("chain", end, fmt.Errorf("the digest of the records is %x, the head says %x", p.digest, out.newest.Digest))
+		if sum := p.chain.At(); p.chained && sum != out.newest.Digest {
+			return nil, p.corrupt("chain", end, fmt.Errorf("the digest of the records is %x, the head says %x", sum, out.newest.Digest))
 		}
 		created := out.head.Created
 		out.head = out.newest

@@ -35,8 +35,10 @@ type replay struct {
 	meta  Meta
 	count int
 
-	rooms []any // of the types of events that are copied when they are applied, by place
-	lift  lifter
+	events codec.Decoder
+	typ    *eventType // of the newest event
+	rooms  []any      // of the types of events that are copied when they are applied, by place
+	lift   lifter
 }
 
 // lifter is the replay's.
@@ -101,16 +103,17 @@ func (r *replay) step(seq uint64, e *record.Envelope) error {
 			return err
 		}
 	}
-	t, ok := r.kind.types[name]
-	if !ok {
-		return fmt.Errorf("kind %q has no event %q", r.kind.name, name)
+	if r.typ == nil || r.typ.name != name {
+		if r.typ = r.kind.types[name]; r.typ == nil {
+			return fmt.Errorf("kind %q has no event %q", r.kind.name, name)
+		}
 	}
-	ev, err := r.event(t, payload)
+	ev, err := r.event(r.typ, payload)
 	if err != nil {
 		return err
 	}
-	r.meta = metaOf(r.kind, r.id, seq, 0, e)
-	r.meta.To, r.meta.Name = r.meta.From, name
+	r.meta.set(r.kind.name, r.id, seq, e)
+	r.meta.To, r.meta.Name, r.meta.Lifted = r.meta.From, name, r.kind.lifts(e.Version)
 	err = r.kind.apply(ev, r.kind.value(r.st), &r.meta)
 	if err != nil && r.meta.Lifted {
 		err = r.lift.failed(seq, e.Version, name, err)
@@ -133,7 +136,7 @@ func (r *replay) event(t *eventType, payload []byte) (any, error) {
 		room = reflect.New(t.typ).Interface()
 		r.rooms[t.place] = room
 	}
-	if err := codec.Unmarshal(payload, room); err != nil {
+	if err := r.events.Unmarshal(payload, room); err != nil {
 		return nil, fmt.Errorf("decode event %q: %w", t.name, err)
 	}
 	return room, nil

@@ -225,7 +225,7 @@ func (d *draft) snapshot(reason string, tags []string) error {
 	if enc == nil {
 		if d.replaced > 0 && d.replaced == len(d.records) {
 			enc = d.state
-		} else if d.seq == d.m.seq && d.m.encSeq == d.seq && len(d.m.tail) == 0 {
+		} else if d.seq == d.m.seq && d.m.encSeq == d.seq && len(d.m.tail.ends) == 0 {
 			enc = d.m.enc
 		} else {
 			var err error

@@ -279,7 +279,7 @@ func (s *Store[S]) load(ctx context.Context, id string, start time.Time) (State[
 		return State[S]{}, err
 	}
 	head, enc := m.head(), m.enc
-	if m.encSeq != m.seq || len(m.tail) > 0 {
+	if m.encSeq != m.seq || len(m.tail.ends) > 0 {
 		if enc, err = s.kind.encode(s.kind.value(m.st)); err != nil {
 			s.db.leave(m)
 			return State[S]{}, err

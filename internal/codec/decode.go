@@ -15,31 +15,40 @@ import (
 // A type with UnmarshalMsg decodes itself. Values inside fields of type any are documents, every time.Time is in UTC.
 // A pointer to any, or to a type whose underlying type is map[string]any or []any, receives a document.
 func Unmarshal(b []byte, v any) error {
-	rv := reflect.ValueOf(v)
-	if rv.Kind() != reflect.Pointer || rv.IsNil() {
-		return fmt.Errorf("decode into %T: want a pointer that is not nil", v)
-	}
-	exts, err := scan(b, maxDepth, maxElements, false)
-	if err != nil {
-		return fmt.Errorf("decode %v: %w", rv.Type().Elem(), err)
-	}
 	d := decoders.Get().(*decoder)
-	d.exts = exts
-	if err := d.decode(b, v, rv); err != nil {
+	if err := d.unmarshal(b, v); err != nil {
 		return err
 	}
 	d.release(len(b))
 	return nil
 }
 
-var decoders = sync.Pool{New: func() any {
+// A Decoder is for one goroutine that decodes many values, one after another. The zero Decoder is ready for use.
+type Decoder struct{ d *decoder }
+
+// Unmarshal does what the function does.
+func (d *Decoder) Unmarshal(b []byte, v any) error {
+	if d.d == nil {
+		d.d = newDecoder()
+	}
+	err := d.d.unmarshal(b, v)
+	d.d.b = nil
+	if err != nil {
+		d.d = nil
+	}
+	return err
+}
+
+var decoders = sync.Pool{New: func() any { return newDecoder() }}
+
+func newDecoder() *decoder {
 	d := &decoder{dec: msgpack.NewDecoder(nil)}
 	d.maps = d.mapping
 	return d
-}}
+}
 
-// A decoder is what one call of Unmarshal needs. It goes back to its pool only after a success: after an error the
-// library's decoder may go on recording what it reads.
+// A decoder is what one call of Unmarshal needs. It is used again only after a success: after an error the library's
+// decoder may go on recording what it reads.
 type decoder struct {
 	dec  *msgpack.Decoder
 	maps func(*msgpack.Decoder) (any, error)
@@ -47,17 +56,34 @@ type decoder struct {
 	i    int
 
 	exts extensions // in b
+
+	typ  reflect.Type // decoded last
+	plan *plan        // its
 }
 
-func (d *decoder) decode(b []byte, v any, rv reflect.Value) (err error) {
+func (d *decoder) unmarshal(b []byte, v any) (err error) {
+	rv := reflect.ValueOf(v)
+	if rv.Kind() != reflect.Pointer || rv.IsNil() {
+		return fmt.Errorf("decode into %T: want a pointer that is not nil", v)
+	}
 	t := rv.Type().Elem()
+	if d.exts, err = scan(b, maxDepth, maxElements, false); err != nil {
+		return fmt.Errorf("decode %v: %w", t, err)
+	}
+	if d.typ != t {
+		d.typ, d.plan = t, planOf(t)
+	}
+	return d.decode(b, v, rv, t)
+}
+
+func (d *decoder) decode(b []byte, v any, rv reflect.Value, t reflect.Type) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = panicError("decode", t, p)
 		}
 	}()
 	rv.Elem().SetZero()
-	plan := planOf(t)
+	plan := d.plan
 	if plan.unmarshalMsg {
 		// A copy: such a method may keep parts of what it is given.
 		rest, err := v.(msgUnmarshaler).UnmarshalMsg(append(make([]byte, 0, len(b)), b...))

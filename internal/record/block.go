@@ -64,14 +64,14 @@ type Block struct {
 	MinTime, MaxTime  int64
 
 	entry Entry // the one before
-	rest  []byte
+	rest  reader
 	left  uint64
 }
 
 var errShortBlock = errors.New("block ends early")
 
-// ParseBlock begins to read a block whose value's header has the seq first. It
-// borrows b.
+// ParseBlock checks a block whose value's header has the seq first, all of it,
+// and begins to read it. It borrows b.
 func ParseBlock(b []byte, first uint64) (Block, error) {
 	r := reader{b: b}
 	span := r.uvarint()
@@ -87,40 +87,40 @@ func ParseBlock(b []byte, first uint64) (Block, error) {
 	case pos+posSpan < pos || posSpan < span:
 		return Block{}, fmt.Errorf("block of %d events has %d positions", span+1, posSpan+1)
 	}
-	return Block{
+	block := Block{
 		First: first, Last: first + span,
 		FirstPos: pos, LastPos: pos + posSpan,
 		MinTime: minTime, MaxTime: int64(uint64(minTime) + timeSpan),
 		entry: Entry{Seq: first - 1, Pos: pos, Time: minTime},
-		rest:  r.b,
+		rest:  r,
 		left:  span + 1,
-	}, nil
+	}
+	for range block.left {
+		pos += r.uvarint()
+		r.varint()
+		r.bytes()
+	}
+	switch {
+	case r.bad:
+		return Block{}, errShortBlock
+	case pos != block.LastPos:
+		return Block{}, fmt.Errorf("block ends at position %d, not at %d", pos, block.LastPos)
+	case len(r.b) > 0:
+		return Block{}, fmt.Errorf("block has %d bytes behind its last event", len(r.b))
+	}
+	return block, nil
 }
 
-// Next is the next event; ok is false behind the last one and after an error.
-// Bytes is part of the block.
-func (b *Block) Next() (e Entry, ok bool, err error) {
+// Next is the next event; ok is false behind the last one. Bytes is part of the
+// block.
+func (b *Block) Next() (e Entry, ok bool) {
 	if b.left == 0 {
-		if len(b.rest) > 0 {
-			err = fmt.Errorf("block has %d bytes behind its last event", len(b.rest))
-			b.rest = nil
-		}
-		return Entry{}, false, err
+		return Entry{}, false
 	}
-	r := reader{b: b.rest}
-	pos := b.entry.Pos + r.uvarint()
-	time := b.entry.Time + r.varint()
-	bytes := r.bytes()
-	if r.bad {
-		b.left, b.rest = 0, nil
-		return Entry{}, false, errShortBlock
-	}
-	b.entry = Entry{Seq: b.entry.Seq + 1, Pos: pos, Time: time, Bytes: bytes}
-	b.rest = r.b
 	b.left--
-	if b.left == 0 && pos != b.LastPos {
-		b.rest = nil
-		return Entry{}, false, fmt.Errorf("block ends at position %d, not at %d", pos, b.LastPos)
-	}
-	return b.entry, true, nil
+	b.entry.Seq++
+	b.entry.Pos += b.rest.uvarint()
+	b.entry.Time += b.rest.varint()
+	b.entry.Bytes = b.rest.bytes()
+	return b.entry, true
 }

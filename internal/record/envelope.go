@@ -114,6 +114,8 @@ func (e *Envelope) Append(dst []byte) []byte {
 
 // Parse reads an envelope. Payload is part of b; the strings are copies, but
 // those equal to a string of like, which may be e itself, are shared with it.
+// Fields that are already what they have to be are not written: an envelope
+// that is used for one record after another costs the garbage collector little.
 func (e *Envelope) Parse(b []byte, like *Envelope) error {
 	r := reader{b: b}
 	set := r.uvarint()
@@ -124,43 +126,39 @@ func (e *Envelope) Parse(b []byte, like *Envelope) error {
 	if like != nil {
 		name, phase, actor = like.Name, like.To, like.Actor
 	}
-	*e = Envelope{}
 	e.Time = r.varint()
 	e.Version = r.uvarint()
-	e.Name = r.stringLike(name)
-	e.From = r.stringLike(phase)
-	e.To = e.From
+	r.text(&e.Name, true, name)
+	r.text(&e.From, true, phase)
 	if set&hasTo != 0 {
-		e.To = r.string()
+		r.text(&e.To, true, phase)
+	} else if e.To != e.From {
+		e.To = e.From
 	}
-	if set&hasActor != 0 {
-		e.Actor = r.stringLike(actor)
-	}
+	r.text(&e.Actor, set&hasActor != 0, actor)
+	e.Origin = 0
 	if set&hasOrigin != 0 {
 		e.Origin = r.byte()
 	}
-	if set&hasReason != 0 {
-		e.Reason = r.string()
-	}
+	r.text(&e.Reason, set&hasReason != 0, "")
+	r.text(&e.Key, set&hasKey != 0, "")
+	e.KeySum = 0
 	if set&hasKey != 0 {
-		e.Key = r.string()
 		e.KeySum = r.fixed64()
 	}
-	if set&hasCause != 0 {
-		e.Cause = r.string()
-	}
-	if set&hasCorrelation != 0 {
-		e.Correlation = r.string()
-	}
+	r.text(&e.Cause, set&hasCause != 0, "")
+	r.text(&e.Correlation, set&hasCorrelation != 0, "")
 	if set&hasTags != 0 {
 		e.Tags = r.strings()
+	} else if e.Tags != nil {
+		e.Tags = nil
 	}
+	e.Mark = 0
 	if set&hasMark != 0 {
 		e.Mark = r.uvarint()
 	}
-	if set&hasError != 0 {
-		e.Error = r.string()
-	}
+	r.text(&e.Error, set&hasError != 0, "")
+	e.Revision = 0
 	if set&hasRevision != 0 {
 		e.Revision = r.uvarint()
 	}

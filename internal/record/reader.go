@@ -12,6 +12,11 @@ type reader struct {
 func (r *reader) fail() { r.bad, r.b = true, nil }
 
 func (r *reader) uvarint() uint64 {
+	if len(r.b) > 0 && r.b[0] < 0x80 {
+		v := r.b[0]
+		r.b = r.b[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(r.b)
 	if n <= 0 {
 		r.fail()
@@ -59,13 +64,20 @@ func (r *reader) bytes() []byte { return r.take(r.uvarint()) }
 
 func (r *reader) string() string { return string(r.bytes()) }
 
-// stringLike is string, sharing like's bytes when they are the same.
-func (r *reader) stringLike(like string) string {
-	v := r.bytes()
-	if string(v) == like {
-		return like
+// text puts the next string into s, or an empty one if it is not there. Where it
+// is like, it shares its bytes.
+func (r *reader) text(s *string, there bool, like string) {
+	var v []byte
+	if there {
+		v = r.bytes()
 	}
-	return string(v)
+	switch string(v) {
+	case *s:
+	case like:
+		*s = like
+	default:
+		*s = string(v)
+	}
 }
 
 func (r *reader) strings() []string {

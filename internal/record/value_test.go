@@ -201,13 +201,10 @@ func readBlock(b []byte, first uint64) (es []Entry, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
-		e, ok, err := block.Next()
-		if err != nil || !ok {
-			return es, err
-		}
+	for e, ok := block.Next(); ok; e, ok = block.Next() {
 		es = append(es, e)
 	}
+	return es, nil
 }
 
 func TestBlock_RoundTrip(t *testing.T) {
@@ -228,10 +225,7 @@ func TestBlock_RoundTrip(t *testing.T) {
 		}
 		assert.Zero(t, testing.AllocsPerRun(10, func() {
 			b, _ := ParseBlock(raw, 41)
-			for {
-				if _, ok, _ := b.Next(); !ok {
-					return
-				}
+			for _, ok := b.Next(); ok; _, ok = b.Next() {
 			}
 		}))
 		for cut := range raw {
@@ -277,16 +271,15 @@ func FuzzParseBlock(f *testing.F) {
 		if err != nil {
 			return
 		}
-		seq := first
-		for n := uint64(0); ; n++ {
-			e, ok, err := block.Next()
-			if err != nil || !ok {
-				return
-			}
-			if e.Seq != seq || n > uint64(len(b)) {
+		seq, pos := first, uint64(0)
+		for e, ok := block.Next(); ok; e, ok = block.Next() {
+			if e.Seq != seq {
 				t.Fatalf("event %d, want %d", e.Seq, seq)
 			}
-			seq++
+			seq, pos = seq+1, e.Pos
+		}
+		if seq != block.Last+1 || pos != block.LastPos {
+			t.Fatalf("ends before %d at %d, want %d at %d", seq, pos, block.Last+1, block.LastPos)
 		}
 	})
 }
