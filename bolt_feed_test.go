@@ -211,7 +211,9 @@ func TestBoltFeed_DamagedEvent(t *testing.T) {
 	e, err := openBolt(path, boltOptions{noCompression: true})
 	require.NoError(t, err)
 	for seq := range uint64(3) {
-		commitBolt(t, e, boltWrite("a", seq, 1), boltWrite("b", seq, 1))
+		a := boltWrite("a", seq, 1)
+		a.Schema += seq // so that each event has a block of its own
+		commitBolt(t, e, a, boltWrite("b", seq, 1))
 	}
 	require.NoError(t, e.Close())
 	edit(t, path, func(tx *bolt.Tx) error {
