@@ -30,6 +30,7 @@ type DB struct {
 	report    OpenReport
 	news      news
 	retention retention
+	anomalies *anomalies // nil: off
 
 	mu    sync.Mutex // guards kinds
 	kinds map[string]*registered
@@ -90,6 +91,9 @@ func Open(path string, opts *Options) (*DB, error) {
 	db.cache = newCache(db.opt.Cache)
 	db.wards.init()
 	db.retention.init()
+	if o := db.opt.Anomalies; o != nil {
+		db.anomalies = &anomalies{opt: o.withDefaults()}
+	}
 	db.queue = commit.New(db.opt.Queue, db.opt.QueueBytes, db.commitGroup)
 	return db, nil
 }

@@ -42,6 +42,8 @@ type machine struct {
 	failed  atomic.Bool   // a queued write was not stored; forget everything
 	doubt   atomic.Bool   // nobody knows whether one was
 
+	habits *habits // nil until something is watched
+
 	counts                machineCounts
 	toldLive, toldEncoded int64 // what the cache knows of size
 

@@ -25,6 +25,10 @@ type Options struct {
 	// where a kind has a policy; the first one comes after a minute, or sooner.
 	// Default 1 hour. Below zero: no pass but by [DB.Retain].
 	RetainEvery time.Duration
+	// Anomalies switches the look-out for machines on that run in circles, are
+	// refused again and again, or are written to very often; see [DB.Anomalies].
+	// Default nil: off.
+	Anomalies *AnomalyOptions
 	// Archive keeps the records that compactions and retention remove, before
 	// they do. Default none: what is removed is gone.
 	Archive Archive
@@ -84,6 +88,9 @@ func (o *Options) validate() error {
 		return fmt.Errorf("savepoint: Options: %w", err)
 	}
 	if err := o.Cache.validate(); err != nil {
+		return fmt.Errorf("savepoint: Options: %w", err)
+	}
+	if err := o.Anomalies.validate(); err != nil {
 		return fmt.Errorf("savepoint: Options: %w", err)
 	}
 	return nil

@@ -29,6 +29,7 @@ type Stats struct {
 	Cache     CacheStats
 	Queue     QueueStats
 	Retention RetentionStats
+	Anomalies AnomalyStats
 
 	Quarantined int
 	Stopped     error // why writing has stopped, or nil
@@ -103,7 +104,7 @@ func (db *DB) Stats() Stats {
 		s.Cache.Rate = float64(s.Cache.Hits+s.Cache.SecondHits) / float64(looks)
 	}
 	s.Queue.Steps, s.Queue.Bytes = db.queue.Len()
-	s.Retention = db.retention.snapshot()
+	s.Retention, s.Anomalies = db.retention.snapshot(), db.anomalyStats()
 	s.Quarantined = len(db.Quarantined())
 	if why := db.stopped.Load(); why != nil {
 		s.Stopped = *why

@@ -96,6 +96,9 @@ func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op
 	}()
 	d = db.newDraft(m, o)
 	ack, err := d.run(ctx, op, start, fn)
+	if db.anomalies != nil {
+		db.watch(d, err)
+	}
 	if err != nil {
 		return nil, d.errorf(op.String()+" to", err)
 	}
