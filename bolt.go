@@ -115,6 +115,7 @@ type boltEngine struct {
 	group    boltGroup
 	counters boltCounters
 	machines atomic.Int64
+	versions liveVersions
 
 	ring    *boltRing    // nil in direct mode and in a file opened for reading
 	full    error        // why the file can only be read though it was opened for writing
@@ -299,6 +300,9 @@ func (e *boltEngine) Commit(ctx context.Context, steps []engine.Step, out []engi
 	}
 	e.counters = g.counters
 	e.machines.Store(int64(e.counters.machines))
+	if g.versions != nil {
+		e.versions.set(g.versions)
+	}
 	return nil
 }
 

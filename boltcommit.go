@@ -55,6 +55,7 @@ func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error 
 	}
 	e.overlay.add(ringGroup{place.LSN, r.keep(r.group.Payload())}, r.cuts)
 	r.settled(g)
+	e.versions.add(g.versionChanges())
 	if r.foldDue() {
 		r.nudge()
 	}
@@ -239,9 +240,11 @@ func (e *boltEngine) commitRound(steps []engine.Step, out []engine.Result, large
 func (e *boltEngine) commitAround(steps []engine.Step, out []engine.Result, next *ringFound) error {
 	r, g := e.ring, &e.group
 	g.end()
+	defer g.end()
 	clear(out)
 	groups, _ := e.overlay.seal()
 	lsn := r.journal.Load().Next()
+	var versions versionCounts
 	err := e.update(func(tx *boltTx) error {
 		if err := g.fold(tx, groups, e); err != nil {
 			return err
@@ -261,7 +264,11 @@ func (e *boltEngine) commitAround(steps []engine.Step, out []engine.Result, next
 		if !taken {
 			return errNoStep
 		}
-		if err := g.store(); err != nil {
+		err := g.store()
+		if err == nil {
+			versions, err = readVersions(tx)
+		}
+		if err != nil {
 			return err
 		}
 		if next != nil {
@@ -281,6 +288,7 @@ func (e *boltEngine) commitAround(steps []engine.Step, out []engine.Result, next
 	e.overlay.reset()
 	r.heads.clear()
 	r.settled(g)
+	e.versions.set(versions)
 	if next != nil {
 		err = r.begin(next)
 	} else {

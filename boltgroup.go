@@ -31,6 +31,8 @@ type boltGroup struct {
 	places    []record.Place
 	from      uint64 // the last position before the group
 
+	versions versionCounts // what the file has once the group is stored; nil = as before
+
 	spare   []*boltMachine
 	arena   []byte // where stored values live until the transaction ends
 	block   []byte
@@ -102,7 +104,7 @@ func (g *boltGroup) end() {
 	clear(g.snapshots)
 	clear(g.keys)
 	clear(g.entries[:cap(g.entries)])
-	g.tx, g.dirty, g.light, g.pos = nil, false, false, nil
+	g.tx, g.dirty, g.light, g.pos, g.versions = nil, false, false, nil, nil
 	g.touched, g.events, g.snapshots, g.purged = g.touched[:0], g.events[:0], g.snapshots[:0], g.purged[:0]
 	g.keys, g.entries, g.places = g.keys[:0], g.entries[:0], g.places[:0]
 	g.arena = g.arena[:0]
@@ -354,6 +356,9 @@ func (g *boltGroup) store() error {
 		return err
 	}
 	if err := g.storePlaces(); err != nil {
+		return err
+	}
+	if err := g.storeVersions(); err != nil {
 		return err
 	}
 	g.reserve(record.HeaderLen + 24)

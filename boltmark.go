@@ -52,6 +52,7 @@ type boltFound struct {
 	clean        bool
 	counters     boltCounters
 	lostCounters error // why counters had to be rebuilt
+	versions     versionCounts
 	ring         ringFound
 }
 
@@ -74,6 +75,7 @@ func (found *boltFound) read(tx *boltTx) error {
 	if found.lostCounters != nil {
 		found.counters = recount(tx)
 	}
+	found.versions = foundVersions(tx, found.counters.machines)
 	return found.ring.read(tx, found.clean)
 }
 

@@ -46,6 +46,7 @@ func (e *boltEngine) start() error {
 		return err
 	}
 	e.counters = found.counters
+	e.versions.set(found.versions)
 	began := time.Now()
 	unfolded, err := e.readRing(&found)
 	if err != nil {
@@ -105,10 +106,17 @@ func (e *boltEngine) settle(found *boltFound, unfolded []ringGroup) error {
 			return err
 		}
 		e.report.Replay.Records = int64(g.counters.pos - pos)
+		if err := putVersions(tx, found.versions); err != nil {
+			return err
+		}
 		if found.lostCounters != nil || g.dirty {
 			if err := g.store(); err != nil {
 				return err
 			}
+		}
+		var err error
+		if found.versions, err = readVersions(tx); err != nil {
+			return err
 		}
 		if found.ring.there {
 			if err := putRingState(tx, found.ring.last(unfolded), salt); err != nil {
@@ -125,6 +133,7 @@ func (e *boltEngine) settle(found *boltFound, unfolded []ringGroup) error {
 	}
 	found.ring.folded, found.ring.salt = found.ring.last(unfolded), salt
 	e.counters = g.counters
+	e.versions.set(found.versions)
 	return nil
 }
 

@@ -248,6 +248,9 @@ func (e *boltEngine) show(groups []ringGroup) error {
 		e.overlay.add(g, cuts)
 	}
 	e.machines.Store(int64(machines))
+	if err := e.showVersions(); err != nil {
+		return fmt.Errorf("%w: the journal: %w", ErrCorrupt, err)
+	}
 	e.opt.logger.Warn("the file was not closed: what its journal holds is served from memory", "file", e.path, "groups", len(groups))
 	return nil
 }

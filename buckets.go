@@ -30,7 +30,10 @@ var (
 	metaNote     = "note/"
 	countersLast = []byte("last")
 	countersRing = []byte("ring")
-	journalRing  = []byte("ring") // the only key of bucket journal, made once and never put again
+
+	countersVersions = []byte("versions")
+
+	journalRing = []byte("ring") // the only key of bucket journal, made once and never put again
 )
 
 // valueKeyLen is the length of a key in events and snapshots: machine number and

@@ -60,6 +60,12 @@ type Engine interface {
 	// length 0 does not. The engine keeps no slice of the caller's.
 	SetNote(ctx context.Context, name string, value []byte) error
 
+	// Versions counts the machines of a kind, those that are only tombstones
+	// included, by the Schema of their newest write. The counts are kept with the
+	// heads: this looks at no machine. One whose head is damaged may count as
+	// what it was, or not at all. The map is the caller's.
+	Versions(ctx context.Context, kind uint32) (map[uint64]int64, error)
+
 	Limits() Limits
 
 	// Size is what the engine occupies now.

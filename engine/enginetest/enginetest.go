@@ -68,6 +68,7 @@ func Run(t *testing.T, c Config) {
 		{"Keys_DoNotMix", testKeys},
 		{"Keys_Long", testLongKey},
 		{"Notes", testNotes},
+		{"Versions", testVersions},
 		{"Size", testSize},
 		{"Context", testContext},
 		{"Close", testClose},

@@ -28,6 +28,9 @@ func testHistory(s *subject) {
 	for h.ops < int(ops) {
 		h.group()
 		h.looks()
+		if h.one(8) {
+			h.model.requireVersions(h.s)
+		}
 	}
 	h.model.requireAll(s, h.machines, h.notes)
 	s.reopen()
@@ -166,7 +169,7 @@ func (h *history) machine(few bool) string {
 
 // write is a write that fits behind seq expect.
 func (h *history) write(machine string, expect uint64) engine.Write {
-	w := engine.Write{Machine: machine, Kind: h.rng.Uint32(), Schema: h.rng.Uint64(), Expect: expect}
+	w := engine.Write{Machine: machine, Kind: h.rng.Uint32N(3), Schema: h.rng.Uint64N(5) << 40, Expect: expect}
 	if h.one(60) {
 		w.Purge = true
 		return w

@@ -31,6 +31,8 @@ func testContext(s *subject) {
 	require.ErrorIs(s.t, s.e.SetNote(over, "n", []byte("w")), context.Canceled)
 	_, err = s.e.Size(over)
 	require.ErrorIs(s.t, err, context.Canceled)
+	_, err = s.e.Versions(over, 1)
+	require.ErrorIs(s.t, err, context.Canceled)
 
 	// A ctx that ends within a reading ends it.
 	within, cancel := context.WithCancel(s.ctx())
@@ -64,6 +66,8 @@ func testClose(s *subject) {
 	require.ErrorIs(s.t, err, engine.ErrClosed)
 	require.ErrorIs(s.t, s.e.SetNote(s.ctx(), "n", []byte("v")), engine.ErrClosed)
 	_, err = s.e.Size(s.ctx())
+	require.ErrorIs(s.t, err, engine.ErrClosed)
+	_, err = s.e.Versions(s.ctx(), 7)
 	require.ErrorIs(s.t, err, engine.ErrClosed)
 	require.NoError(s.t, s.e.Close())
 }

@@ -23,6 +23,8 @@ type modelMachine struct {
 	number    uint64 // 0 until it was looked at
 	seq, pos  uint64
 	token     [16]byte
+	kind      uint32
+	schema    uint64
 	head      string
 	events    map[uint64]item
 	snapshots map[uint64]item
@@ -135,6 +137,7 @@ func (m *model) write(w engine.Write, pos uint64) error {
 		m.pos = pos
 	}
 	mm.seq, mm.pos, mm.token, mm.head = w.Seq, pos, w.Token, string(w.Head)
+	mm.kind, mm.schema = w.Kind, w.Schema
 	for i, ev := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
 		mm.events[w.Seq-back] = item{engine.PartEvent, w.Seq - back, pos - back, string(ev.Bytes)}
@@ -263,4 +266,22 @@ func (m *model) requireAll(s *subject, machines, notes []string) {
 	size, err := s.e.Size(s.ctx())
 	require.NoError(s.t, err)
 	require.Equal(s.t, int64(len(m.machines)), size.Machines)
+	m.requireVersions(s)
+}
+
+// requireVersions compares the counts of all kinds there are, and of one more.
+func (m *model) requireVersions(s *subject) {
+	s.t.Helper()
+	want := map[uint32]map[uint64]int64{4711: {}}
+	for _, mm := range m.machines {
+		if want[mm.kind] == nil {
+			want[mm.kind] = map[uint64]int64{}
+		}
+		want[mm.kind][mm.schema]++
+	}
+	for kind, counts := range want {
+		got, err := s.e.Versions(s.ctx(), kind)
+		require.NoError(s.t, err)
+		require.Equal(s.t, counts, got, "versions of kind %d", kind)
+	}
 }

@@ -7,6 +7,7 @@ func (e *Engine) Reopened() *Engine {
 	r := NewLimited(e.limits)
 	r.machines, r.order, r.notes, r.number, r.pos, r.places = e.machines, e.order, e.notes, e.number, e.pos, e.places
 	e.machines, e.order, e.notes, e.places = nil, order{}, nil, nil
+	r.versions, e.versions = e.versions, nil
 	e.mu.Unlock()
 	if err := e.Close(); err != nil {
 		panic(err)

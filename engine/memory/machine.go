@@ -13,6 +13,8 @@ import (
 type machine struct {
 	key       string
 	head      engine.Head
+	kind      uint32
+	schema    uint64
 	snapshots []engine.Snapshot // by seq
 	events    []event           // by seq; there may be holes
 }
@@ -26,6 +28,7 @@ type event struct {
 func (m *machine) apply(w *engine.Write) {
 	m.head.Seq = w.Seq
 	m.head.Token = w.Token
+	m.kind, m.schema = w.Kind, w.Schema
 	m.head.Bytes = bytes.Clone(w.Head)
 	m.appendEvents(w.Events)
 	m.trim(w.TrimTo)

@@ -41,6 +41,7 @@ type Engine struct {
 	number   uint64 // the last machine number given
 	pos      uint64 // the last position given
 	places   []place
+	versions map[version]int64 // of the machines of the map
 }
 
 // New is an empty engine that takes steps of any size to any machines.
@@ -56,6 +57,7 @@ func NewLimited(limits engine.Limits) *Engine {
 		limits:   limits,
 		machines: make(map[string]*machine),
 		notes:    make(map[string][]byte),
+		versions: make(map[version]int64),
 	}
 }
 
@@ -151,6 +153,7 @@ func (e *Engine) write(w *engine.Write) uint64 {
 		if m != nil {
 			delete(e.machines, m.key)
 			e.order.remove(m.key)
+			e.count(m, -1)
 		}
 		return 0
 	}
@@ -159,6 +162,8 @@ func (e *Engine) write(w *engine.Write) uint64 {
 		m = &machine{key: w.Machine, head: engine.Head{Number: e.number}}
 		e.machines[m.key] = m
 		e.order.insert(m)
+	} else {
+		e.count(m, -1)
 	}
 	if w.Seq > w.Expect {
 		e.pos += w.Seq - w.Expect
@@ -169,7 +174,40 @@ func (e *Engine) write(w *engine.Write) uint64 {
 		back := uint64(len(w.Events) - 1 - i)
 		e.places = append(e.places, place{m.head.Pos - back, w.Seq - back, m})
 	}
+	e.count(m, 1)
 	return m.head.Pos
+}
+
+// version is a kind and a schema version of it.
+type version struct {
+	kind   uint32
+	schema uint64
+}
+
+func (e *Engine) count(m *machine, by int64) {
+	v := version{m.kind, m.schema}
+	if e.versions[v] += by; e.versions[v] == 0 {
+		delete(e.versions, v)
+	}
+}
+
+// Versions implements engine.Engine.
+func (e *Engine) Versions(ctx context.Context, kind uint32) (map[uint64]int64, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.closed {
+		return nil, engine.ErrClosed
+	}
+	out := map[uint64]int64{}
+	for v, n := range e.versions {
+		if v.kind == kind {
+			out[v.schema] = n
+		}
+	}
+	return out, nil
 }
 
 // Load implements engine.Engine.
@@ -319,6 +357,6 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closed = true
-	e.machines, e.notes, e.order, e.places = nil, nil, order{}, nil
+	e.machines, e.notes, e.order, e.places, e.versions = nil, nil, order{}, nil, nil
 	return nil
 }

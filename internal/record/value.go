@@ -46,10 +46,11 @@ const (
 	TypeJournal  Type = 8 // up to where the journal is folded
 	TypeStretch  Type = 9
 	TypeNumber   Type = 10 // which machine has a number
+	TypeVersions Type = 11 // how many heads there are of each kind and version
 )
 
 func (t Type) String() string {
-	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters", "journal", "stretch", "number"}
+	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters", "journal", "stretch", "number", "versions"}
 	if int(t) < len(names) {
 		return names[t]
 	}
