@@ -228,7 +228,12 @@ func (d *draft) remove() error {
 	if err := d.migrate(); err != nil {
 		return err
 	}
+	return d.tombstone(d.m.kind.packed)
+}
+
+func (d *draft) tombstone(version uint64) error {
 	env := d.envelope(deletedName)
+	env.Version = version
 	d.h.Deleted = true
 	return d.record(&env, false)
 }

@@ -226,11 +226,7 @@ func (d *draft) migrate() error {
 	if d.h.Version == k.packed || d.h.Deleted || !k.lifts(d.h.Version) {
 		return nil
 	}
-	enc, err := k.encode(d.value())
-	if err != nil {
-		return err
-	}
-	if err := d.migrated(enc); err != nil {
+	if err := d.migrateHere(); err != nil {
 		return err
 	}
 	first := d.write()
@@ -242,9 +238,13 @@ func (d *draft) migrate() error {
 	return nil
 }
 
-// migrated records the whole state as the kind's version has it.
-func (d *draft) migrated(enc []byte) error {
+// migrateHere records the whole state as the kind's version has it.
+func (d *draft) migrateHere() error {
 	k, asked := d.m.kind, d.opt
+	enc, err := k.encode(d.value())
+	if err != nil {
+		return err
+	}
 	own := gather([]WriteOption{OriginSystem, Cause(fmt.Sprintf("from version %s to %s", unpackVersion(d.h.Version), k.version))})
 	d.opt = &own
 	defer func() { d.opt = asked }()

@@ -149,6 +149,11 @@ func (m *machine) adopt(r *rebuilt) {
 	m.seq, m.h, m.queued = r.seq, r.head, r.seq
 	m.st, m.enc, m.encSeq, m.tail = r.st, r.enc, r.encSeq, r.tail
 	m.keys = r.keys
+	if r.head.Version == m.kind.packed && !r.head.Deleted && m.seq > 0 {
+		if phase, err := m.kind.phaseOf(m.kind.value(m.st)); err == nil {
+			m.h.Phase = phase // a newer program that rolled back does not know the names of this one's
+		}
+	}
 	m.pos.Store(r.pos)
 	m.durable.Store(r.seq)
 }

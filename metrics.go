@@ -21,6 +21,7 @@ const (
 	opMark
 	opRecover
 	opAcross
+	opMigrate
 	opFlush
 	opCompact
 	opUnarchive
@@ -31,7 +32,7 @@ const (
 )
 
 var opNames = [ops]string{"append", "update", "append", "update", "save", "snapshot", "delete", "fork",
-	"mark", "recover", "update", "flush", "compact", "unarchive", "load", "view", "at"}
+	"mark", "recover", "update", "migrate", "flush", "compact", "unarchive", "load", "view", "at"}
 
 func (o op) String() string { return opNames[o] }
 

@@ -288,7 +288,7 @@ func (k *kind) lifts(version uint64) bool {
 func (k *kind) takes(version uint64, event string) bool {
 	legs, err := k.path(unpackVersion(version))
 	if err != nil {
-		return false
+		return errors.Is(err, ErrNewer) // the machine was rolled back, its history can be read by the newer program
 	}
 	last := renamed(legs, event)
 	return last == "" || k.types[last] != nil

@@ -56,6 +56,12 @@ func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit 
 	var first error
 	for {
 		r, err = p.fromSnapshot(ctx, snapTo)
+		if err != nil && unreadable(err) { // by this program, of another version than what came before or after
+			p = &planner{db: db, kind: k, key: p.key, id: id, to: to, limit: limit, skip: true}
+			if whole, again := p.fromSnapshot(ctx, snapTo); again == nil {
+				r, err = whole, nil
+			}
+		}
 		if err == nil || !rebuildable(err) {
 			return r, r, tried, err
 		}
@@ -139,6 +145,7 @@ type planner struct {
 	began   bool
 	chained bool   // the digest is known from the beginning on
 	whole   uint64 // the record that the replay begins at, where it is not the snapshot
+	skip    bool   // look for such a record: what is before it cannot be read
 
 	snap    record.Snapshot
 	hasSnap bool
@@ -217,7 +224,7 @@ func (p *planner) begin(it *engine.Item) error {
 	for _, key := range p.snap.Keys {
 		p.out.keys = appendKey(p.out.keys, keyed{Key: key})
 	}
-	if p.older = p.kind.lifts(p.snap.Version); p.older {
+	if p.older = p.skip || p.kind.lifts(p.snap.Version); p.older {
 		return nil
 	}
 	return p.beginSnapshot()

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
@@ -77,46 +75,26 @@ func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*RecoverAllR
 		workers = runtime.GOMAXPROCS(0)
 	}
 	rep := &RecoverAllReport{}
-	var mu sync.Mutex
-	var next atomic.Int64
-	var failed error
-	var wg sync.WaitGroup
-	for range min(workers, len(targets)) {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(targets) {
-					return
-				}
-				one, err := db.look(ctx, targets[i].kind, targets[i].id, o)
-				mu.Lock()
-				if failed != nil || err != nil {
-					if failed == nil {
-						failed = err
-					}
-					mu.Unlock()
-					return
-				}
-				rep.Machines++
-				switch {
-				case one == nil || one.Status == Healthy:
-					rep.Healthy++
-				case one.Status == Failed:
-					rep.Failed = append(rep.Failed, one)
-				default:
-					rep.Recovered++
-				}
-				if o.Progress != nil {
-					o.Progress(rep.Machines, len(targets))
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
+	err = inParallel(ctx, workers, len(targets), func(i int) (*Report, error) {
+		return db.look(ctx, targets[i].kind, targets[i].id, o)
+	}, func(_ int, one *Report, err error) error {
+		if err != nil {
+			return err
+		}
+		rep.Machines++
+		switch {
+		case one == nil || one.Status == Healthy:
+			rep.Healthy++
+		case one.Status == Failed:
+			rep.Failed = append(rep.Failed, one)
+		default:
+			rep.Recovered++
+		}
+		return tellProgress(o.Progress, rep.Machines, len(targets))
+	})
 	rep.Took = time.Since(start)
-	if failed != nil {
-		return rep, fmt.Errorf("recover all: %w", failed)
+	if err != nil {
+		return rep, fmt.Errorf("recover all: %w", err)
 	}
 	return rep, nil
 }

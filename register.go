@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 
@@ -131,27 +133,25 @@ func (db *DB) note(u *kind) error {
 		}
 	}
 	u.number = n.Number
-	if old := unpackVersion(n.Version); n.Version != 0 {
-		switch _, err := u.path(old); {
-		case errors.Is(err, ErrNewer):
-			return fmt.Errorf("register %q: %w: the file has version %s of the kind, the program declares %s", u.name, ErrNewer, old, u.version)
-		case err != nil:
-			return &KindError{Kind: u.name, Problems: []string{fmt.Sprintf("the file has version %s, the program declares %s, and nothing leads from one to the other: list migrations, or keep the major version where fields are only added", old, u.version)}}
-		}
+	if old := unpackVersion(n.Version); old.Compare(u.version) > 0 {
+		return fmt.Errorf("register %q: %w: the file has version %s of the kind, the program declares %s", u.name, ErrNewer, old, u.version)
+	}
+	if err := db.stranded(ctx, u); err != nil {
+		return err
 	}
 	if err := db.lacking(ctx, u, &n); err != nil {
 		return err
 	}
 	warn := n.Version == u.version.pack()
 	shape := codec.Shape(u.state)
-	if warn && n.State != shape {
+	if warn && n.State != shape && n.State != "" {
 		db.log.Warn("the state's shape changed under the same version", "kind", u.name, "version", u.version)
 	}
 	changed = changed || n.State != shape || n.Version != u.version.pack()
 	n.State, n.Version = shape, u.version.pack()
 	for name, t := range u.types {
 		shape := codec.Shape(t.typ)
-		if old, ok := n.Events[name]; ok && warn && old != shape {
+		if old, ok := n.Events[name]; ok && warn && old != shape && old != "" {
 			db.log.Warn("an event's shape changed under the same version", "kind", u.name, "event", name, "version", u.version)
 		}
 		changed = changed || n.Events[name] != shape || n.Last[name] != u.packed
@@ -179,6 +179,51 @@ func (n *kindNote) date() {
 			n.Last[name] = n.Version
 		}
 	}
+}
+
+// stranded refuses a kind that no migrations lead to from a version that
+// machines have.
+func (db *DB) stranded(ctx context.Context, u *kind) error {
+	counts, err := db.eng.Versions(ctx, u.number)
+	if err != nil {
+		return fmt.Errorf("register %q: %w", u.name, err)
+	}
+	var problems []string
+	for _, v := range inOrder(counts) {
+		if _, err := u.path(unpackVersion(v)); err != nil && !errors.Is(err, ErrNewer) {
+			problems = append(problems, fmt.Sprintf("the file has %d machines of version %s, the program declares %s, and nothing leads from one to the other: list migrations, or keep the major version where fields are only added", counts[v], unpackVersion(v), u.version))
+		}
+	}
+	if problems != nil {
+		return &KindError{Kind: u.name, Problems: problems}
+	}
+	return nil
+}
+
+// inOrder are the versions that were counted, oldest first.
+func inOrder(counts map[uint64]int64) []uint64 { return slices.Sorted(maps.Keys(counts)) }
+
+// lowerNote makes version to the highest that the file knows of the kind. What
+// its types look like is not known.
+func (db *DB) lowerNote(ctx context.Context, k *kind, to Version) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	b, err := db.eng.Note(ctx, kindNoteName(k.name))
+	if err != nil {
+		return err
+	}
+	var n kindNote
+	if err := codec.Unmarshal(b, &n); err != nil {
+		return fmt.Errorf("%w: the note of the kind: %w", ErrCorrupt, err)
+	}
+	n.Version, n.State = to.pack(), ""
+	for name := range n.Events {
+		n.Events[name] = ""
+	}
+	if b, err = codec.Marshal(&n); err != nil {
+		return err
+	}
+	return db.setNote(ctx, kindNoteName(k.name), b)
 }
 
 // nextKind gives a kind its number. The counter is written first: a number is

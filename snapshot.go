@@ -238,16 +238,22 @@ func (d *draft) snapshot(reason string, tags []string) error {
 		}
 		d.encoded = enc
 	}
+	d.stateSnapshot(k.packed, enc, reason, tags)
+	return nil
+}
+
+// stateSnapshot adds a state at seq, encoded by a version, to the write.
+func (d *draft) stateSnapshot(version uint64, enc []byte, reason string, tags []string) {
+	k := d.m.kind
 	d.saved = true
 	d.h.Snapshot, d.h.SnapshotTime = d.seq, d.now
 	if !k.strategy.keepsEvents() {
 		d.h.Base, d.h.Bytes = d.seq, 0 // the log, if there is one, begins here
 	}
-	s := record.Snapshot{Kind: k.name, ID: d.m.id, Seq: d.seq, Version: k.packed, Phase: d.h.Phase, Time: d.now,
+	s := record.Snapshot{Kind: k.name, ID: d.m.id, Seq: d.seq, Version: version, Phase: d.h.Phase, Time: d.now,
 		Created: d.h.Created, Updated: d.h.Updated, Deleted: d.h.Deleted, Digest: d.h.Digest, Bytes: d.h.Bytes,
 		Revision: d.h.Revision, Mark: d.h.Mark, Reason: reason, Tags: tags, Keys: d.keysAfter(), State: enc}
 	d.addSnapshot(&s)
-	return nil
 }
 
 func (d *draft) addSnapshot(s *record.Snapshot) {

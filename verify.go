@@ -27,7 +27,7 @@ func (d Divergence) String() string {
 type VerifyReport struct {
 	Kind, ID    string
 	Events      int // replayed
-	Lifted      int // of those, from the base on to a migration: replayed as the kind's version has them, and not compared
+	Lifted      int // of those, replayed as the kind's version has them, or passed where it cannot read them: not compared
 	Snapshots   int // compared
 	Head        uint64
 	Divergences []Divergence
@@ -64,6 +64,7 @@ type verifier struct {
 	digest record.Digest
 	parted bool // a phase differed since then; it was reported
 	lifted bool // the replay stands on a state of an older version: what follows is nothing to compare with
+	hidden bool // or on one that this program cannot read: what follows is not applied
 }
 
 func (db *DB) verify(ctx context.Context, k *kind, id string) (*VerifyReport, error) {
@@ -135,7 +136,13 @@ func (v *verifier) start(s *record.Snapshot) error {
 	v.last, v.digest, v.parted = s.Seq, s.Digest, false
 	v.replay.env.To = s.Phase
 	v.lifted = v.kind.lifts(s.Version)
-	return v.begin(&v.replay, s)
+	err := v.begin(&v.replay, s)
+	v.hidden = foreign(err)
+	v.replay.seq = s.Seq
+	if v.hidden {
+		v.lifted, err = true, nil
+	}
+	return err
 }
 
 // begin starts a replay at a stored state.
@@ -194,8 +201,8 @@ func (v *verifier) watch(seq uint64, e *record.Envelope, b []byte) error {
 	v.rep.Events++
 	v.digest = v.digest.Next(b)
 	lifts := v.kind.lifts(e.Version)
-	if e.Name == replacedName {
-		v.lifted = lifts
+	if e.Name == replacedName || v.hidden {
+		v.lifted = lifts || v.hidden
 	}
 	if v.lifted || lifts {
 		v.rep.Lifted++
@@ -208,7 +215,7 @@ func (v *verifier) watch(seq uint64, e *record.Envelope, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if phase != e.To && !v.parted {
+	if phase != e.To && !v.parted && e.Reason != reasonMigrated { // a newer program that rolled back names phases its own way
 		v.parted = true
 		v.rep.Divergences = append(v.rep.Divergences, Divergence{Seq: seq, Name: e.Name, At: seq,
 			What: fmt.Sprintf("a replay leads to phase %q, the record says %q", phase, e.To)})
@@ -306,7 +313,7 @@ func (v *verifier) forward(ctx context.Context, r *replay, to uint64, each func(
 			return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "event", Seq: first, Why: errNotThere}
 		}
 		for i, b := range items {
-			if err := r.next(first+uint64(i), b); err != nil {
+			if err := v.next(r, first+uint64(i), b); err != nil {
 				return corrupt(v.kind, v.m.id, "event", first+uint64(i), err)
 			}
 			if each != nil {
@@ -318,6 +325,25 @@ func (v *verifier) forward(ctx context.Context, r *replay, to uint64, each func(
 	}
 	return nil
 }
+
+// next replays a record, or, where this program cannot read it, passes it and
+// what follows up to the next whole state.
+func (v *verifier) next(r *replay, seq uint64, b []byte) error {
+	if v.hidden {
+		if err := r.pass(seq, b); err != nil || r.env.Name != replacedName {
+			return err
+		}
+		r.seq = seq - 1
+	}
+	err := r.next(seq, b)
+	if v.hidden = foreign(err); v.hidden {
+		return r.pass(seq, b)
+	}
+	return err
+}
+
+// foreign says that an error is only of versions that this program does not know.
+func foreign(err error) bool { return errors.Is(err, ErrNewer) || errors.Is(err, ErrNoMigration) }
 
 // toHead replays the rest and compares with the head and, if the machine is in
 // memory, with its live state.

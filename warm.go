@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
-	"sync/atomic"
 )
 
 // Warm brings machines into memory, several at once, so that their first use
@@ -16,35 +14,21 @@ func (s *Store[S]) Warm(ctx context.Context, ids ...string) error {
 	if s.db.closed.Load() {
 		return ErrClosed
 	}
-	var next atomic.Int64
-	var mu sync.Mutex
 	var errs []error
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(ids)) {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(ids) || ctx.Err() != nil {
-					return
-				}
-				err := checkID(ids[i])
-				if err == nil {
-					var m *machine
-					if m, err = s.db.acquire(ctx, s.kind, ids[i]); err == nil {
-						s.db.leave(m)
-					}
-				}
-				if err != nil {
-					mu.Lock()
-					errs = append(errs, fmt.Errorf("warm %s %.60q: %w", s.kind.name, ids[i], err))
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if ctx.Err() != nil {
-		errs = append(errs, context.Cause(ctx))
-	}
-	return errors.Join(errs...)
+	err := inParallel(ctx, runtime.GOMAXPROCS(0), len(ids), func(i int) (*machine, error) {
+		if err := checkID(ids[i]); err != nil {
+			return nil, err
+		}
+		m, err := s.db.acquire(ctx, s.kind, ids[i])
+		if err == nil {
+			s.db.leave(m)
+		}
+		return m, err
+	}, func(i int, _ *machine, err error) error {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("warm %s %.60q: %w", s.kind.name, ids[i], err))
+		}
+		return context.Cause(ctx)
+	})
+	return errors.Join(append(errs, err)...)
 }

@@ -1,0 +1,388 @@
+package savepoint_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+)
+
+// duelsV1 plays n duels, named d-0 and so on, in version 1.
+func duelsV1(t *testing.T, at place, k savepoint.Kind[duelV1], n int) {
+	t.Helper()
+	use(t, at, k, func(s *savepoint.Store[duelV1]) {
+		for i := range n {
+			playV1(t, s, fmt.Sprint("d-", i), 3)
+		}
+	})
+}
+
+// counts are the machines per version.
+func counts[S any](t *testing.T, s *savepoint.Store[S]) map[savepoint.Version]int64 {
+	t.Helper()
+	st, err := s.MigrationStatus(t.Context())
+	require.NoError(t, err)
+	out := map[savepoint.Version]int64{}
+	for _, v := range st.Versions {
+		out[v.Version] = v.Machines
+	}
+	return out
+}
+
+var v1, v2 = savepoint.V(1, 0, 0), savepoint.V(2, 0, 0)
+
+func TestMigrate_All(t *testing.T) {
+	for _, strategy := range strategies {
+		t.Run(strategy.String(), func(t *testing.T) {
+			onEachPlace(t, func(t *testing.T, place place) {
+				ctx := t.Context()
+				duelsV1(t, place, duelKindV1(strategy), 12)
+				use(t, place, duelKind(strategy), func(s *savepoint.Store[duel]) {
+					_, err := s.Delete(ctx, "d-0") // is migrated by that
+					require.NoError(t, err)
+					_, err = s.Append(ctx, "new", laid{0, "7", "H"})
+					require.NoError(t, err)
+					assert.Equal(t, map[savepoint.Version]int64{v1: 11, v2: 2}, counts(t, s)) // row F20
+					st, err := s.MigrationStatus(ctx)
+					require.NoError(t, err)
+					assert.False(t, st.Done())
+					assert.Equal(t, savepoint.VersionStatus{Version: v1, Machines: 11, Path: []savepoint.Version{v1, v2}, Back: true}, st.Versions[0]) // row F10
+
+					var told []int
+					rep, err := s.Migrate(ctx, savepoint.MigrateOptions{Workers: 3, Progress: func(done, total int) {
+						assert.Equal(t, 11, total)
+						told = append(told, done)
+					}})
+					require.NoError(t, err)
+					assert.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, told)                       // row F5
+					assert.Equal(t, []int{11, 11, 0}, []int{rep.Machines, rep.Migrated, len(rep.Failed)}) // row F8
+					assert.Equal(t, map[savepoint.Version]int64{v2: 13}, counts(t, s))
+					again, err := s.Migrate(ctx, savepoint.MigrateOptions{})
+					require.NoError(t, err)
+					assert.Zero(t, again.Machines)
+				})
+				use(t, place, duelKind(strategy), func(s *savepoint.Store[duel]) {
+					assert.Equal(t, map[savepoint.Version]int64{v2: 13}, counts(t, s))
+					st, err := s.Load(ctx, "d-1")
+					require.NoError(t, err)
+					assert.False(t, st.Lifted)
+					assert.EqualValues(t, 5, st.Seq)
+					assert.Equal(t, 5, st.Value.Left)
+					before, err := s.At(ctx, "d-1", savepoint.AtSeq(4))
+					require.NoError(t, err, "what was before is kept")
+					assert.True(t, before.Lifted)
+					_, err = s.Load(ctx, "d-0")
+					require.ErrorIs(t, err, savepoint.ErrDeleted)
+					rep, err := s.Verify(ctx, "d-1")
+					require.NoError(t, err)
+					assert.True(t, rep.OK(), "%v", rep.Divergences)
+				})
+			})
+		})
+	}
+}
+
+func TestMigrate_DeletedOnesToo(t *testing.T) {
+	place := somewhere(t)
+	ctx := t.Context()
+	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) {
+		playV1(t, s, "d", 3)
+		_, err := s.Delete(ctx, "d")
+		require.NoError(t, err)
+	})
+	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+		rep, err := s.Migrate(ctx, savepoint.MigrateOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, 1, rep.Migrated)
+		assert.Equal(t, map[savepoint.Version]int64{v2: 1}, counts(t, s))
+		_, err = s.Load(ctx, "d")
+		require.ErrorIs(t, err, savepoint.ErrDeleted)
+		_, err = s.Migrate(ctx, savepoint.MigrateOptions{To: v1})
+		require.NoError(t, err)
+		assert.Equal(t, map[savepoint.Version]int64{v1: 1}, counts(t, s))
+	})
+	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) {
+		_, err := s.Load(ctx, "d")
+		require.ErrorIs(t, err, savepoint.ErrDeleted)
+		_, err = s.Append(ctx, "d", playedV1{0, "7H"})
+		require.NoError(t, err)
+	})
+}
+
+func TestMigrate_DryRun(t *testing.T) {
+	onEachPlace(t, func(t *testing.T, place place) {
+		ctx := t.Context()
+		k1 := duelKindV1(0)
+		k1.Snapshot.Events = 2
+		duelsV1(t, place, k1, 4)
+		k := duelKind(0)
+		up := k.Migrations[0].Up
+		n := 0
+		k.Migrations[0].Up = func(d savepoint.Doc) (savepoint.Doc, error) { n++; return up(d) }
+		k.Validate = func(g *duel) error {
+			if g.Phase == "over" {
+				return errors.New("over")
+			}
+			return nil
+		}
+		use(t, place, k, func(s *savepoint.Store[duel]) {
+			before := everything(t, s)
+			n = 0
+			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{DryRun: true, Workers: 1})
+			require.NoError(t, err)
+			assert.GreaterOrEqual(t, n, 8, "it really runs") // row F4
+			assert.Equal(t, []int{4, 4, 0, 4}, []int{rep.Machines, rep.Migrated, len(rep.Failed), len(rep.Changes)})
+			c := rep.Changes[2]
+			assert.Equal(t, []any{"d-2", uint64(4), v1, v2}, []any{c.ID, c.Seq, c.From, c.To})
+			assert.Contains(t, c.Differences, `Phase: "turn" != "playing"`)
+			assert.Contains(t, c.Differences, `Pot: (absent) != 4`)
+			assert.Equal(t, before, everything(t, s), "nothing is written")
+			assert.Equal(t, map[savepoint.Version]int64{v1: 4}, counts(t, s))
+		})
+		k.Migrations[0].Up = func(d savepoint.Doc) (savepoint.Doc, error) {
+			d, err := up(d)
+			n++
+			d["Pot"] = n
+			return d, err
+		}
+		use(t, place, k, func(s *savepoint.Store[duel]) {
+			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{DryRun: true})
+			require.NoError(t, err)
+			require.Len(t, rep.Failed, 4)
+			require.ErrorContains(t, rep.Failed[0], "not deterministic")
+		})
+		k.Migrations[0].Up = func(d savepoint.Doc) (savepoint.Doc, error) {
+			d, err := up(d)
+			d["Phase"] = "over"
+			return d, err
+		}
+		use(t, place, k, func(s *savepoint.Store[duel]) {
+			before := everything(t, s)
+			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{DryRun: true})
+			require.NoError(t, err)
+			require.Len(t, rep.Failed, 4, "it validates")
+			var me *savepoint.MigrationError
+			require.ErrorAs(t, rep.Failed[0], &me)
+			assert.Equal(t, before, everything(t, s))
+		})
+	})
+}
+
+// everything is all that a store shows without looking at states.
+func everything(t *testing.T, s *savepoint.Store[duel]) (all []string) {
+	t.Helper()
+	for h, err := range s.List(t.Context(), savepoint.ListOptions{Deleted: true}) {
+		require.NoError(t, err)
+		all = append(all, fmt.Sprint(h))
+		for info, err := range s.Snapshots(t.Context(), h.ID, savepoint.SnapshotRange{}) {
+			require.NoError(t, err)
+			all = append(all, fmt.Sprint(info))
+		}
+	}
+	return all
+}
+
+func TestMigrate_OneFails(t *testing.T) {
+	place := somewhere(t)
+	ctx := t.Context()
+	duelsV1(t, place, duelKindV1(0), 3)
+	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) {
+		_, err := s.Save(ctx, "bad", duelV1{Phase: "odd"})
+		require.NoError(t, err)
+	})
+	k := duelKind(0)
+	up := k.Migrations[0].Up
+	k.Migrations[0].Up = func(d savepoint.Doc) (savepoint.Doc, error) {
+		if d["Phase"] == "odd" {
+			panic("no pot")
+		}
+		return up(d)
+	}
+	use(t, place, k, func(s *savepoint.Store[duel]) {
+		for _, dry := range []bool{true, false} {
+			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{DryRun: dry})
+			require.NoError(t, err)
+			assert.Equal(t, []int{4, 3, 1}, []int{rep.Machines, rep.Migrated, len(rep.Failed)})
+			var me *savepoint.MigrationError
+			require.ErrorAs(t, rep.Failed[0], &me)
+			assert.Equal(t, "bad", me.ID)
+		}
+		assert.Equal(t, map[savepoint.Version]int64{v1: 1, v2: 3}, counts(t, s))
+		_, err := s.Migrate(ctx, savepoint.MigrateOptions{Progress: func(int, int) { panic("progress") }})
+		var pe *savepoint.PanicError
+		require.ErrorAs(t, err, &pe)
+		assert.Equal(t, "Progress", pe.In)
+	})
+}
+
+func TestMigrate_GoesOnAfterACrash(t *testing.T) {
+	for _, journal := range []int64{-1, 1 << 20} {
+		dir := t.TempDir()
+		path, crashed := filepath.Join(dir, "duel.db"), filepath.Join(dir, "crashed.db")
+		file := func(path string) place {
+			return func(o savepoint.Options) (string, *savepoint.Options) { o.Journal = journal; return path, &o }
+		}
+		duelsV1(t, file(path), duelKindV1(0), 9)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		use(t, file(path), duelKind(0), func(s *savepoint.Store[duel]) {
+			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{Workers: 1, Progress: func(done, _ int) {
+				if done == 4 { // the file as a crash leaves it
+					cancel(errors.New("the lights go out"))
+					in, err := os.Open(path)
+					require.NoError(t, err)
+					out, err := os.Create(crashed)
+					require.NoError(t, err)
+					_, err = io.Copy(out, in)
+					require.NoError(t, errors.Join(err, in.Close(), out.Close()))
+				}
+			}})
+			require.ErrorContains(t, err, "the lights go out")
+			assert.Equal(t, 4, rep.Migrated)
+		})
+		use(t, file(crashed), duelKind(0), func(s *savepoint.Store[duel]) {
+			assert.Equal(t, map[savepoint.Version]int64{v1: 5, v2: 4}, counts(t, s))
+			rep, err := s.Migrate(t.Context(), savepoint.MigrateOptions{})
+			require.NoError(t, err)
+			assert.Equal(t, 5, rep.Migrated)
+			for i := range 9 {
+				st, err := s.Load(t.Context(), fmt.Sprint("d-", i))
+				require.NoError(t, err)
+				assert.EqualValues(t, 5, st.Seq, "each once")
+			}
+		})
+	}
+}
+
+func TestMigrate_Back(t *testing.T) {
+	for _, strategy := range strategies {
+		for _, restore := range []bool{false, true} {
+			t.Run(fmt.Sprint(strategy, " restore ", restore), func(t *testing.T) {
+				onEachPlace(t, func(t *testing.T, place place) { migrateBack(t, place, strategy, restore) })
+			})
+		}
+	}
+}
+
+func migrateBack(t *testing.T, place place, strategy savepoint.Strategy, restore bool) {
+	ctx := t.Context()
+	k1, k2 := duelKindV1(strategy), duelKind(strategy)
+	k1.Legal = map[string][]string{"turn": {}, "": {"turn"}}
+	k1.Snapshot.Events, k2.Snapshot.Events = 2, 2
+	duelsV1(t, place, k1, 3)
+	options := savepoint.MigrateOptions{To: v1, Restore: restore}
+	use(t, place, k2, func(s *savepoint.Store[duel]) {
+		_, err := s.Migrate(ctx, savepoint.MigrateOptions{})
+		require.NoError(t, err)
+		_, err = s.Append(ctx, "d-0", laid{1, "8", "S"})
+		require.NoError(t, err)
+	})
+	if restore {
+		k2.Migrations[0].Down = nil
+	}
+	next, left := playedV1{0, "9H"}, 4
+	if restore {
+		next, left = playedV1{1, "8S"}, 5
+	}
+	if restore && strategy == savepoint.EventSourced { // its one snapshot is the base
+		next, left = playedV1{0, "7H"}, 0
+	}
+	use(t, place, k2, func(s *savepoint.Store[duel]) {
+		if restore {
+			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{To: v1})
+			require.ErrorContains(t, err, "3 machines are of a newer version than 1.0.0")
+			require.Len(t, rep.Failed, 3)
+			require.ErrorIs(t, rep.Failed[0], savepoint.ErrNoMigration)
+		}
+		before := everything(t, s)
+		dry := options
+		dry.DryRun = true
+		rep, err := s.Migrate(ctx, dry)
+		require.NoError(t, err)
+		assert.Equal(t, []int{3, 3, 0, 3}, []int{rep.Machines, rep.Migrated, len(rep.Failed), len(rep.Changes)})
+		assert.Contains(t, rep.Changes[0].Differences, fmt.Sprintf("Left: %d != (absent)", 4))
+		assert.Equal(t, before, everything(t, s))
+
+		rep, err = s.Migrate(ctx, options)
+		require.NoError(t, err)
+		assert.Equal(t, []int{3, 3, 0}, []int{rep.Machines, rep.Migrated, len(rep.Failed)})
+		assert.Equal(t, map[savepoint.Version]int64{v1: 3}, counts(t, s))
+		st, err := s.Load(ctx, "d-0") // lifted again
+		require.NoError(t, err)
+		assert.True(t, st.Lifted)
+		assert.EqualValues(t, 7, st.Seq)
+		assert.Equal(t, left, st.Value.Left)
+	})
+	use(t, place, k1, func(s *savepoint.Store[duelV1]) { // row F17: the older program goes on
+		st, err := s.Load(ctx, "d-0")
+		require.NoError(t, err)
+		assert.False(t, st.Lifted)
+		assert.EqualValues(t, 7, st.Seq)
+		if left > 0 {
+			assert.Equal(t, next.Seat, st.Value.Turn)
+			assert.Equal(t, "turn", st.Phase)
+		}
+		_, err = s.Append(ctx, "d-0", next)
+		require.NoError(t, err)
+		if strategy == savepoint.SnapshotOnly {
+			return
+		}
+		_, err = s.At(ctx, "d-0", savepoint.AtSeq(6))
+		require.ErrorIs(t, err, savepoint.ErrNewer)
+		back, err := s.At(ctx, "d-0", savepoint.AtSeq(4))
+		require.NoError(t, err)
+		assert.Equal(t, 1, back.Value.Turn)
+		rep, err := s.Verify(ctx, "d-0")
+		require.NoError(t, err)
+		assert.True(t, rep.OK(), "%v", rep.Divergences)
+		newer := 0
+		for rec, err := range s.Events(ctx, "d-0", savepoint.Range{}) {
+			if err != nil {
+				require.ErrorIs(t, err, savepoint.ErrNewer)
+				assert.Equal(t, v2, rec.Version)
+				newer++
+			}
+		}
+		assert.Equal(t, 2, newer)
+	})
+	use(t, place, k1, func(s *savepoint.Store[duelV1]) {
+		_, err := s.Load(ctx, "d-0")
+		require.NoError(t, err)
+	})
+	use(t, place, duelKind(strategy), func(s *savepoint.Store[duel]) { // and forth again
+		st, err := s.Load(ctx, "d-0")
+		require.NoError(t, err)
+		assert.EqualValues(t, 8, st.Seq)
+		rep, err := s.Migrate(ctx, savepoint.MigrateOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, 3, rep.Migrated)
+	})
+}
+
+func TestMigrate_RefusesTo(t *testing.T) {
+	place := somewhere(t)
+	ctx := t.Context()
+	duelsV1(t, place, duelKindV1(0), 1)
+	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+		for to, want := range map[savepoint.Version]error{
+			savepoint.V(3, 0, 0): savepoint.ErrNewer,
+			savepoint.V(0, 9, 0): savepoint.ErrNoMigration,
+			savepoint.V(1, 1, 0): savepoint.ErrNoMigration,
+		} {
+			_, err := s.Migrate(ctx, savepoint.MigrateOptions{To: to})
+			require.ErrorIs(t, err, want, "%s", to)
+		}
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		_, err := s.Migrate(over, savepoint.MigrateOptions{})
+		require.ErrorIs(t, err, context.Canceled)
+		assert.Equal(t, map[savepoint.Version]int64{v1: 1}, counts(t, s))
+	})
+}
