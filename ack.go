@@ -8,16 +8,17 @@ import (
 
 // Head is where a machine is.
 type Head struct {
-	Kind, ID string
-	Seq      uint64 // of the newest record; 0 = there is none yet
-	Pos      uint64 // of that record in the file; 0 while it is queued
-	Phase    string
-	Version  Version // schema version of the newest record
-	Lifted   bool    // the state is of that version and was brought to the kind's by migrations
-	Created  time.Time
-	Updated  time.Time // time of the newest record
-	Revision uint64    // of the newest Save, versioned strategy
-	Deleted  bool
+	Kind, ID     string
+	Seq          uint64 // of the newest record; 0 = there is none yet
+	Pos          uint64 // of that record in the file; 0 while it is queued
+	Phase        string
+	Version      Version // schema version of the newest record
+	Lifted       bool    // the state is of that version and was brought to the kind's by migrations
+	Created      time.Time
+	Updated      time.Time // time of the newest record
+	Revision     uint64    // of the newest Save, versioned strategy
+	RevisionName string    // empty where its number is its name
+	Deleted      bool
 }
 
 // Ack is the promise of an answer to a write that did not wait.

@@ -209,8 +209,11 @@ func (d *draft) replace(reason string, enc []byte, problem string) error {
 	env := d.envelope(replacedName)
 	env.Reason, env.Error, env.Payload = reason, problem, enc
 	if reason == reasonSaved && k.strategy == Versioned {
+		if env.RevisionName, err = d.revisionName(enc); err != nil {
+			return err
+		}
 		d.h.Revision++
-		env.Revision = d.h.Revision
+		env.Revision, d.h.RevisionName = d.h.Revision, env.RevisionName
 		d.revised = true
 	}
 	d.touched = true

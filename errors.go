@@ -3,6 +3,7 @@ package savepoint
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
@@ -83,9 +84,21 @@ var (
 type ConflictError struct {
 	Kind, ID   string
 	Want, Have uint64
+
+	// Of a Save under [ConflictManual]: the state at Want (nil if that cannot be
+	// shown any more), the one to be saved, and the live one, each a value of the
+	// kind's state type, the caller's own.
+	Base, Mine, Theirs any
+	// Of a Save under [ConflictMerge]: the places that both sides changed.
+	Where []string
+
+	base *mergeBase // has to be asked for first
 }
 
 func (e *ConflictError) Error() string {
+	if len(e.Where) > 0 {
+		return fmt.Sprintf("savepoint: conflict: %s %q is at seq %d, not at %d, and both sides changed %s", e.Kind, e.ID, e.Have, e.Want, strings.Join(e.Where, ", "))
+	}
 	return fmt.Sprintf("savepoint: conflict: %s %q is at seq %d, not at %d: load it again and decide anew", e.Kind, e.ID, e.Have, e.Want)
 }
 

@@ -56,6 +56,15 @@ type Kind[S any] struct {
 	Validate func(*S) error
 	// Strategy of the kind; zero means what Options say.
 	Strategy Strategy
+	// Revisions says how the revisions of the versioned strategy are named.
+	Revisions RevisionNaming
+	// OnConflict says what a Save does whose IfSeq is not the machine's seq;
+	// default: it answers a *ConflictError.
+	OnConflict ConflictPolicy
+	// Merge decides such a conflict in place of OnConflict: from the state at that
+	// seq, the one to be saved and the live one, all its own, it makes the one that
+	// is saved. An error of it refuses the Save.
+	Merge func(base, mine, theirs S) (S, error)
 	// Snapshot says when snapshots are taken and how many are kept.
 	Snapshot SnapshotPolicy
 	// Final are the phases in which a machine is finished, for
@@ -86,6 +95,8 @@ type kind struct {
 	state reflect.Type
 
 	migrations *migrations
+	revisions  RevisionNaming
+	onConflict ConflictPolicy
 
 	fresh    func() any            // *State[S] with the zero value
 	value    func(st any) any      // its *S
@@ -97,6 +108,8 @@ type kind struct {
 	check    func(ev, value any, m *Meta) error
 	apply    func(ev, value any, m *Meta) error
 	equal    func(a, b any) (same bool, differences []string)
+	merge    func(base, mine, theirs any) (enc []byte, err error)                      // or nil
+	plain    func(value any) any                                                       // S, not *S
 	shown    func(l *lifter, seq, pos uint64, env *record.Envelope) (Meta, any, error) // a record; its Event[S] or nil
 
 	problems []string
@@ -194,6 +207,18 @@ func erase[S any](k *Kind[S]) *kind {
 		return ev.(Event[S]).Apply(value.(*S), *m)
 	}
 	u.equal = func(a, b any) (bool, []string) { return sameState(a, b) }
+	u.revisions, u.onConflict = k.Revisions, k.OnConflict
+	u.plain = func(value any) any { return *value.(*S) }
+	if k.Merge != nil {
+		u.merge = func(base, mine, theirs any) (_ []byte, err error) {
+			defer guard("Merge", &err)
+			merged, err := k.Merge(*base.(*S), *mine.(*S), *theirs.(*S))
+			if err != nil {
+				return nil, err
+			}
+			return u.encode(&merged)
+		}
+	}
 	u.shown = func(l *lifter, seq, pos uint64, env *record.Envelope) (Meta, any, error) {
 		rec, err := typed[S](l, seq, pos, env)
 		return rec.Meta, rec.Event, err
@@ -211,6 +236,12 @@ func erase[S any](k *Kind[S]) *kind {
 	}
 	if k.Phase == nil && len(k.Final) > 0 {
 		problem("Final lists phases, and there is no Phase that names them")
+	}
+	if err := k.OnConflict.validate(k.Merge != nil); err != nil {
+		problem("%v", err)
+	}
+	if k.Revisions > HashedRevisions {
+		problem("naming of revisions %d does not exist", uint8(k.Revisions))
 	}
 	for _, p := range codec.Problems(u.state) {
 		problem("state %s", p)

@@ -126,11 +126,11 @@ func (d *draft) fork(r *rebuilt, enc []byte) error {
 	}
 	d.seq, d.based = r.seq, true
 	d.h = record.Head{Phase: r.head.Phase, Version: m.kind.packed, Created: d.now, Updated: d.now, Base: r.seq,
-		Revision: r.head.Revision}
+		Revision: r.head.Revision, RevisionName: r.head.RevisionName}
 	if m.kind.strategy.keepsEvents() {
 		m.snaps = &snapshotIndex{}
 		d.addSnapshot(&record.Snapshot{Kind: m.kind.name, ID: m.id, Seq: r.seq, Version: d.h.Version, Phase: d.h.Phase,
-			Time: d.now, Created: d.now, Updated: d.now, Pinned: true, Revision: d.h.Revision, Reason: reasonForked, State: enc})
+			Time: d.now, Created: d.now, Updated: d.now, Pinned: true, Revision: d.h.Revision, RevisionName: d.h.RevisionName, Reason: reasonForked, State: enc})
 	}
 	return d.replace(reasonForked, enc, "")
 }

@@ -101,7 +101,7 @@ func (m *machine) head() Head {
 
 func publicHead(k *kind, id string, seq uint64, h *record.Head) Head {
 	p := Head{Kind: k.name, ID: id, Seq: seq, Phase: h.Phase, Version: unpackVersion(h.Version), Lifted: k.lifts(h.Version),
-		Revision: h.Revision, Deleted: h.Deleted}
+		Revision: h.Revision, RevisionName: h.RevisionName, Deleted: h.Deleted}
 	if seq > 0 {
 		p.Created, p.Updated = stored(h.Created), stored(h.Updated)
 	}

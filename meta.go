@@ -11,25 +11,26 @@ import (
 // Meta is what the library knows of a record. Check and Apply see it as it is
 // stored, but for Pos, which is given at commit.
 type Meta struct {
-	Kind, ID    string
-	Seq         uint64 // of this machine: 1, 2, 3, ...
-	Pos         uint64 // in the whole file; 0 in Check and Apply
-	Name        string // of the event
-	Time        time.Time
-	Version     Version // of the kind when the record was written
-	Lifted      bool    // the event is of an older version and was brought to the kind's
-	From, To    string  // phase before and after; in Check and Apply both are the phase before
-	Actor       string
-	Origin      Origin
-	Reason      string // of a record of the library: "saved", "restored", ...
-	Key         string
-	Cause       string
-	Correlation string
-	Tags        []string
-	Revision    uint64        // of a saved state under the versioned strategy
-	Marked      uint64        // of an error mark: the record it is about
-	Error       string        // of an error mark
-	Took        time.Duration // since the record before; only from Events, never below zero
+	Kind, ID     string
+	Seq          uint64 // of this machine: 1, 2, 3, ...
+	Pos          uint64 // in the whole file; 0 in Check and Apply
+	Name         string // of the event
+	Time         time.Time
+	Version      Version // of the kind when the record was written
+	Lifted       bool    // the event is of an older version and was brought to the kind's
+	From, To     string  // phase before and after; in Check and Apply both are the phase before
+	Actor        string
+	Origin       Origin
+	Reason       string // of a record of the library: "saved", "restored", ...
+	Key          string
+	Cause        string
+	Correlation  string
+	Tags         []string
+	Revision     uint64        // of a saved state under the versioned strategy
+	RevisionName string        // empty where its number is its name
+	Marked       uint64        // of an error mark: the record it is about
+	Error        string        // of an error mark
+	Took         time.Duration // since the record before; only from Events, never below zero
 }
 
 // Origin says where an event came from. It is a WriteOption.
@@ -94,6 +95,7 @@ func (m *Meta) set(kind, id string, seq uint64, e *record.Envelope) {
 	put(&m.Cause, e.Cause)
 	put(&m.Correlation, e.Correlation)
 	put(&m.Error, e.Error)
+	put(&m.RevisionName, e.RevisionName)
 	if m.Tags != nil || e.Tags != nil {
 		m.Tags = e.Tags
 	}

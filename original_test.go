@@ -322,3 +322,35 @@ func TestOriginal_12(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "8H", st.Value["hand"].(map[string]any)["ann"])
 }
+
+func TestOriginal_13(t *testing.T) {
+	// Versions: the second save crashed, equal versions made at different times were unequal, and no migration could be registered at all.
+	path := engines["file"](t)
+	kind := savepoint.DocKind("game")
+	kind.Strategy = savepoint.Versioned
+	ctx := t.Context()
+	db, err := savepoint.Open(path, nil)
+	require.NoError(t, err)
+	s, err := savepoint.Register(db, kind)
+	require.NoError(t, err)
+	var heads []savepoint.Head
+	for i := range 3 {
+		h, err := s.Save(ctx, "g", savepoint.Doc{"n": i})
+		require.NoError(t, err)
+		heads = append(heads, h)
+	}
+	assert.Equal(t, heads[0].Version, heads[2].Version)
+	assert.Equal(t, savepoint.V(1, 0, 0), heads[2].Version)
+	assert.EqualValues(t, 3, heads[2].Revision)
+	require.NoError(t, db.Close())
+
+	kind.Version = savepoint.V(2, 0, 0)
+	kind.Migrations = []savepoint.Migration{{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0),
+		Up: func(d savepoint.Doc) (savepoint.Doc, error) { d["doubled"] = 2 * d["n"].(int64); return d, nil }}}
+	db = open(t, path, nil)
+	s, err = savepoint.Register(db, kind)
+	require.NoError(t, err)
+	st, err := s.Load(ctx, "g")
+	require.NoError(t, err)
+	assert.Equal(t, savepoint.Doc{"n": int64(2), "doubled": int64(4)}, st.Value)
+}

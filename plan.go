@@ -469,7 +469,7 @@ func (p *planner) absent() (*rebuilt, error) {
 func (p *planner) head(s *record.Snapshot) {
 	p.out.seq = s.Seq
 	p.out.head = record.Head{Deleted: s.Deleted, Version: s.Version, Phase: s.Phase, Created: s.Created, Updated: s.Updated,
-		Bytes: s.Bytes, Digest: s.Digest, Revision: s.Revision, Mark: s.Mark, Snapshot: s.Seq, SnapshotTime: s.Time}
+		Bytes: s.Bytes, Digest: s.Digest, Revision: s.Revision, RevisionName: s.RevisionName, Mark: s.Mark, Snapshot: s.Seq, SnapshotTime: s.Time}
 }
 
 // follow brings the point's head forward by one record.
@@ -487,7 +487,7 @@ func (p *planner) follow(seq uint64, e *record.Envelope, b []byte) {
 		h.Deleted = false
 	}
 	if e.Revision != 0 {
-		h.Revision = e.Revision
+		h.Revision, h.RevisionName = e.Revision, e.RevisionName
 	}
 	if e.Mark != 0 {
 		h.Mark = e.Mark

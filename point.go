@@ -3,6 +3,7 @@ package savepoint
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
@@ -14,6 +15,7 @@ type Point struct {
 	what pointKind
 	seq  uint64
 	at   time.Time
+	name string
 }
 
 type pointKind uint8
@@ -25,6 +27,7 @@ const (
 	pointSnapshot
 	pointBeforeError
 	pointRevision
+	pointRevisionName
 )
 
 // Latest is the newest record.
@@ -45,6 +48,9 @@ func BeforeError() Point { return Point{what: pointBeforeError} }
 // AtRevision is a saved state of the versioned strategy.
 func AtRevision(n uint64) Point { return Point{what: pointRevision, seq: n} }
 
+// AtRevisionName is the newest saved state of the versioned strategy with a name.
+func AtRevisionName(name string) Point { return Point{what: pointRevisionName, name: name} }
+
 func (p Point) String() string {
 	switch p.what {
 	case pointSeq:
@@ -57,6 +63,8 @@ func (p Point) String() string {
 		return "before the error"
 	case pointRevision:
 		return fmt.Sprintf("revision %d", p.seq)
+	case pointRevisionName:
+		return fmt.Sprintf("revision %q", p.name)
 	}
 	return "latest"
 }
@@ -99,7 +107,7 @@ func (db *DB) resolve(ctx context.Context, k *kind, id string, p Point) (uint64,
 			return 0, noPoint(k, id, p, "no record has an error mark")
 		}
 		seq = h.Mark - 1
-	case pointRevision:
+	case pointRevision, pointRevisionName:
 		if seq, err = db.seqOfRevision(ctx, k, id, &h, p); err != nil {
 			return 0, err
 		}
@@ -240,13 +248,13 @@ func (db *DB) hasSnapshot(ctx context.Context, k *kind, id string, p Point) erro
 
 // seqOfRevision walks back to the record, or the snapshot, of a revision.
 func (db *DB) seqOfRevision(ctx context.Context, k *kind, id string, h *record.Head, p Point) (uint64, error) {
-	if p.seq == 0 || p.seq > h.Revision {
+	if p.what == pointRevision && (p.seq == 0 || p.seq > h.Revision) {
 		return 0, noPoint(k, id, p, fmt.Sprintf("the newest revision is %d", h.Revision))
 	}
 	var env record.Envelope
 	var seq uint64
 	_, err := db.eng.Load(ctx, keyOf(k.name, id), engine.Want{Events: true, To: engine.All, Newest: true}, func(it engine.Item) error {
-		if it.Err == nil && env.Parse(it.Bytes, &env) == nil && env.Revision == p.seq {
+		if it.Err == nil && env.Parse(it.Bytes, &env) == nil && p.isRevision(&env) {
 			seq = it.Seq
 			return engine.Stop
 		}
@@ -262,6 +270,19 @@ func (db *DB) seqOfRevision(ctx context.Context, k *kind, id string, h *record.H
 		return 0, noPoint(k, id, p, "its record is not there")
 	}
 	return seq, nil
+}
+
+// isRevision says whether a record is the revision that the point names.
+func (p Point) isRevision(e *record.Envelope) bool {
+	switch {
+	case e.Revision == 0:
+		return false
+	case p.what == pointRevision:
+		return e.Revision == p.seq
+	case e.RevisionName == "":
+		return strconv.FormatUint(e.Revision, 10) == p.name
+	}
+	return e.RevisionName == p.name
 }
 
 // At gives the machine as it was at a point. It shows what was written before

@@ -58,19 +58,20 @@ func Because(reason string) WriteOption {
 
 // SnapshotInfo tells about one snapshot.
 type SnapshotInfo struct {
-	Kind, ID string
-	Seq      uint64 // the record it is right after
-	Phase    string
-	Version  Version
-	Taken    time.Time
-	Updated  time.Time // time of record Seq
-	Size     int       // bytes of the encoded state
-	Digest   string    // of the machine's records up to Seq, 32 hex digits
-	Base     bool      // the log begins here: it cannot be deleted
-	Revision uint64
-	Reason   string
-	Tags     []string
-	Err      error // the stored bytes are damaged: only Kind, ID and Seq are known
+	Kind, ID     string
+	Seq          uint64 // the record it is right after
+	Phase        string
+	Version      Version
+	Taken        time.Time
+	Updated      time.Time // time of record Seq
+	Size         int       // bytes of the encoded state
+	Digest       string    // of the machine's records up to Seq, 32 hex digits
+	Base         bool      // the log begins here: it cannot be deleted
+	Revision     uint64
+	RevisionName string
+	Reason       string
+	Tags         []string
+	Err          error // the stored bytes are damaged: only Kind, ID and Seq are known
 }
 
 // SnapshotRange says which snapshots to list. The zero value lists all, oldest
@@ -252,7 +253,7 @@ func (d *draft) stateSnapshot(version uint64, enc []byte, reason string, tags []
 	}
 	s := record.Snapshot{Kind: k.name, ID: d.m.id, Seq: d.seq, Version: version, Phase: d.h.Phase, Time: d.now,
 		Created: d.h.Created, Updated: d.h.Updated, Deleted: d.h.Deleted, Digest: d.h.Digest, Bytes: d.h.Bytes,
-		Revision: d.h.Revision, Mark: d.h.Mark, Reason: reason, Tags: tags, Keys: d.keysAfter(), State: enc}
+		Revision: d.h.Revision, RevisionName: d.h.RevisionName, Mark: d.h.Mark, Reason: reason, Tags: tags, Keys: d.keysAfter(), State: enc}
 	d.addSnapshot(&s)
 }
 
@@ -372,7 +373,7 @@ func (s *Store[S]) Snapshot(ctx context.Context, id string, opts ...WriteOption)
 func snapshotInfo(k *kind, id string, r *record.Snapshot, base uint64) SnapshotInfo {
 	return SnapshotInfo{Kind: k.name, ID: id, Seq: r.Seq, Phase: r.Phase, Version: unpackVersion(r.Version),
 		Taken: stored(r.Time), Updated: stored(r.Updated), Size: len(r.State), Digest: fmt.Sprintf("%x", r.Digest),
-		Base: r.Seq == base, Revision: r.Revision, Reason: r.Reason, Tags: slices.Clone(r.Tags)}
+		Base: r.Seq == base, Revision: r.Revision, RevisionName: r.RevisionName, Reason: r.Reason, Tags: slices.Clone(r.Tags)}
 }
 
 // Snapshots lists the machine's snapshots. A damaged one is listed with Err

@@ -134,26 +134,45 @@ func (db *DB) wait(ctx context.Context, write func() *Ack) (Head, error) {
 }
 
 // Save stores a whole state, as one record. It is durable on return. Without
-// IfSeq it overwrites. The state stays the caller's. Its errors are those of
-// Append.
+// IfSeq it overwrites; with one that is not the machine's seq the kind's
+// OnConflict or Merge decides. The state stays the caller's. Its errors are those
+// of Append.
 func (s *Store[S]) Save(ctx context.Context, id string, state S, opts ...WriteOption) (Head, error) {
-	return s.db.wait(ctx, func() *Ack {
-		o := gather(opts)
-		return s.db.write(ctx, s.kind, id, &o, opSave, func(d *draft) error {
-			enc, err := s.kind.encode(&state)
-			if err != nil {
-				return fmt.Errorf("encode the state: %w", err)
-			}
-			if o.key != "" {
-				if done, err := d.seenBefore(replacedName, enc); done || err != nil {
-					return err
-				}
-			}
-			if err := d.admit(); err != nil {
+	base := &mergeBase{}
+	for {
+		h, err := s.db.wait(ctx, func() *Ack { return s.save(ctx, id, &state, base, opts) })
+		var c *ConflictError
+		if err == nil || !errors.As(err, &c) || c.base == nil {
+			return h, err
+		}
+		base.asked = true // outside of the machine's lock: what is at a seq does not change
+		st, err := s.at(ctx, id, AtSeq(c.Want))
+		if base.err = err; err == nil {
+			base.value = &st.Value
+		}
+	}
+}
+
+func (s *Store[S]) save(ctx context.Context, id string, state *S, base *mergeBase, opts []WriteOption) *Ack {
+	o := gather(opts)
+	return s.db.write(ctx, s.kind, id, &o, opSave, func(d *draft) error {
+		enc, err := s.kind.encode(state)
+		if err != nil {
+			return fmt.Errorf("encode the state: %w", err)
+		}
+		if o.key != "" {
+			if done, err := d.seenBefore(replacedName, enc); done || err != nil {
 				return err
 			}
-			return d.replace(reasonSaved, enc, o.reason)
-		})
+		}
+		var c *ConflictError
+		if err = d.admit(); errors.As(err, &c) {
+			enc, err = d.settleConflict(c, enc, base)
+		}
+		if err != nil || enc == nil {
+			return err
+		}
+		return d.replace(reasonSaved, enc, o.reason)
 	})
 }
 

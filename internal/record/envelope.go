@@ -10,39 +10,41 @@ import (
 // event's own bytes. Its encoding is canonical: one envelope has one encoding,
 // which the digest chain covers.
 type Envelope struct {
-	Time        int64  // microseconds since 1970, UTC
-	Version     uint64 // schema version
-	Name        string
-	From, To    string // phases
-	Actor       string
-	Origin      uint8
-	Reason      string // of a library event
-	Key         string // idempotency key, on the last record of its write
-	KeySum      uint64
-	Cause       string
-	Correlation string
-	Tags        []string
-	Revision    uint64 // of a saved state, versioned strategy
-	Mark        uint64 // the record an error mark is about
-	Error       string
-	Payload     []byte
+	Time         int64  // microseconds since 1970, UTC
+	Version      uint64 // schema version
+	Name         string
+	From, To     string // phases
+	Actor        string
+	Origin       uint8
+	Reason       string // of a library event
+	Key          string // idempotency key, on the last record of its write
+	KeySum       uint64
+	Cause        string
+	Correlation  string
+	Tags         []string
+	Revision     uint64 // of a saved state, versioned strategy
+	RevisionName string
+	Mark         uint64 // the record an error mark is about
+	Error        string
+	Payload      []byte
 }
 
 // The optional fields, each a bit of the envelope's field set. Numbers are
 // part of the format and never used again.
 const (
-	hasTo          = 1 << 0 // To differs from From
-	hasActor       = 1 << 1
-	hasOrigin      = 1 << 2
-	hasReason      = 1 << 3
-	hasKey         = 1 << 4
-	hasCause       = 1 << 5
-	hasCorrelation = 1 << 6
-	hasTags        = 1 << 7
-	hasMark        = 1 << 8
-	hasError       = 1 << 9
-	hasRevision    = 1 << 10
-	envelopeFields = 1<<11 - 1
+	hasTo           = 1 << 0 // To differs from From
+	hasActor        = 1 << 1
+	hasOrigin       = 1 << 2
+	hasReason       = 1 << 3
+	hasKey          = 1 << 4
+	hasCause        = 1 << 5
+	hasCorrelation  = 1 << 6
+	hasTags         = 1 << 7
+	hasMark         = 1 << 8
+	hasError        = 1 << 9
+	hasRevision     = 1 << 10
+	hasRevisionName = 1 << 11
+	envelopeFields  = 1<<12 - 1
 )
 
 func appendString(b []byte, s string) []byte {
@@ -69,6 +71,7 @@ func (e *Envelope) Append(dst []byte) []byte {
 	bit(e.Mark != 0, hasMark)
 	bit(e.Error != "", hasError)
 	bit(e.Revision != 0, hasRevision)
+	bit(e.RevisionName != "", hasRevisionName)
 
 	b := binary.AppendUvarint(dst, set)
 	b = binary.AppendVarint(b, e.Time)
@@ -108,6 +111,9 @@ func (e *Envelope) Append(dst []byte) []byte {
 	}
 	if set&hasRevision != 0 {
 		b = binary.AppendUvarint(b, e.Revision)
+	}
+	if set&hasRevisionName != 0 {
+		b = appendString(b, e.RevisionName)
 	}
 	return append(b, e.Payload...)
 }
@@ -161,6 +167,9 @@ func (e *Envelope) Parse(b []byte, like *Envelope) error {
 	e.Revision = 0
 	if set&hasRevision != 0 {
 		e.Revision = r.uvarint()
+	}
+	if set&hasRevisionName != 0 {
+		e.RevisionName = r.string()
 	}
 	if r.bad {
 		return errors.New("event envelope ends early")
