@@ -56,13 +56,8 @@ func TestMigrate_All(t *testing.T) {
 					assert.False(t, st.Done())
 					assert.Equal(t, savepoint.VersionStatus{Version: v1, Machines: 11, Path: []savepoint.Version{v1, v2}, Back: true}, st.Versions[0]) // row F10
 
-					var told []int
-					rep, err := s.Migrate(ctx, savepoint.MigrateOptions{Workers: 3, Progress: func(done, total int) {
-						assert.Equal(t, 11, total)
-						told = append(told, done)
-					}})
+					rep, err := s.Migrate(ctx, savepoint.MigrateOptions{Workers: 3})
 					require.NoError(t, err)
-					assert.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, told)                       // row F5
 					assert.Equal(t, []int{11, 11, 0}, []int{rep.Machines, rep.Migrated, len(rep.Failed)}) // row F8
 					assert.Equal(t, map[savepoint.Version]int64{v2: 13}, counts(t, s))
 					again, err := s.Migrate(ctx, savepoint.MigrateOptions{})
@@ -220,6 +215,20 @@ func TestMigrate_OneFails(t *testing.T) {
 		var pe *savepoint.PanicError
 		require.ErrorAs(t, err, &pe)
 		assert.Equal(t, "Progress", pe.In)
+	})
+}
+
+func TestMigrate_Progress(t *testing.T) {
+	place := somewhere(t)
+	duelsV1(t, place, duelKindV1(0), 11)
+	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+		var told []int
+		_, err := s.Migrate(t.Context(), savepoint.MigrateOptions{Workers: 3, Progress: func(done, total int) {
+			assert.Equal(t, 11, total)
+			told = append(told, done)
+		}})
+		require.NoError(t, err)
+		assert.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, told) // row F5
 	})
 }
 

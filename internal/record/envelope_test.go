@@ -10,7 +10,7 @@ import (
 func fullEnvelope() Envelope {
 	return Envelope{Time: 1767268800123456, Version: 1 << 32, Name: "played", From: "turn", To: "scoring",
 		Actor: "ann", Origin: 3, Reason: "why", Key: "k-1", KeySum: 0xfeedbeef, Cause: "c", Correlation: "r",
-		Tags: []string{"a", "b"}, Revision: 7, Mark: 9, Error: "lost", Payload: []byte{1, 2, 3}}
+		Tags: []string{"a", "b"}, Revision: 7, RevisionName: "seven", Mark: 9, Error: "lost", Payload: []byte{1, 2, 3}}
 }
 
 func TestEnvelope_RoundTrip(t *testing.T) {
@@ -26,7 +26,7 @@ func TestEnvelope_RoundTrip(t *testing.T) {
 
 func TestEnvelope_EachFieldAlone(t *testing.T) {
 	for i, e := range []Envelope{{To: "x"}, {Actor: "x"}, {Origin: 1}, {Reason: "x"}, {Key: "x", KeySum: 1}, {Cause: "x"},
-		{Correlation: "x"}, {Tags: []string{"x"}}, {Revision: 1}, {Mark: 1}, {Error: "x"}} {
+		{Correlation: "x"}, {Tags: []string{"x"}}, {Revision: 1}, {RevisionName: "x"}, {Mark: 1}, {Error: "x"}} {
 		e.Payload = []byte("p")
 		var got Envelope
 		require.NoError(t, got.Parse(e.Append(nil), nil))
