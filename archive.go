@@ -113,6 +113,9 @@ func (s *Store[S]) Unarchive(ctx context.Context, id string) (*UnarchiveReport, 
 }
 
 func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *UnarchiveReport) error {
+	if db.closed.Load() {
+		return ErrClosed
+	}
 	if err := db.writable(); err != nil {
 		return err
 	}

@@ -57,10 +57,11 @@ func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit 
 	for {
 		r, err = p.fromSnapshot(ctx, snapTo)
 		if err != nil && unreadable(err) { // by this program, of another version than what came before or after
-			p = &planner{db: db, kind: k, key: p.key, id: id, to: to, limit: limit, skip: true}
+			p.skip = true
 			if whole, again := p.fromSnapshot(ctx, snapTo); again == nil {
 				r, err = whole, nil
 			}
+			p.skip = false
 		}
 		if err == nil || !rebuildable(err) {
 			return r, r, tried, err
@@ -115,7 +116,7 @@ func (db *DB) plan(k *kind, id string, to uint64) *planner {
 
 // start begins an attempt.
 func (p *planner) start(source string) {
-	*p = planner{db: p.db, kind: p.kind, key: p.key, id: p.id, to: p.to, limit: p.limit, headless: p.headless,
+	*p = planner{db: p.db, kind: p.kind, key: p.key, id: p.id, to: p.to, limit: p.limit, headless: p.headless, skip: p.skip,
 		chain: p.chain, tail: p.tail, replay: replay{kind: p.kind, id: p.id, events: p.replay.events}}
 	p.out = &rebuilt{source: source}
 }
