@@ -244,12 +244,12 @@ func TestBoltFeed_LargeRecords(t *testing.T) {
 // says.
 func TestBoltPositions_Terms(t *testing.T) {
 	env := record.Envelope{Time: 5, Name: "played", From: "turn", To: "scoring", Actor: "ann", Origin: 2, Payload: []byte("x")}
-	s := record.SumsOf(env.Append(nil))
-	require.Equal(t, record.Sums{Known: true, Name: record.TermSum([]byte("played")), From: record.TermSum([]byte("turn")),
+	s := record.SumsOf(3, env.Append(nil))
+	require.Equal(t, record.Sums{Known: true, Kind: 3, Name: record.TermSum([]byte("played")), From: record.TermSum([]byte("turn")),
 		To: record.TermSum([]byte("scoring")), Origin: 2, Actor: record.ActorSum([]byte("ann"))}, s)
 	env.To, env.Actor = "turn", ""
-	s = record.SumsOf(env.Append(nil))
+	s = record.SumsOf(3, env.Append(nil))
 	require.Equal(t, s.From, s.To)
 	require.Zero(t, s.Actor)
-	require.False(t, record.SumsOf([]byte{0xff, 0xff}).Known)
+	require.False(t, record.SumsOf(3, []byte{0xff, 0xff}).Known)
 }

@@ -61,7 +61,8 @@ func TestBoltRing_Conformance(t *testing.T) {
 					return e
 				}
 				enginetest.Run(t, enginetest.Config{
-					Open: func(t *testing.T) engine.Engine { return open(t, filepath.Join(t.TempDir(), "test.db")) },
+					Event: enveloped,
+					Open:  func(t *testing.T) engine.Engine { return open(t, filepath.Join(t.TempDir(), "test.db")) },
 					Reopen: func(t *testing.T, e engine.Engine) engine.Engine {
 						if !kill {
 							require.NoError(t, e.Close())

@@ -78,6 +78,11 @@ func dump(t testing.TB, e engine.Engine, wants []engine.Want, numbers bool) stri
 		return nil
 	})
 	require.NoError(t, err)
+	require.NoError(t, e.(engine.Querier).Query(ctx, engine.Query{Newest: true}, func(r engine.Record) error {
+		require.NoError(t, r.Err)
+		fmt.Fprintf(&b, "%q %d %q\n", r.Machine, r.Seq, r.Bytes)
+		return nil
+	}))
 	return b.String()
 }
 

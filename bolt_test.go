@@ -11,6 +11,7 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/enginetest"
+	"github.com/liap-tui/savepoint/internal/record"
 )
 
 // boltAt opens an engine whose cleanup closes it and runs bbolt's own check.
@@ -61,7 +62,8 @@ func TestBolt_Conformance(t *testing.T) {
 				return e
 			}
 			enginetest.Run(t, enginetest.Config{
-				Open: func(t *testing.T) engine.Engine { return open(t, filepath.Join(t.TempDir(), "test.db")) },
+				Event: enveloped,
+				Open:  func(t *testing.T) engine.Engine { return open(t, filepath.Join(t.TempDir(), "test.db")) },
 				Reopen: func(t *testing.T, e engine.Engine) engine.Engine {
 					require.NoError(t, e.Close())
 					checkBolt(t, paths[e])
@@ -70,4 +72,12 @@ func TestBolt_Conformance(t *testing.T) {
 			})
 		})
 	}
+}
+
+// enveloped is an event whose bytes say what its terms say, as the library's do.
+func enveloped(ev engine.Event) engine.Event {
+	t := &ev.Terms
+	env := record.Envelope{Time: t.Time, Name: t.Name, From: t.From, To: t.To, Actor: t.Actor, Origin: t.Origin, Payload: ev.Bytes}
+	ev.Bytes = env.Append(nil)
+	return ev
 }

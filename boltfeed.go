@@ -20,14 +20,15 @@ import (
 type boltTrail struct {
 	e      *boltEngine
 	newest bool
-	at     uint64                   // all up to it is done; newest first: all from it on
-	end    uint64                   // the last position wanted, in the trail's direction
-	match  func(*record.Place) bool // nil = all
+	at     uint64      // all up to it is done; newest first: all from it on
+	end    uint64      // the last position wanted, in the trail's direction
+	filter *boltFilter // nil = all
 
 	stretch  stretchKey // that places were read from; last 0 = none
 	places   []record.Place
 	machines map[uint64]string // of a stretch gathered from the events
 	gather   bool              // the stretch has to be gathered
+	contents record.Contents
 
 	most   int // records of a page
 	page   []trailRecord
@@ -164,7 +165,7 @@ func (t *boltTrail) beyond(last uint64) bool {
 
 // fromFile makes a page of what the buckets have up to last.
 func (t *boltTrail) fromFile(tx *boltTx, last uint64) error {
-	for range stretchesAtOnce {
+	for work := 0; work < stretchesAtOnce; work++ {
 		pos := t.at + 1
 		if t.newest {
 			pos = t.at - 1
@@ -176,6 +177,9 @@ func (t *boltTrail) fromFile(tx *boltTx, last uint64) error {
 		if !t.has(pos) {
 			if t.find(tx, pos, last); t.gather {
 				return nil
+			}
+			if len(t.places) > 0 {
+				work += readingCosts
 			}
 		}
 		at := t.at
@@ -193,8 +197,11 @@ func (t *boltTrail) fromFile(tx *boltTx, last uint64) error {
 	return nil
 }
 
-// stretchesAtOnce bounds a transaction that finds nothing.
-const stretchesAtOnce = 16
+// A transaction that finds nothing passes over so many stretches, or reads fewer.
+const (
+	stretchesAtOnce = 256
+	readingCosts    = 15
+)
 
 // passed tells whether pos is not wanted any more.
 func (t *boltTrail) passed(pos uint64) bool {
@@ -214,6 +221,15 @@ func (t *boltTrail) find(tx *boltTx, pos, last uint64) {
 	t.stretch, there = tx.stretchAt(pos, last)
 	t.places, t.machines = t.places[:0], nil
 	if there {
+		if t.filter != nil {
+			ok, err := tx.readContents(t.stretch, &t.joiner, &t.contents)
+			if ok && !t.filter.contents(&t.contents) {
+				return
+			}
+			if err != nil {
+				t.e.opt.logger.Debug("an index is missing or damaged: the records are read", "file", t.e.path, "error", err)
+			}
+		}
 		var err error
 		if t.places, err = tx.readStretch(t.stretch, &t.joiner, t.places); err == nil {
 			return
@@ -241,7 +257,7 @@ func (t *boltTrail) choose() {
 		if t.passed(p.Pos) {
 			break
 		}
-		if t.match != nil && !t.match(p) {
+		if t.filter != nil && !t.filter.place(p) {
 			continue
 		}
 		if len(t.page) == t.most {
@@ -414,10 +430,8 @@ func (t *boltTrail) ringWrite(b []byte) error {
 		if t.newest && p.Pos >= t.at || !t.newest && p.Pos <= t.at || t.passed(p.Pos) {
 			continue
 		}
-		if t.match != nil {
-			if p.Sums = record.SumsOf(w.Events[i].Bytes); !t.match(&p) {
-				continue
-			}
+		if t.filter != nil && !t.filter.event(w.Kind, p.Time, w.Events[i].Bytes) {
+			continue
 		}
 		if machine == "" {
 			machine = string(w.Machine)

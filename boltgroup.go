@@ -29,7 +29,9 @@ type boltGroup struct {
 	purged    []uint64 // machine numbers
 	pos       []uint64 // room for the results of the next steps
 	places    []record.Place
-	from      uint64 // the last position before the group
+	older     []record.Place // of events that are put back
+	from      uint64         // the last position before the group
+	contents  record.Contents
 
 	versions versionCounts // what the file has once the group is stored; nil = as before
 
@@ -106,7 +108,7 @@ func (g *boltGroup) end() {
 	clear(g.entries[:cap(g.entries)])
 	g.tx, g.dirty, g.light, g.pos, g.versions = nil, false, false, nil, nil
 	g.touched, g.events, g.snapshots, g.purged = g.touched[:0], g.events[:0], g.snapshots[:0], g.purged[:0]
-	g.keys, g.entries, g.places = g.keys[:0], g.entries[:0], g.places[:0]
+	g.keys, g.entries, g.places, g.older = g.keys[:0], g.entries[:0], g.places[:0], g.older[:0]
 	g.arena = g.arena[:0]
 	for _, b := range []*[]byte{&g.arena, &g.block, &g.room, &g.open} {
 		if cap(*b) > biggestKept {
@@ -300,11 +302,12 @@ func (g *boltGroup) apply(w *engine.Write, m *boltMachine) {
 		o := &w.Older[i]
 		g.events = append(g.events, boltEvent{m, h.number, w.Kind, w.Schema,
 			record.Entry{Seq: o.Seq, Pos: o.Pos, Time: o.Terms.Time, Bytes: o.Bytes}})
+		g.older = append(g.older, record.Place{Pos: o.Pos, Number: h.number, Seq: o.Seq, Time: o.Terms.Time, Sums: record.SumsOf(w.Kind, o.Bytes)})
 	}
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
 		g.places = append(g.places, record.Place{Pos: h.pos - back, Number: h.number, Seq: w.Seq - back,
-			Time: w.Events[i].Terms.Time, Sums: record.SumsOf(w.Events[i].Bytes)})
+			Time: w.Events[i].Terms.Time, Sums: record.SumsOf(w.Kind, w.Events[i].Bytes)})
 		if w.Seq-back <= w.TrimTo {
 			continue
 		}

@@ -80,7 +80,7 @@ func (g *boltGather) block(tx *boltTx, number, seq uint64) {
 	}
 	for ev, ok := b.Next(); ok; ev, ok = b.Next() {
 		if ev.Pos >= g.within.first && ev.Pos <= g.within.last {
-			g.places = append(g.places, record.Place{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Sums: record.SumsOf(ev.Bytes)})
+			g.places = append(g.places, record.Place{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Sums: record.SumsOf(b.header.Kind, ev.Bytes)})
 		}
 	}
 	if len(g.places) > 2*gatherAtOnce {
@@ -113,9 +113,20 @@ func (e *boltEngine) mendPositions() error {
 	for at := uint64(1); at <= e.counters.pos; {
 		var s stretchKey
 		var there bool
-		err := e.view(func(tx *boltTx) error { s, there = tx.stretchAt(at, e.counters.pos); return nil })
+		indexed := true
+		err := e.view(func(tx *boltTx) error {
+			if s, there = tx.stretchAt(at, e.counters.pos); there && s.size() >= indexedStretch {
+				k, _ := tx.indexes.cursor().seek(appendValueKey(nil, s.first, s.last))
+				have, ok := splitStretchKey(k)
+				indexed = ok && have == s
+			}
+			return nil
+		})
 		if err != nil {
 			return err
+		}
+		if !indexed {
+			err = e.mendContents(s)
 		}
 		if !there {
 			if !numbers {
@@ -126,13 +137,13 @@ func (e *boltEngine) mendPositions() error {
 			if err == nil {
 				s, err = e.mendStretch(s)
 			}
-			if errors.Is(err, engine.ErrDiskFull) {
-				e.opt.logger.Warn("there is no room to store the order of records: reading in that order is slow", "file", e.path, "error", err)
-				return nil
-			}
-			if err != nil {
-				return err
-			}
+		}
+		if errors.Is(err, engine.ErrDiskFull) {
+			e.opt.logger.Warn("there is no room to store the order of records: reading in that order is slow", "file", e.path, "error", err)
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 		if s.last == engine.All {
 			return nil
@@ -153,6 +164,21 @@ func (e *boltEngine) mendStretch(hole stretchKey) (stretchKey, error) {
 	return covered, e.update(func(tx *boltTx) error {
 		g.tx = tx
 		return g.putStretches(covered.first, covered.last, found.places)
+	})
+}
+
+// mendContents stores the contents of a stretch. Those of a damaged one stay
+// unknown.
+func (e *boltEngine) mendContents(s stretchKey) error {
+	g := &e.group
+	defer g.end()
+	return e.update(func(tx *boltTx) error {
+		g.tx = tx
+		places, err := tx.readStretch(s, &g.joiner, nil)
+		if err != nil {
+			return nil
+		}
+		return g.putContents(s, places)
 	})
 }
 

@@ -1,8 +1,10 @@
 package savepoint
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
@@ -22,9 +24,15 @@ var stretchSteps = [...]uint64{16, 256, record.LongestStretch}
 
 // storePlaces stores the stretches of the group, joined with short ones before it.
 func (g *boltGroup) storePlaces() error {
+	if err := g.storeOlder(); err != nil {
+		return err
+	}
 	first, last := g.from+1, g.counters.pos
 	if last < first {
 		return nil
+	}
+	if len(g.older) > 0 {
+		return g.putStretches(first, last, g.places)
 	}
 	places, first, err := g.joinable(first, last)
 	if err != nil {
@@ -32,6 +40,70 @@ func (g *boltGroup) storePlaces() error {
 	}
 	places = append(places, g.places...)
 	return g.putStretches(first, last, places)
+}
+
+// storeOlder puts the places of events that were put back into the stretches
+// that have their positions, if they are not there any more. It reads them all
+// before it changes one.
+func (g *boltGroup) storeOlder() error {
+	type changed struct {
+		key    stretchKey
+		places []record.Place
+	}
+	var all []changed
+	slices.SortFunc(g.older, func(a, b record.Place) int { return cmp.Compare(a.Pos, b.Pos) })
+	for i := 0; i < len(g.older); {
+		if g.older[i].Pos > g.from {
+			g.places, _ = putPlace(g.places, g.older[i])
+			i++
+			continue
+		}
+		s, there := g.tx.stretchAt(g.older[i].Pos, g.from)
+		places, err := []record.Place(nil), error(nil)
+		if there {
+			places, err = g.tx.readStretch(s, &g.joiner, nil)
+		}
+		dirty := false
+		for ; i < len(g.older) && g.older[i].Pos <= min(s.last, g.from); i++ {
+			var new bool
+			places, new = putPlace(places, g.older[i])
+			dirty = dirty || new
+		}
+		if there && err == nil && dirty { // else it is found in the events
+			all = append(all, changed{s, places})
+		}
+	}
+	for _, c := range all {
+		if err := g.removeStretch(c.key); err != nil {
+			return err
+		}
+		if err := g.putStretches(c.key.first, c.key.last, c.places); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putPlace makes p the place of its position; new says that it was not.
+func putPlace(places []record.Place, p record.Place) (out []record.Place, new bool) {
+	i, found := slices.BinarySearchFunc(places, p.Pos, func(q record.Place, pos uint64) int { return cmp.Compare(q.Pos, pos) })
+	switch {
+	case !found:
+		return slices.Insert(places, i, p), true
+	case places[i].Number == p.Number && places[i].Seq == p.Seq:
+		return places, false
+	}
+	places[i] = p
+	return places, true
+}
+
+func (g *boltGroup) removeStretch(s stretchKey) error {
+	for _, t := range []*boltTree{&g.tx.positions, &g.tx.indexes} {
+		if _, err := g.remove(t, s.first, s.last, s.last); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // putStretches covers the positions from first to last.
@@ -45,6 +117,9 @@ func (g *boltGroup) putStretches(first, last uint64, places []record.Place) erro
 		g.block = record.AppendStretch(g.block[:0], first, part)
 		h := record.Header{Type: record.TypeStretch, Number: first, Seq: end}
 		if err := g.put(&g.tx.positions, h, g.block); err != nil {
+			return err
+		}
+		if err := g.putContents(stretchKey{first, end}, part); err != nil {
 			return err
 		}
 		if places = places[len(part):]; len(places) == 0 && end == last {
@@ -86,7 +161,7 @@ func (g *boltGroup) joinable(first, last uint64) (places []record.Place, from ui
 	}
 	for i := len(found) - 1; i >= 0; i-- {
 		places = append(places, found[i]...)
-		if _, err := g.remove(&g.tx.positions, short[i].first, short[i].last, short[i].last); err != nil {
+		if err := g.removeStretch(short[i]); err != nil {
 			return nil, 0, err
 		}
 	}

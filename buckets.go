@@ -18,6 +18,7 @@ var (
 	bucketSnapshots = []byte("snapshots")
 	bucketPositions = []byte("positions")
 	bucketNumbers   = []byte("numbers")
+	bucketIndexes   = []byte("indexes")
 	bucketJournal   = []byte("journal")
 )
 
@@ -118,6 +119,7 @@ func (h *boltHandle) begin(write bool) (*boltTx, error) {
 		snapshots: boltTree{tx: tx, name: bucketSnapshots},
 		positions: boltTree{tx: tx, name: bucketPositions},
 		numbers:   boltTree{tx: tx, name: bucketNumbers},
+		indexes:   boltTree{tx: tx, name: bucketIndexes},
 	}, nil
 }
 
@@ -127,7 +129,7 @@ func (h *boltHandle) close() error { return h.db.Close() }
 type boltTx struct {
 	tx                                          *bolt.Tx
 	meta, counters, machines, events, snapshots boltTree
-	positions, numbers                          boltTree // of the feed; files made before it have none
+	positions, numbers, indexes                 boltTree // of the feed and queries; older files have none
 }
 
 func (tx *boltTx) trees() []*boltTree {
@@ -136,7 +138,7 @@ func (tx *boltTx) trees() []*boltTree {
 
 // create makes the buckets that are not there.
 func (tx *boltTx) create() error {
-	for _, t := range append(tx.trees(), &tx.positions, &tx.numbers) {
+	for _, t := range append(tx.trees(), &tx.positions, &tx.numbers, &tx.indexes) {
 		if _, err := tx.tx.CreateBucketIfNotExists(t.name); err != nil {
 			return err
 		}

@@ -77,6 +77,8 @@ var (
 	ErrUnsupported = engine.ErrUnsupported
 	// ErrClosed says that the database is closed.
 	ErrClosed = engine.ErrClosed
+	// ErrBadCursor refuses a cursor that is none, or of another query.
+	ErrBadCursor = errors.New("savepoint: bad cursor")
 )
 
 // ConflictError tells what an IfSeq wanted and what the machine has. It matches

@@ -157,20 +157,25 @@ func (db *DB) show(r *engine.Record) (AnyRecord, error) {
 	if err := env.Parse(r.Bytes, nil); err != nil {
 		return out, corrupt(k, id, "event", r.Seq, err)
 	}
-	if known := db.kind(name); known != nil {
-		meta, ev, err := known.shown(&lifter{kind: known, id: id}, r.Seq, r.Pos, &env)
+	return db.shown(name, id, r.Seq, r.Pos, &env)
+}
+
+// shown is the record of an envelope.
+func (db *DB) shown(name, id string, seq, pos uint64, env *record.Envelope) (out AnyRecord, err error) {
+	if k := db.kind(name); k != nil {
+		meta, ev, err := k.shown(&lifter{kind: k, id: id}, seq, pos, env)
 		if err == nil {
 			return AnyRecord{meta, ev}, nil
 		}
 	}
-	k.packed = env.Version
-	out.Meta = metaOf(k, id, r.Seq, r.Pos, &env)
+	k := &kind{name: name, packed: env.Version}
+	out.Meta = metaOf(k, id, seq, pos, env)
 	if len(env.Payload) == 0 {
 		return out, nil
 	}
 	doc, err := codec.Document(env.Payload)
 	if err != nil {
-		return out, corrupt(k, id, "event", r.Seq, err)
+		return out, corrupt(k, id, "event", seq, err)
 	}
 	if fields, ok := doc.(map[string]any); ok {
 		doc = Doc(fields)

@@ -123,8 +123,8 @@ type Event struct {
 	Terms Terms  // what queries filter on
 }
 
-// Stored is an event with the place that it had when it was removed, for
-// Write.Older: seqs ascend and are at most Expect, positions ascend.
+// Stored is an event with the terms and the place that it had when it was
+// removed, for Write.Older: seqs ascend and are at most Expect, positions ascend.
 type Stored struct {
 	Event
 	Seq, Pos uint64

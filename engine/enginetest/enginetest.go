@@ -25,6 +25,9 @@ type Config struct {
 	// Reopen ends e, gently or not, and opens what it stored. It is called when
 	// no other call runs. Nil means that the engine keeps nothing.
 	Reopen func(t *testing.T, e engine.Engine) engine.Engine
+	// Event brings an event into the form in which a Querier that reads terms
+	// from Bytes knows it: its Bytes say what its Terms say. Nil leaves it.
+	Event func(engine.Event) engine.Event
 }
 
 // Run puts the engine through the suite.
@@ -65,6 +68,7 @@ func Run(t *testing.T, c Config) {
 		{"Feed_Stop", testFeedStop},
 		{"Feed_Trimmed", testFeedTrimmed},
 		{"Feed_WhileWriting", testFeedWhileWriting},
+		{"Query", testQuery},
 		{"Keys_DoNotMix", testKeys},
 		{"Keys_Long", testLongKey},
 		{"Notes", testNotes},

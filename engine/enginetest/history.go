@@ -189,7 +189,7 @@ func (h *history) write(machine string, expect uint64) engine.Write {
 		events = 0
 	}
 	for range events {
-		w.Events = append(w.Events, engine.Event{Bytes: h.bytes(events), Terms: terms(h.rng.Uint64())})
+		w.Events = append(w.Events, h.s.event(engine.Event{Bytes: h.bytes(events), Terms: terms(h.rng.Uint64())}))
 	}
 	w.Seq = expect + skip + uint64(events)
 	w.Head = h.bytes(2)
@@ -229,7 +229,7 @@ func (h *history) older(machine string, expect uint64) (out []engine.Stored) {
 		if seq > expect || some && h.one(3) {
 			continue
 		}
-		out = append(out, engine.Stored{Seq: seq, Pos: it.pos, Event: engine.Event{Bytes: []byte(it.bytes), Terms: terms(h.rng.Uint64())}})
+		out = append(out, engine.Stored{Seq: seq, Pos: it.pos, Event: engine.Event{Bytes: []byte(it.bytes), Terms: h.model.about[it.pos].Terms}})
 	}
 	return out
 }
@@ -328,6 +328,35 @@ func (h *history) want(machine string) engine.Want {
 	}
 }
 
+// query names some terms of an event, and some positions.
+func (h *history) query() engine.Query {
+	q := engine.Query{Newest: h.one(2)}
+	at := func() uint64 { return h.model.pos - min(h.model.pos, h.rng.Uint64N(300)) }
+	if h.one(2) {
+		q.After = at()
+	}
+	if h.one(2) {
+		q.Before = at()
+	}
+	t := terms(h.rng.Uint64())
+	if h.one(2) {
+		q.Name, q.Origin = t.Name, t.Origin
+	}
+	if h.one(3) {
+		q.From, q.To = t.From, t.To
+	}
+	if h.one(3) {
+		q.Actor = t.Actor
+	}
+	if h.one(4) {
+		q.MinTime, q.MaxTime = -(1 << 62), t.Time
+	}
+	if h.one(5) {
+		q.Kind = h.model.about[at()].kind
+	}
+	return q
+}
+
 // looks reads and notes something, and seldom everything.
 func (h *history) looks() {
 	for h.one(2) {
@@ -355,6 +384,7 @@ func (h *history) looks() {
 	}
 	if h.one(50) {
 		h.model.requireFeed(h.s, h.model.pos-min(h.model.pos, h.rng.Uint64N(200)))
+		h.model.requireQuery(h.s, h.query())
 		h.ops++
 	}
 	if h.one(60) {

@@ -17,6 +17,7 @@ type model struct {
 	notes    map[string]string
 	numbers  map[uint64]string // every number seen, and whose it was
 	pos      uint64            // the last one given
+	about    map[uint64]about  // of every event ever, by pos
 }
 
 type modelMachine struct {
@@ -32,7 +33,7 @@ type modelMachine struct {
 }
 
 func newModel() *model {
-	return &model{machines: map[string]*modelMachine{}, notes: map[string]string{}, numbers: map[uint64]string{}}
+	return &model{machines: map[string]*modelMachine{}, notes: map[string]string{}, numbers: map[uint64]string{}, about: map[uint64]about{}}
 }
 
 func (m *model) seq(machine string) uint64 {
@@ -141,6 +142,7 @@ func (m *model) write(w engine.Write, pos uint64) error {
 	for i, ev := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
 		mm.events[w.Seq-back] = item{engine.PartEvent, w.Seq - back, pos - back, string(ev.Bytes)}
+		m.about[pos-back] = about{w.Kind, ev.Terms}
 	}
 	mm.trim(w.TrimTo)
 	if n := len(w.Older); n > 0 {

@@ -13,6 +13,19 @@ import (
 type place struct {
 	pos, seq uint64
 	m        *machine
+	kind     uint32
+	terms    engine.Terms
+}
+
+// putBack makes an event that is put back the one at its position.
+func (e *Engine) putBack(m *machine, kind uint32, o *engine.Stored) {
+	i, found := slices.BinarySearchFunc(e.places, o.Pos, func(p place, pos uint64) int { return cmp.Compare(p.pos, pos) })
+	if !found {
+		e.places = slices.Insert(e.places, i, place{pos: o.Pos})
+	}
+	if p := &e.places[i]; p.m != m || p.seq != o.Seq {
+		*p = place{o.Pos, o.Seq, m, kind, o.Terms}
+	}
 }
 
 // feedPage is how many events a Feed takes under one lock.
@@ -83,7 +96,7 @@ func (e *Engine) recordAt(p place) (r engine.Record, ok bool) {
 		return r, false
 	}
 	r = engine.Record{Machine: p.m.key, Seq: p.seq, Pos: p.pos}
-	if n := p.m.eventsTo(p.seq); n > 0 && p.m.events[n-1].seq == p.seq {
+	if n := p.m.eventsTo(p.seq); n > 0 && p.m.events[n-1].seq == p.seq && p.m.events[n-1].pos == p.pos {
 		r.Bytes = p.m.events[n-1].bytes
 	} else {
 		r.Err = engine.ErrTrimmed

@@ -14,8 +14,9 @@ import (
 )
 
 var (
-	_ engine.Engine = (*Engine)(nil)
-	_ engine.Feeder = (*Engine)(nil)
+	_ engine.Engine  = (*Engine)(nil)
+	_ engine.Feeder  = (*Engine)(nil)
+	_ engine.Querier = (*Engine)(nil)
 )
 
 // Engine is an engine.Engine whose contents die with it. Commit copies what it
@@ -170,9 +171,12 @@ func (e *Engine) write(w *engine.Write) uint64 {
 		m.head.Pos = e.pos
 	}
 	m.apply(w)
+	for i := range w.Older {
+		e.putBack(m, w.Kind, &w.Older[i])
+	}
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
-		e.places = append(e.places, place{m.head.Pos - back, w.Seq - back, m})
+		e.places = append(e.places, place{m.head.Pos - back, w.Seq - back, m, w.Kind, w.Events[i].Terms})
 	}
 	e.count(m, 1)
 	return m.head.Pos

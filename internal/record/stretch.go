@@ -12,7 +12,7 @@ import (
 // varint, the rest is big-endian:
 //
 //	shape 1, uv count, uv terms
-//	for each of the terms   known 1, name 4, from 4, to 4, origin 1
+//	for each of the terms   known 1, kind 4, name 4, from 4, to 4, origin 1
 //	which of them           count x 1, or x 2 if there are more than 256
 //	actor                   count x 2
 //	for each record         uv pos - pos before, uv machine number, uv seq, ± time - time before
@@ -30,7 +30,8 @@ type Place struct {
 // same sum; the reverse need not be. The zero value is a record whose terms
 // nobody knows.
 type Sums struct {
-	Known          bool
+	Known          bool   // all but Kind
+	Kind           uint32 // its number
 	Name, From, To uint32
 	Origin         uint8
 	Actor          uint16
@@ -45,13 +46,13 @@ func ActorSum(actor []byte) uint16 {
 	return uint16(n ^ n>>16)
 }
 
-// SumsOf are the sums of an encoded envelope.
-func SumsOf(b []byte) Sums {
+// SumsOf are the sums of an encoded envelope of a kind.
+func SumsOf(kind uint32, b []byte) Sums {
 	t, ok := PeekTerms(b)
 	if !ok {
-		return Sums{}
+		return Sums{Kind: kind}
 	}
-	s := Sums{Known: true, Name: TermSum(t.Name), From: TermSum(t.From), Origin: t.Origin, Actor: ActorSum(t.Actor)}
+	s := Sums{Known: true, Kind: kind, Name: TermSum(t.Name), From: TermSum(t.From), Origin: t.Origin, Actor: ActorSum(t.Actor)}
 	if s.To = s.From; string(t.To) != string(t.From) {
 		s.To = TermSum(t.To)
 	}
@@ -60,7 +61,7 @@ func SumsOf(b []byte) Sums {
 
 const (
 	stretchShape = 1
-	termsLen     = 14
+	termsLen     = 18
 )
 
 // LongestStretch is the most places a stretch has.
@@ -90,15 +91,7 @@ func AppendStretch(dst []byte, first uint64, places []Place) []byte {
 	b = binary.AppendUvarint(b, uint64(len(places)))
 	b = binary.AppendUvarint(b, uint64(len(terms)))
 	for _, s := range terms {
-		known := byte(0)
-		if s.Known {
-			known = 1
-		}
-		b = append(b, known)
-		b = binary.BigEndian.AppendUint32(b, s.Name)
-		b = binary.BigEndian.AppendUint32(b, s.From)
-		b = binary.BigEndian.AppendUint32(b, s.To)
-		b = append(b, s.Origin)
+		b = appendTerms(b, &s)
 	}
 	for _, n := range of {
 		if len(terms) > 256 {
@@ -146,9 +139,8 @@ func ParseStretch(b []byte, first uint64, dst []Place) ([]Place, error) {
 			r.fail()
 			break
 		}
-		s := sums[n*termsLen:]
-		p := Place{Sums: Sums{Known: s[0] == 1, Name: binary.BigEndian.Uint32(s[1:]), From: binary.BigEndian.Uint32(s[5:]),
-			To: binary.BigEndian.Uint32(s[9:]), Origin: s[13], Actor: binary.BigEndian.Uint16(actors[i*2:])}}
+		p := Place{Sums: parseTerms(sums[n*termsLen:])}
+		p.Sums.Actor = binary.BigEndian.Uint16(actors[i*2:])
 		step := r.uvarint()
 		p.Pos, p.Number, p.Seq = pos+step, r.uvarint(), r.uvarint()
 		p.Time = time + r.varint()
@@ -162,4 +154,22 @@ func ParseStretch(b []byte, first uint64, dst []Place) ([]Place, error) {
 		return dst[:at], fmt.Errorf("stretch of %d bytes does not hold its %d places", len(b), count)
 	}
 	return dst, nil
+}
+
+func appendTerms(b []byte, s *Sums) []byte {
+	known := byte(0)
+	if s.Known {
+		known = 1
+	}
+	b = append(b, known)
+	b = binary.BigEndian.AppendUint32(b, s.Kind)
+	b = binary.BigEndian.AppendUint32(b, s.Name)
+	b = binary.BigEndian.AppendUint32(b, s.From)
+	b = binary.BigEndian.AppendUint32(b, s.To)
+	return append(b, s.Origin)
+}
+
+func parseTerms(b []byte) Sums {
+	return Sums{Known: b[0] == 1, Kind: binary.BigEndian.Uint32(b[1:]), Name: binary.BigEndian.Uint32(b[5:]),
+		From: binary.BigEndian.Uint32(b[9:]), To: binary.BigEndian.Uint32(b[13:]), Origin: b[17]}
 }

@@ -18,7 +18,7 @@ func somePlaces(r *rand.Rand, n, terms int) (first uint64, places []Place) {
 		}
 		t := uint32(r.IntN(terms))
 		places = append(places, Place{Pos: pos, Number: r.Uint64() >> r.IntN(64), Seq: r.Uint64() >> r.IntN(64), Time: r.Int64() - 1<<62,
-			Sums: Sums{Known: t > 0, Name: t, From: t * 7, To: t * 9, Origin: uint8(t), Actor: uint16(r.Uint32())}})
+			Sums: Sums{Known: t > 0, Kind: t * 3, Name: t, From: t * 7, To: t * 9, Origin: uint8(t), Actor: uint16(r.Uint32())}})
 	}
 	return first, places
 }

@@ -47,10 +47,11 @@ const (
 	TypeStretch  Type = 9
 	TypeNumber   Type = 10 // which machine has a number
 	TypeVersions Type = 11 // how many heads there are of each kind and version
+	TypeContents Type = 12 // what a stretch is about
 )
 
 func (t Type) String() string {
-	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters", "journal", "stretch", "number", "versions"}
+	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters", "journal", "stretch", "number", "versions", "contents"}
 	if int(t) < len(names) {
 		return names[t]
 	}

@@ -1,0 +1,136 @@
+package enginetest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// about is what a query can name of an event.
+type about struct {
+	kind uint32
+	engine.Terms
+}
+
+func (a about) named(q engine.Query) bool {
+	for _, of := range [][2]string{{q.Name, a.Name}, {q.From, a.From}, {q.To, a.To}, {q.Actor, a.Actor}} {
+		if of[0] != "" && of[0] != of[1] {
+			return false
+		}
+	}
+	if q.Kind != 0 && q.Kind != a.kind || q.Origin != 0 && q.Origin != a.Origin {
+		return false
+	}
+	return q.MinTime == 0 && q.MaxTime == 0 || q.MinTime <= a.Time && a.Time <= q.MaxTime
+}
+
+// event is an event as the engine under test wants it.
+func (s *subject) event(ev engine.Event) engine.Event {
+	if s.config.Event != nil {
+		ev = s.config.Event(ev)
+	}
+	return ev
+}
+
+// query gives the events of a Query; each has to be there, in order.
+func (s *subject) query(q engine.Query, stop int) (got []placed) {
+	s.t.Helper()
+	err := s.e.(engine.Querier).Query(s.ctx(), q, func(r engine.Record) error {
+		if r.Err != nil {
+			return r.Err
+		}
+		if r.Pos <= q.After || q.Before > 0 && r.Pos >= q.Before {
+			return fmt.Errorf("position %d is not asked for", r.Pos)
+		}
+		if n := len(got); n > 0 && (got[n-1].pos >= r.Pos) != q.Newest {
+			return fmt.Errorf("position %d behind %d", r.Pos, got[n-1].pos)
+		}
+		got = append(got, placed{r.Machine, r.Seq, r.Pos, string(r.Bytes)})
+		if len(got) == stop {
+			return engine.Stop
+		}
+		return nil
+	})
+	require.NoError(s.t, err, "query %+v", q)
+	return got
+}
+
+// requireQuery compares one Query, where there is one: all that is meant is given,
+// and nothing that is not there.
+func (m *model) requireQuery(s *subject, q engine.Query) {
+	s.t.Helper()
+	if _, ok := s.e.(engine.Querier); !ok {
+		return
+	}
+	got := s.query(q, 0)
+	all := m.placed(q.After)
+	if q.Newest {
+		slices.Reverse(all)
+	}
+	i := 0
+	for _, p := range all {
+		if q.Before > 0 && p.pos >= q.Before {
+			continue
+		}
+		if i < len(got) && got[i].pos == p.pos {
+			require.Equal(s.t, p, got[i])
+			i++
+			continue
+		}
+		if m.about[p.pos].named(q) {
+			require.Fail(s.t, "an event is not found", "%+v: %+v %+v", q, p, m.about[p.pos])
+		}
+	}
+	require.Equal(s.t, len(got), i, "query %+v gives an event that is not there", q)
+}
+
+func testQuery(s *subject) {
+	if _, ok := s.e.(engine.Querier); !ok {
+		s.t.Skip("the engine is no Querier")
+	}
+	const n = 900 // machines a, b and c by turns; one rare event
+	m := newModel()
+	add := func(w engine.Write) {
+		for i := range w.Events {
+			w.Events[i] = s.event(w.Events[i])
+		}
+		st := step(w)
+		require.NoError(s.t, m.take(st, false, s.commit(st)[0]))
+	}
+	for i := range uint64(n) {
+		machine := string(rune('a' + i%3))
+		w := grow(machine, i/3, 1)
+		w.Kind = uint32(1 + i%3)
+		w.Events[0].Terms = engine.Terms{Name: fmt.Sprint("name", i%5), From: fmt.Sprint("from", i%4), To: fmt.Sprint("to", i%7),
+			Actor: fmt.Sprint("actor", i%211), Origin: uint8(1 + i%2), Time: int64(1000 + i)}
+		if i == 500 {
+			w.Events[0].Terms.Name = "rare"
+		}
+		add(w)
+		if i == 400 {
+			s.reopen()
+		}
+	}
+	look := func() {
+		for _, q := range []engine.Query{
+			{}, {Newest: true}, {Name: "rare"}, {Name: "rare", Newest: true}, {Name: "never"}, {From: "from2", To: "to3"}, {Actor: "actor7"},
+			{Actor: "actor7", Name: "name1"}, {Origin: 2, Newest: true}, {Kind: 3, Name: "rare"}, {Kind: 2}, {MinTime: 1100, MaxTime: 1110},
+			{MinTime: 1890, MaxTime: 1<<63 - 1, Newest: true}, {After: m.pos - 5}, {Before: 6}, {After: 3, Before: 9, Newest: true},
+			{After: engine.All}, {After: engine.All, Newest: true}, {Before: 1}, {Before: 1, Newest: true}, {After: m.pos, Newest: true}, {After: 7, Before: 8},
+		} {
+			m.requireQuery(s, q)
+		}
+	}
+	look()
+	require.Len(s.t, s.query(engine.Query{Newest: true}, 4), 4)
+	s.reopen()
+	look()
+	add(engine.Write{Machine: "a", Expect: n / 3, Seq: n / 3, TrimTo: 200})
+	add(purge("b", n/3))
+	look()
+	s.reopen()
+	look()
+}

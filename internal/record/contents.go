@@ -1,0 +1,102 @@
+package record
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// The contents of a stretch say what its records are about, without their
+// places, so that a query passes over the stretches that have nothing for it.
+// uv is a uvarint, ± a zigzag varint:
+//
+//	shape 1, ± lowest time, ± highest time
+//	uv terms, each as in a stretch
+//	uv actors, for each, ascending: uv actor - actor before
+
+// Contents are what the records of a stretch are about.
+type Contents struct {
+	MinTime, MaxTime int64
+	Terms            []Sums // without actors
+	Actors           []uint16
+}
+
+const contentsShape = 1
+
+// ContentsLimit is more than contents ever take.
+const ContentsLimit = LongestStretch*(termsLen+3) + 64
+
+// ContentsOf are those of places. It reuses c's slices.
+func ContentsOf(places []Place, c Contents) Contents {
+	c = Contents{MinTime: math.MaxInt64, MaxTime: math.MinInt64, Terms: c.Terms[:0], Actors: c.Actors[:0]}
+	seen := map[Sums]struct{}{}
+	var before Sums
+	for i := range places {
+		p := &places[i]
+		c.MinTime, c.MaxTime = min(c.MinTime, p.Time), max(c.MaxTime, p.Time)
+		s := p.Sums
+		c.Actors = append(c.Actors, s.Actor)
+		if s.Actor = 0; i > 0 && s == before {
+			continue
+		}
+		before = s
+		if _, ok := seen[s]; !ok {
+			seen[s] = struct{}{}
+			c.Terms = append(c.Terms, s)
+		}
+	}
+	slices.Sort(c.Actors)
+	c.Actors = slices.Compact(c.Actors)
+	return c
+}
+
+// Append adds the encoding of c to dst.
+func (c *Contents) Append(dst []byte) []byte {
+	b := append(dst, contentsShape)
+	b = binary.AppendVarint(b, c.MinTime)
+	b = binary.AppendVarint(b, c.MaxTime)
+	b = binary.AppendUvarint(b, uint64(len(c.Terms)))
+	for i := range c.Terms {
+		b = appendTerms(b, &c.Terms[i])
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.Actors)))
+	var before uint16
+	for _, a := range c.Actors {
+		b = binary.AppendUvarint(b, uint64(a-before))
+		before = a
+	}
+	return b
+}
+
+// Parse reads contents. It reuses c's slices.
+func (c *Contents) Parse(b []byte) error {
+	r := reader{b: b}
+	if shape := r.byte(); shape != contentsShape && !r.bad {
+		return fmt.Errorf("%w: contents of shape %d", ErrNewer, shape)
+	}
+	*c = Contents{MinTime: r.varint(), MaxTime: r.varint(), Terms: c.Terms[:0], Actors: c.Actors[:0]}
+	terms := r.uvarint()
+	if terms > LongestStretch {
+		r.fail()
+	}
+	for all := r.take(terms * termsLen); len(all) > 0; all = all[termsLen:] {
+		c.Terms = append(c.Terms, parseTerms(all))
+	}
+	actors := r.uvarint()
+	if actors > LongestStretch {
+		r.fail()
+	}
+	actor := uint64(0)
+	for i := uint64(0); i < actors && !r.bad; i++ {
+		step := r.uvarint()
+		if actor += step; i > 0 && step == 0 || actor > math.MaxUint16 {
+			r.fail()
+		}
+		c.Actors = append(c.Actors, uint16(actor))
+	}
+	if r.bad || len(r.b) > 0 {
+		return fmt.Errorf("contents of %d bytes do not hold what they say", len(b))
+	}
+	return nil
+}
