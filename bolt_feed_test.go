@@ -85,15 +85,19 @@ func stretches(t *testing.T, path string) (all []stretchKey) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
 	require.NoError(t, err)
 	defer db.Close()
-	require.NoError(t, db.View(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketPositions).ForEach(func(k, _ []byte) error {
-			s, ok := splitStretchKey(k)
-			require.True(t, ok)
-			if len(all) == 0 || all[len(all)-1] != s {
-				all = append(all, s)
-			}
-			return nil
-		})
+	require.NoError(t, db.View(func(tx *bolt.Tx) error { all = stretchesIn(t, tx, bucketPositions); return nil }))
+	return all
+}
+
+func stretchesIn(t *testing.T, tx *bolt.Tx, bucket []byte) (all []stretchKey) {
+	t.Helper()
+	require.NoError(t, tx.Bucket(bucket).ForEach(func(k, _ []byte) error {
+		s, ok := splitStretchKey(k)
+		require.True(t, ok)
+		if len(all) == 0 || all[len(all)-1] != s {
+			all = append(all, s)
+		}
+		return nil
 	}))
 	return all
 }
@@ -217,7 +221,7 @@ func TestBoltFeed_DamagedEvent(t *testing.T) {
 	}
 	require.NoError(t, e.Close())
 	edit(t, path, func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketEvents).Put(appendValueKey(nil, 1, 2), []byte("rubbish"))
+		return tx.Bucket(bucketEvents).Put(appendValueKey(nil, 1, 1), []byte("rubbish"))
 	})
 	e = boltAt(t, path, boltOptions{})
 	var got []string
@@ -226,7 +230,7 @@ func TestBoltFeed_DamagedEvent(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, err)
-	require.Equal(t, []string{"a1 false", "b1 false", "a2 true", "b2 false", "a3 false", "b3 false"}, got)
+	require.Equal(t, []string{"a1 true", "b1 false", "a2 true", "b2 false", "a3 true", "b3 false"}, got)
 }
 
 // TestBoltFeed_LargeRecords: a page of large records is cut into smaller ones.
@@ -252,4 +256,29 @@ func TestBoltPositions_Terms(t *testing.T) {
 	require.Equal(t, s.From, s.To)
 	require.Zero(t, s.Actor)
 	require.False(t, record.SumsOf(3, []byte{0xff, 0xff}).Known)
+}
+
+// TestBoltPositions_PutBack: an event that was trimmed before its position was
+// stored anew is in the feed again once it is put back.
+func TestBoltPositions_PutBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "back.db")
+	e, err := openBolt(path, boltOptions{})
+	require.NoError(t, err)
+	for seq := range uint64(6) {
+		commitBolt(t, e, boltWrite("a", seq, 1), boltWrite("b", seq, 1))
+	}
+	whole := fed(t, e, 0)
+	var older []engine.Stored
+	_, err = e.Load(t.Context(), "a", engine.Want{Events: true, To: 4}, func(it engine.Item) error {
+		older = append(older, engine.Stored{Seq: it.Seq, Pos: it.Pos, Event: engine.Event{Bytes: append([]byte(nil), it.Bytes...)}})
+		return nil
+	})
+	require.NoError(t, err)
+	commitBolt(t, e, engine.Write{Machine: "a", Expect: 6, Seq: 6, TrimTo: 4})
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
+	e = boltAt(t, path, boltOptions{})
+	require.Len(t, fed(t, e, 0), 8)
+	commitBolt(t, e, engine.Write{Machine: "a", Expect: 6, Seq: 6, Older: older})
+	require.Equal(t, whole, fed(t, e, 0))
 }

@@ -31,7 +31,7 @@ type boltGroup struct {
 	places    []record.Place
 	older     []record.Place // of events that are put back
 	from      uint64         // the last position before the group
-	contents  record.Contents
+	maker     record.StretchMaker
 
 	versions versionCounts // what the file has once the group is stored; nil = as before
 

@@ -18,13 +18,12 @@ import (
 // indexedStretch is the smallest stretch with contents of its own.
 const indexedStretch = 256
 
-// putContents stores what the stretch has.
-func (g *boltGroup) putContents(s stretchKey, places []record.Place) error {
+// putContents stores what the stretch made last has.
+func (g *boltGroup) putContents(s stretchKey) error {
 	if s.size() < indexedStretch {
 		return nil
 	}
-	g.contents = record.ContentsOf(places, g.contents)
-	g.block = g.contents.Append(g.block[:0])
+	g.block = g.maker.Contents(g.block[:0])
 	return g.put(&g.tx.indexes, record.Header{Type: record.TypeContents, Number: s.first, Seq: s.last}, g.block)
 }
 

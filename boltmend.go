@@ -163,6 +163,16 @@ func (e *boltEngine) mendStretch(hole stretchKey) (stretchKey, error) {
 	defer g.end()
 	return covered, e.update(func(tx *boltTx) error {
 		g.tx = tx
+		for { // contents of stretches that are lost
+			k, _ := tx.indexes.cursor().seek(appendValueKey(nil, covered.first, 0))
+			s, ok := splitStretchKey(k)
+			if !ok || s.first > covered.last {
+				break
+			}
+			if err := g.removeStretch(s); err != nil {
+				return err
+			}
+		}
 		return g.putStretches(covered.first, covered.last, found.places)
 	})
 }
@@ -178,7 +188,7 @@ func (e *boltEngine) mendContents(s stretchKey) error {
 		if err != nil {
 			return nil
 		}
-		return g.putContents(s, places)
+		return errors.Join(g.removeStretch(s), g.putStretches(s.first, s.last, places))
 	})
 }
 

@@ -38,8 +38,18 @@ func (g *boltGroup) storePlaces() error {
 	if err != nil {
 		return err
 	}
-	places = append(places, g.places...)
-	return g.putStretches(first, last, places)
+	rest := g.places
+	if n := min(len(rest), max(0, record.LongestStretch-len(places))); len(places) > 0 && n < len(rest) {
+		places, rest = append(places, rest[:n]...), rest[n:]
+		if err := g.putStretches(first, places[len(places)-1].Pos, places); err != nil {
+			return err
+		}
+		first, places = places[len(places)-1].Pos+1, nil
+	}
+	if len(places) > 0 {
+		rest = append(places, rest...)
+	}
+	return g.putStretches(first, last, rest)
 }
 
 // storeOlder puts the places of events that were put back into the stretches
@@ -114,12 +124,12 @@ func (g *boltGroup) putStretches(first, last uint64, places []record.Place) erro
 			part = part[:record.LongestStretch]
 			end = part[len(part)-1].Pos
 		}
-		g.block = record.AppendStretch(g.block[:0], first, part)
+		g.block = g.maker.Append(g.block[:0], first, part)
 		h := record.Header{Type: record.TypeStretch, Number: first, Seq: end}
 		if err := g.put(&g.tx.positions, h, g.block); err != nil {
 			return err
 		}
-		if err := g.putContents(stretchKey{first, end}, part); err != nil {
+		if err := g.putContents(stretchKey{first, end}); err != nil {
 			return err
 		}
 		if places = places[len(part):]; len(places) == 0 && end == last {

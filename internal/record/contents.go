@@ -1,10 +1,8 @@
 package record
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 )
 
 // The contents of a stretch say what its records are about, without their
@@ -26,48 +24,6 @@ const contentsShape = 1
 
 // ContentsLimit is more than contents ever take.
 const ContentsLimit = LongestStretch*(termsLen+3) + 64
-
-// ContentsOf are those of places. It reuses c's slices.
-func ContentsOf(places []Place, c Contents) Contents {
-	c = Contents{MinTime: math.MaxInt64, MaxTime: math.MinInt64, Terms: c.Terms[:0], Actors: c.Actors[:0]}
-	seen := map[Sums]struct{}{}
-	var before Sums
-	for i := range places {
-		p := &places[i]
-		c.MinTime, c.MaxTime = min(c.MinTime, p.Time), max(c.MaxTime, p.Time)
-		s := p.Sums
-		c.Actors = append(c.Actors, s.Actor)
-		if s.Actor = 0; i > 0 && s == before {
-			continue
-		}
-		before = s
-		if _, ok := seen[s]; !ok {
-			seen[s] = struct{}{}
-			c.Terms = append(c.Terms, s)
-		}
-	}
-	slices.Sort(c.Actors)
-	c.Actors = slices.Compact(c.Actors)
-	return c
-}
-
-// Append adds the encoding of c to dst.
-func (c *Contents) Append(dst []byte) []byte {
-	b := append(dst, contentsShape)
-	b = binary.AppendVarint(b, c.MinTime)
-	b = binary.AppendVarint(b, c.MaxTime)
-	b = binary.AppendUvarint(b, uint64(len(c.Terms)))
-	for i := range c.Terms {
-		b = appendTerms(b, &c.Terms[i])
-	}
-	b = binary.AppendUvarint(b, uint64(len(c.Actors)))
-	var before uint16
-	for _, a := range c.Actors {
-		b = binary.AppendUvarint(b, uint64(a-before))
-		before = a
-	}
-	return b
-}
 
 // Parse reads contents. It reuses c's slices.
 func (c *Contents) Parse(b []byte) error {

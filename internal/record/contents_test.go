@@ -2,6 +2,7 @@ package record
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,14 +10,14 @@ import (
 
 func TestContents_RoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
-	var c, got Contents
+	var maker StretchMaker
+	var got Contents
 	for _, n := range []int{0, 1, 300, LongestStretch} {
-		_, places := somePlaces(r, n, 5000)
-		c = ContentsOf(places, c)
-		b := c.Append(nil)
+		first, places := somePlaces(r, n, 5000)
+		maker.Append(nil, first, places)
+		b := maker.Contents(nil)
 		require.LessOrEqual(t, len(b), ContentsLimit)
 		require.NoError(t, got.Parse(b))
-		require.Equal(t, c.Append(nil), got.Append(nil))
 		for _, p := range places {
 			require.Contains(t, got.Actors, p.Sums.Actor)
 			require.True(t, p.Time >= got.MinTime && p.Time <= got.MaxTime)
@@ -34,15 +35,16 @@ func TestContents_RoundTrip(t *testing.T) {
 }
 
 func FuzzContents(f *testing.F) {
-	_, places := somePlaces(rand.New(rand.NewPCG(7, 7)), 20, 4)
-	c := ContentsOf(places, Contents{})
-	f.Add(c.Append(nil))
+	first, places := somePlaces(rand.New(rand.NewPCG(7, 7)), 20, 4)
+	var maker StretchMaker
+	maker.Append(nil, first, places)
+	f.Add(maker.Contents(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var c, again Contents
+		var c Contents
 		if c.Parse(b) != nil {
 			return
 		}
-		require.NoError(t, again.Parse(c.Append(nil)))
-		require.Equal(t, c, again)
+		require.LessOrEqual(t, len(c.Terms)*termsLen+len(c.Actors), len(b))
+		require.True(t, slices.IsSorted(c.Actors))
 	})
 }

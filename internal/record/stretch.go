@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
+	"math/bits"
 )
 
 // A stretch is the payload that says where the records of consecutive positions
@@ -70,31 +72,28 @@ const LongestStretch = 4096
 // StretchLimit is more than a stretch ever takes.
 const StretchLimit = LongestStretch * (termsLen + 4 + 4*binary.MaxVarintLen64)
 
-// AppendStretch adds the stretch of places, which are ascending by position, the
-// first at or behind first.
-func AppendStretch(dst []byte, first uint64, places []Place) []byte {
-	of := make([]uint16, len(places))
-	numbers := map[Sums]uint16{}
-	var terms []Sums
-	for i := range places {
-		s := places[i].Sums
-		s.Actor = 0
-		n, ok := numbers[s]
-		if !ok {
-			n = uint16(len(terms))
-			numbers[s] = n
-			terms = append(terms, s)
-		}
-		of[i] = n
-	}
+// StretchMaker makes stretches and their contents. It reuses its room.
+type StretchMaker struct {
+	numbers map[Sums]uint16
+	terms   []Sums
+	of      []uint16
+	actors  [1 << 16 / 64]uint64 // a bit for each
+	min     int64
+	max     int64
+}
+
+// Append adds the stretch of places, which are ascending by position, the first
+// at or behind first.
+func (m *StretchMaker) Append(dst []byte, first uint64, places []Place) []byte {
+	m.count(places)
 	b := append(dst, stretchShape)
 	b = binary.AppendUvarint(b, uint64(len(places)))
-	b = binary.AppendUvarint(b, uint64(len(terms)))
-	for _, s := range terms {
-		b = appendTerms(b, &s)
+	b = binary.AppendUvarint(b, uint64(len(m.terms)))
+	for i := range m.terms {
+		b = appendTerms(b, &m.terms[i])
 	}
-	for _, n := range of {
-		if len(terms) > 256 {
+	for _, n := range m.of {
+		if len(m.terms) > 256 {
 			b = append(b, byte(n>>8))
 		}
 		b = append(b, byte(n))
@@ -110,6 +109,56 @@ func AppendStretch(dst []byte, first uint64, places []Place) []byte {
 		b = binary.AppendUvarint(b, p.Seq)
 		b = binary.AppendVarint(b, p.Time-time)
 		pos, time = p.Pos, p.Time
+	}
+	return b
+}
+
+// count gathers the terms, actors and times of places.
+func (m *StretchMaker) count(places []Place) {
+	if m.numbers == nil {
+		m.numbers = map[Sums]uint16{}
+	}
+	clear(m.numbers)
+	clear(m.actors[:])
+	m.terms, m.of = m.terms[:0], m.of[:0]
+	m.min, m.max = math.MaxInt64, math.MinInt64
+	for i := range places {
+		p := &places[i]
+		s := p.Sums
+		m.actors[s.Actor/64] |= 1 << (s.Actor % 64)
+		m.min, m.max = min(m.min, p.Time), max(m.max, p.Time)
+		s.Actor = 0
+		n, ok := m.numbers[s]
+		if !ok {
+			n = uint16(len(m.terms))
+			m.numbers[s] = n
+			m.terms = append(m.terms, s)
+		}
+		m.of = append(m.of, n)
+	}
+}
+
+// Contents adds what the stretch appended last is about.
+func (m *StretchMaker) Contents(dst []byte) []byte {
+	b := append(dst, contentsShape)
+	b = binary.AppendVarint(b, m.min)
+	b = binary.AppendVarint(b, m.max)
+	b = binary.AppendUvarint(b, uint64(len(m.terms)))
+	for i := range m.terms {
+		b = appendTerms(b, &m.terms[i])
+	}
+	n := 0
+	for _, w := range m.actors {
+		n += bits.OnesCount64(w)
+	}
+	b = binary.AppendUvarint(b, uint64(n))
+	before := 0
+	for i, w := range m.actors {
+		for ; w != 0; w &= w - 1 {
+			actor := i*64 + bits.TrailingZeros64(w)
+			b = binary.AppendUvarint(b, uint64(actor-before))
+			before = actor
+		}
 	}
 	return b
 }

@@ -25,10 +25,11 @@ func somePlaces(r *rand.Rand, n, terms int) (first uint64, places []Place) {
 
 func TestStretch_RoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
+	var maker StretchMaker
 	for _, n := range []int{0, 1, 2, 300, LongestStretch} {
 		for _, terms := range []int{1, 30, 5000} {
 			first, places := somePlaces(r, n, terms)
-			b := AppendStretch([]byte("before")[:0], first, places)
+			b := maker.Append(nil, first, places)
 			require.LessOrEqual(t, len(b), StretchLimit)
 			got, err := ParseStretch(b, first, []Place{{Pos: 7}})
 			require.NoError(t, err)
@@ -51,17 +52,19 @@ func TestStretch_RoundTrip(t *testing.T) {
 // goes back to places that read the same.
 func FuzzStretch(f *testing.F) {
 	r := rand.New(rand.NewPCG(5, 5))
+	var maker StretchMaker
 	for _, n := range []int{0, 1, 5} {
 		first, places := somePlaces(r, n, 3)
-		f.Add(AppendStretch(nil, first, places), first)
+		f.Add(maker.Append(nil, first, places), first)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, first uint64) {
+		var maker StretchMaker
 		places, err := ParseStretch(b, first, nil)
 		if err != nil {
 			return
 		}
 		require.LessOrEqual(t, len(places), len(b))
-		again, err := ParseStretch(AppendStretch(nil, first, places), first, nil)
+		again, err := ParseStretch(maker.Append(nil, first, places), first, nil)
 		require.NoError(t, err)
 		require.Equal(t, places, again)
 	})
