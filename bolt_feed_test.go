@@ -221,7 +221,7 @@ func TestBoltFeed_DamagedEvent(t *testing.T) {
 	}
 	require.NoError(t, e.Close())
 	edit(t, path, func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketEvents).Put(appendValueKey(nil, 1, 1), []byte("rubbish"))
+		return tx.Bucket(bucketEvents).Put(appendValueKey(nil, 1, 2), []byte("rubbish"))
 	})
 	e = boltAt(t, path, boltOptions{})
 	var got []string
@@ -230,7 +230,7 @@ func TestBoltFeed_DamagedEvent(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, err)
-	require.Equal(t, []string{"a1 true", "b1 false", "a2 true", "b2 false", "a3 true", "b3 false"}, got)
+	require.Equal(t, []string{"a1 false", "b1 false", "a2 true", "b2 false", "a3 false", "b3 false"}, got)
 }
 
 // TestBoltFeed_LargeRecords: a page of large records is cut into smaller ones.
