@@ -41,6 +41,7 @@ var rules = []rule{
 	{"internal/record", []string{snappy}},
 	{"internal/crashload", []string{root}},
 	{"internal/*", nil},
+	{"savepointtest", []string{root, root + "/engine", root + "/engine/memory", root + "/internal/codec", root + "/internal/record"}},
 	{"examples/*", []string{root, root + "/examples/*"}},
 	{"cmd/*", []string{root}},
 }
@@ -53,6 +54,7 @@ var testRules = []rule{
 	{"buckets_test.go", list(rootTestsMay, bbolt)},
 	{"*damage*_test.go", list(rootTestsMay, bbolt)},
 	{"*.go", rootTestsMay},
+	{"examples/*", []string{root + "/savepointtest"}},
 	{"engine", []string{root + "/engine/*"}},
 	{"engine/*", []string{root + "/engine/*"}},
 	{"internal/pagecheck", []string{bbolt}},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"reflect"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
+	"github.com/liap-tui/savepoint/savepointtest"
 )
 
 func store(t *testing.T) *savepoint.Store[game.Game] {
@@ -92,4 +94,26 @@ func TestKind_RulesRefuse(t *testing.T) {
 	st, err := s.Load(ctx, "t0001-g0001")
 	require.NoError(t, err)
 	assert.Equal(t, h, st.Head)
+}
+
+// Games on disk survive what is changed here.
+func TestKind_Golden(t *testing.T) { savepointtest.Golden(t, tableKind()) }
+
+// Bots play a game in which every event occurs.
+func TestKind_Exercise(t *testing.T) {
+	savepointtest.Exercise(t, tableKind(), func(ctx context.Context, s *savepoint.Store[game.Game], id string) error {
+		g := game.New()
+		for n := uint64(1); ; n++ {
+			e := game.Next(&g, dice(11, 1, 1, n))
+			if e == nil {
+				return nil
+			}
+			if err := g.Do(e); err != nil {
+				return err
+			}
+			if _, err := s.Append(ctx, id, stored(e)); err != nil {
+				return err
+			}
+		}
+	})
 }

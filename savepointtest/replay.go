@@ -1,0 +1,60 @@
+package savepointtest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/liap-tui/savepoint"
+)
+
+// Replay replays every machine of the kind in a real file, deleted ones included,
+// and fails where a replay does not give what is stored: an Apply that changed,
+// a migration that is missing, damage. The file is opened for reading: take one
+// that no program writes to, a copy of a backup for example. A file without a
+// machine of the kind fails too.
+func Replay[S any](t testing.TB, path string, k savepoint.Kind[S]) {
+	t.Helper()
+	db, err := savepoint.Open(path, &savepoint.Options{ReadOnly: true, Archive: unread{}})
+	if err != nil {
+		t.Errorf("savepointtest: replay: %v", err)
+		return
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Errorf("savepointtest: replay %s: %v", path, err)
+		}
+	}()
+	s, err := savepoint.Register(db, k)
+	if err != nil {
+		t.Errorf("savepointtest: replay %s: %v", path, err)
+		return
+	}
+	ctx, n := context.Background(), 0
+	for h, err := range s.List(ctx, savepoint.ListOptions{Deleted: true}) {
+		n++
+		if err != nil {
+			t.Errorf("savepointtest: replay %s: %v", path, err)
+			continue
+		}
+		rep, err := s.Verify(ctx, h.ID)
+		if err != nil {
+			t.Errorf("savepointtest: replay %s: %v", path, err)
+			continue
+		}
+		for _, d := range rep.Divergences {
+			t.Errorf("savepointtest: replay %s: %s %q: %s", path, k.Name, h.ID, d)
+		}
+	}
+	if n == 0 {
+		t.Errorf("savepointtest: replay %s: it has no machine of kind %q", path, k.Name)
+	}
+}
+
+// unread is the archive of a kind that needs one, in a file that is only read.
+type unread struct{}
+
+func (unread) Put(context.Context, *savepoint.Chapter) error { return savepoint.ErrReadOnly }
+
+func (unread) Get(context.Context, string, string, uint64, string) (*savepoint.Chapter, error) {
+	return nil, savepoint.ErrNotFound
+}
