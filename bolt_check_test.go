@@ -43,7 +43,9 @@ func TestBoltCheck_OpenReport(t *testing.T) {
 	assert.NoError(t, rep.ReadOnly)
 	assert.Zero(t, rep.Replay)
 	assert.False(t, rep.MetaDamaged || rep.CountersRebuilt || rep.JournalReset)
-	rep = reportOf(t, path, boltOptions{readOnly: true})
+	rep = reportOf(t, path, boltOptions{readOnly: true, seams: boltSeams{syncFile: func(*os.File) error {
+		return errors.New("nothing is healed")
+	}}})
 	require.ErrorIs(t, rep.ReadOnly, ErrReadOnly)
 
 	path, _ = ringSample(t, ringOptions["Small"], 20) // 7 of the groups are folded

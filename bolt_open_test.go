@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -199,6 +200,27 @@ func TestBoltOpen_RenamedBeforeLock(t *testing.T) {
 	same, err := stillAt(path, e.file)
 	require.NoError(t, err)
 	assert.True(t, same)
+}
+
+// TestBoltOpen_RenamedWhileOpen: the lock goes with the file, not with its name.
+func TestBoltOpen_RenamedWhileOpen(t *testing.T) {
+	path := boltSample(t)
+	e := boltAt(t, path, boltOptions{})
+	away := path + ".away"
+	require.NoError(t, os.Rename(path, away))
+	_, err := openBolt(away, boltOptions{lockTimeout: time.Millisecond})
+	require.ErrorIs(t, err, ErrLocked)
+	require.ErrorContains(t, err, away)
+	other := boltAt(t, path, boltOptions{})
+	require.True(t, other.report.Created)
+	require.NoError(t, boltCommit(other, boltStep(boltWrite("a", 0, 1))))
+	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 8, 1))))
+	require.NoError(t, e.Close())
+	require.NoError(t, os.Rename(away, path+".again"))
+	e = boltAt(t, path+".again", boltOptions{})
+	items, err := boltRead(e, "a")
+	require.NoError(t, err)
+	require.Contains(t, items[len(items)-1], "head 1 9 ")
 }
 
 func TestBoltCreate_Crash(t *testing.T) {
