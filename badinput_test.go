@@ -664,7 +664,7 @@ func TestBadFile_Locked_SameProcess(t *testing.T) {
 	path := made(t)
 	db := open(t, path, nil)
 	_, err := savepoint.Open(path, soon())
-	says(t, err, savepoint.ErrLocked, path, "is open in", holder(os.Getpid()))
+	says(t, err, savepoint.ErrLocked, path, "this", holder(os.Getpid()))
 	o := soon()
 	o.ReadOnly = true
 	_, err = savepoint.Open(path, o)

@@ -202,6 +202,33 @@ func TestBoltOpen_RenamedBeforeLock(t *testing.T) {
 	assert.True(t, same)
 }
 
+// TestBoltCreate_Order: the file is whole on the disk before it has its name, and
+// the name is on the disk before anything is built on it.
+func TestBoltCreate_Order(t *testing.T) {
+	var did []string
+	dir := t.TempDir()
+	o := boltOptions{seams: boltSeams{
+		syncFile: func(f *os.File) error {
+			info, err := f.Stat()
+			require.NoError(t, err)
+			did = append(did, "sync "+map[bool]string{true: "directory", false: "file"}[info.IsDir()])
+			return f.Sync()
+		},
+		rename: func(from, to string) error {
+			require.Equal(t, dir, filepath.Dir(from))
+			did = append(did, "rename")
+			return os.Rename(from, to)
+		},
+	}}.withDefaults()
+	made, err := createBolt(filepath.Join(dir, "test.db"), &o)
+	require.NoError(t, err)
+	require.True(t, made)
+	require.Equal(t, []string{"sync file", "rename", "sync directory"}, did)
+	made, err = createBolt(filepath.Join(dir, "test.db"), &o)
+	require.NoError(t, err)
+	require.False(t, made, "somebody else was first")
+}
+
 // TestBoltOpen_RenamedWhileOpen: the lock goes with the file, not with its name.
 func TestBoltOpen_RenamedWhileOpen(t *testing.T) {
 	path := boltSample(t)

@@ -269,6 +269,17 @@ func TestBoltRing_DamagedHead(t *testing.T) {
 	require.Equal(t, want, holds(t, e))
 }
 
+// TestBoltRing_LostMachine: records of a machine that the file does not have any
+// more are not stored under a new one, nor left out: the file is refused.
+func TestBoltRing_LostMachine(t *testing.T) {
+	path, _ := ringSample(t, ringOptions["Small"], 20)
+	change(t, path, func(tx *bolt.Tx) error { return tx.Bucket(bucketMachines).Delete([]byte("m1")) })
+	_, err := openBolt(path, ringOptions["Small"])
+	require.ErrorIs(t, err, ErrCorrupt)
+	require.ErrorContains(t, err, path)
+	require.ErrorContains(t, err, "does not follow")
+}
+
 // TestBoltRing_LostCounters: they are in each group of the ring, too.
 func TestBoltRing_LostCounters(t *testing.T) {
 	path, want := ringSample(t, ringOptions["Small"], 20)

@@ -163,9 +163,9 @@ func copyFile(to, from string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(out, in); err != nil {
-		_ = out.Close()
-		return err
+	_, err = io.Copy(out, in)
+	if err == nil { // else the store's first sync has to write the copy, too
+		err = out.Sync()
 	}
-	return out.Close()
+	return errors.Join(err, out.Close())
 }
