@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
@@ -147,6 +148,8 @@ func (g *boltGroup) countAgain(groups []ringGroup) error {
 // when it was appended: same numbers, same positions (R4, R11).
 func (g *boltGroup) replay(groups []ringGroup) error {
 	p := stepReader{g: g}
+	n := recordsIn(groups)
+	g.events, g.places = slices.Grow(g.events, n), slices.Grow(g.places, n)
 	for _, group := range groups {
 		if err := p.group(group.payload); err != nil {
 			if !errors.Is(err, record.ErrNewer) {
@@ -156,6 +159,24 @@ func (g *boltGroup) replay(groups []ringGroup) error {
 		}
 	}
 	return nil
+}
+
+// recordsIn is about how many records the groups have, without those of the last:
+// room for them is made at once.
+func recordsIn(groups []ringGroup) int {
+	if len(groups) < 2 {
+		return 0
+	}
+	var first, last record.StepGroup
+	_, err := first.Cut(groups[0].payload)
+	if _, err2 := last.Cut(groups[len(groups)-1].payload); err != nil || err2 != nil || last.Pos < first.Pos {
+		return 0
+	}
+	bytes := 0
+	for i := range groups {
+		bytes += len(groups[i].payload)
+	}
+	return int(min(last.Pos-first.Pos, uint64(bytes)))
 }
 
 // stepReader takes payloads apart. Its room is used again for each step.

@@ -74,8 +74,9 @@ func FullRing(dir string, load *workload.Load, machines, events int, bytes int64
 	// What a round of appends to all machines leaves in the ring.
 	try := filepath.Join(dir, "try")
 	var round int64
+	ring := 2*bytes + bytes/4
 	rounds := func(to string, n uint64) error {
-		return use(at, 2*bytes+bytes/4, func(s peer.Store) error {
+		return use(at, ring, func(s peer.Store) error {
 			err := Fill(s, load, 0, machines, each+1, each+n)
 			each += n
 			if err != nil {
@@ -90,7 +91,7 @@ func FullRing(dir string, load *workload.Load, machines, events int, bytes int64
 	if err := rounds(try, 1); err != nil {
 		return r, err
 	}
-	if r, err = timeOpening(func() (peer.Store, error) { return peer.OpenEngine(try, 0) }); err != nil {
+	if r, err = timeOpening(func() (peer.Store, error) { return peer.OpenEngine(try, ring) }); err != nil {
 		return r, err
 	}
 	if round = r.Replayed; round == 0 {
@@ -103,7 +104,7 @@ func FullRing(dir string, load *workload.Load, machines, events int, bytes int64
 	if err := rounds(crashed, uint64(max(1, bytes/round))); err != nil {
 		return r, err
 	}
-	return timeOpening(func() (peer.Store, error) { return peer.OpenEngine(crashed, 0) })
+	return timeOpening(func() (peer.Store, error) { return peer.OpenEngine(crashed, ring) })
 }
 
 func use(dir string, journal int64, fn func(peer.Store) error) error {
