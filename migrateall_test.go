@@ -375,6 +375,25 @@ func migrateBack(t *testing.T, place place, strategy savepoint.Strategy, restore
 	})
 }
 
+func TestMigrate_BackAndUsedAgain(t *testing.T) {
+	place := somewhere(t)
+	ctx := t.Context()
+	duelsV1(t, place, duelKindV1(0), 2)
+	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+		_, err := s.Migrate(ctx, savepoint.MigrateOptions{})
+		require.NoError(t, err)
+		_, err = s.Migrate(ctx, savepoint.MigrateOptions{To: v1})
+		require.NoError(t, err)
+		_, err = s.Append(ctx, "d-1", laid{1, "8", "S"}) // goes up again
+		require.NoError(t, err)
+		assert.Equal(t, map[savepoint.Version]int64{v1: 1, v2: 1}, counts(t, s))
+	})
+	path, o := place(savepoint.Options{})
+	_, err := savepoint.Register(open(t, path, o), duelKindV1(0))
+	require.ErrorIs(t, err, savepoint.ErrNewer)
+	require.ErrorContains(t, err, "1 machines of version 2.0.0")
+}
+
 func TestMigrate_RefusesTo(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()

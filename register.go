@@ -181,8 +181,8 @@ func (n *kindNote) date() {
 	}
 }
 
-// stranded refuses a kind that no migrations lead to from a version that
-// machines have.
+// stranded refuses a kind of an older version than machines have, or one that no
+// migrations lead to from theirs.
 func (db *DB) stranded(ctx context.Context, u *kind) error {
 	counts, err := db.eng.Versions(ctx, u.number)
 	if err != nil {
@@ -190,7 +190,11 @@ func (db *DB) stranded(ctx context.Context, u *kind) error {
 	}
 	var problems []string
 	for _, v := range inOrder(counts) {
-		if _, err := u.path(unpackVersion(v)); err != nil && !errors.Is(err, ErrNewer) {
+		_, err := u.path(unpackVersion(v))
+		if errors.Is(err, ErrNewer) {
+			return fmt.Errorf("register %q: %w: the file has %d machines of version %s of the kind, the program declares %s", u.name, ErrNewer, counts[v], unpackVersion(v), u.version)
+		}
+		if err != nil {
 			problems = append(problems, fmt.Sprintf("the file has %d machines of version %s, the program declares %s, and nothing leads from one to the other: list migrations, or keep the major version where fields are only added", counts[v], unpackVersion(v), u.version))
 		}
 	}
