@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -120,8 +121,8 @@ func TestMigrate_DryRun(t *testing.T) {
 		duelsV1(t, place, k1, 4)
 		k := duelKind(0)
 		up := k.Migrations[0].Up
-		n := 0
-		k.Migrations[0].Up = func(d savepoint.Doc) (savepoint.Doc, error) { n++; return up(d) }
+		var n atomic.Int64
+		k.Migrations[0].Up = func(d savepoint.Doc) (savepoint.Doc, error) { n.Add(1); return up(d) }
 		k.Validate = func(g *duel) error {
 			if g.Phase == "over" {
 				return errors.New("over")
@@ -130,10 +131,10 @@ func TestMigrate_DryRun(t *testing.T) {
 		}
 		use(t, place, k, func(s *savepoint.Store[duel]) {
 			before := everything(t, s)
-			n = 0
+			n.Store(0)
 			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{DryRun: true, Workers: 1})
 			require.NoError(t, err)
-			assert.GreaterOrEqual(t, n, 8, "it really runs") // row F4
+			assert.GreaterOrEqual(t, n.Load(), int64(8), "it really runs") // row F4
 			assert.Equal(t, []int{4, 4, 0, 4}, []int{rep.Machines, rep.Migrated, len(rep.Failed), len(rep.Changes)})
 			c := rep.Changes[2]
 			assert.Equal(t, []any{"d-2", uint64(4), v1, v2}, []any{c.ID, c.Seq, c.From, c.To})
@@ -144,8 +145,7 @@ func TestMigrate_DryRun(t *testing.T) {
 		})
 		k.Migrations[0].Up = func(d savepoint.Doc) (savepoint.Doc, error) {
 			d, err := up(d)
-			n++
-			d["Pot"] = n
+			d["Pot"] = n.Add(1)
 			return d, err
 		}
 		use(t, place, k, func(s *savepoint.Store[duel]) {
