@@ -10,8 +10,8 @@ import (
 )
 
 // commitRing is Commit with a ring: the group becomes one record of it. What the
-// ring has no place for, or no words, goes round it (R4): purges, trims, a
-// machine whose head is damaged, a group larger than a segment, a full ring.
+// ring has no place for, or no words, goes round it (R4): purges, trims,
+// events put back, a machine whose head is damaged, a group larger than a segment, a full ring.
 // The caller holds writing.
 func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error {
 	if err := e.writableErr(); err != nil {

@@ -66,10 +66,12 @@ func (db *DB) compact(ctx context.Context, k *kind, id string, p Point) (*Compac
 func (db *DB) compactTo(ctx context.Context, k *kind, id string, to uint64, rep *CompactReport) error {
 	for n := 1; ; {
 		c, err := db.planCompaction(ctx, k, id, to, rep)
-		if c == nil || err != nil {
-			return err
+		if c == nil && err == nil {
+			return nil
 		}
-		err = c.push(ctx)
+		if err == nil {
+			err = c.push(ctx)
+		}
 		if errors.Is(err, ErrConflict) && n < attempts {
 			n++
 			continue
@@ -128,22 +130,31 @@ func (db *DB) planCompaction(ctx context.Context, k *kind, id string, to uint64,
 	if c.to = beforeGap(c.to, v.head.Gaps); c.to <= c.from || c.to > v.rep.Head {
 		return nil, nil
 	}
-	if err := c.read(ctx, v.head.Gaps); err != nil {
-		return nil, err
+	err = c.plan(ctx, snaps, v)
+	if err != nil && db.cutMeanwhile(ctx, k, id, logStart{c.number, c.from}, err) {
+		err = fmt.Errorf("%w: another compaction was first: %w", ErrConflict, err)
 	}
-	if err := c.rebase(ctx, snaps); err != nil || c.to <= c.from {
-		return nil, err
-	}
-	if err := v.through(ctx, snaps); err != nil {
-		return nil, err
-	}
-	if err := agrees(v.rep, "a replay of the log"); err != nil {
-		return nil, err
-	}
-	if err := c.prove(ctx, snaps, v); err != nil {
+	if err != nil || c.to <= c.from {
 		return nil, err
 	}
 	return c, c.archive(ctx)
+}
+
+// plan reads what goes, and makes and proves the new base.
+func (c *compaction) plan(ctx context.Context, snaps []record.Snapshot, v *verifier) error {
+	if err := c.read(ctx, v.head.Gaps); err != nil {
+		return err
+	}
+	if err := c.rebase(ctx, snaps); err != nil || c.to <= c.from {
+		return err
+	}
+	if err := v.through(ctx, snaps); err != nil {
+		return err
+	}
+	if err := agrees(v.rep, "a replay of the log"); err != nil {
+		return err
+	}
+	return c.prove(ctx, snaps, v)
 }
 
 // beforeGap moves a point that a recovery gave up back to where the log has a

@@ -460,3 +460,79 @@ func TestCompact_AcrossAMigration(t *testing.T) {
 	verified(t, s, "g")
 	require.NoError(t, db.Close())
 }
+
+// Readers take no lock: a log that is cut and put back under them shows no
+// damage, only less or more of the past.
+func TestCompact_BesideReaders(t *testing.T) {
+	k := kindOf(savepoint.Hybrid)
+	k.Snapshot = savepoint.SnapshotPolicy{Events: 700, Keep: -1, Every: -1}
+	onEachKind(t, savepoint.Options{Archive: newShelf(), Cache: savepoint.CacheOptions{Off: true}}, k, func(t *testing.T, s *savepoint.Store[table]) {
+		ctx := t.Context()
+		const records = 3000 // more than one look takes
+		for range records / 500 {
+			_, err := s.Update(ctx, "g", func(m *savepoint.Machine[table]) error {
+				for range 500 {
+					if err := m.Append(&noted{Text: "text"}); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			require.NoError(t, err)
+		}
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		look := func(fn func() error) {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if err := fn(); err != nil && !errors.Is(err, savepoint.ErrCompacted) {
+						t.Errorf("a reader sees %v", err)
+						return
+					}
+				}
+			})
+		}
+		look(func() error { _, err := s.At(ctx, "g", savepoint.AtSeq(2600)); return err })
+		look(func() error { _, err := s.Load(ctx, "g"); return err })
+		look(func() error { rep, err := s.Verify(ctx, "g"); assert.True(t, rep.OK()); return err })
+		for _, newest := range []bool{false, true} {
+			look(func() error {
+				last := uint64(0)
+				for rec, err := range s.Events(ctx, "g", savepoint.Range{Newest: newest}) {
+					if err != nil {
+						return fmt.Errorf("newest %v: %w", newest, err)
+					}
+					last = rec.Seq
+				}
+				if !newest && last != records {
+					return fmt.Errorf("the newest is %d", last)
+				}
+				return nil
+			})
+		}
+		look(func() error {
+			rep, err := s.DB().RecoverAll(ctx, savepoint.RecoverAllOptions{})
+			if err == nil && len(rep.Failed) > 0 {
+				err = fmt.Errorf("%s", rep.Failed[0])
+			}
+			return err
+		})
+		for range 2 {
+			for to := uint64(300); to <= 2500; to += 1100 {
+				_, err := s.Compact(ctx, "g", savepoint.AtSeq(to))
+				require.NoError(t, err)
+			}
+			_, err := s.Unarchive(ctx, "g")
+			require.NoError(t, err)
+		}
+		close(stop)
+		wg.Wait()
+		assert.Equal(t, records, recordsOf(t, s, "g"))
+		assert.Empty(t, s.DB().Quarantined())
+	})
+}

@@ -47,8 +47,36 @@ func (a Attempt) String() string {
 // (engine.All = the newest). It begins at the newest good snapshot at or before
 // the point; where that does not lead there it goes down the ladder: older
 // snapshots, then the newest replaced record behind the damage. It never skips
-// a record in silence. best is the furthest good state of all attempts.
+// a record in silence. best is the furthest good state of all attempts. Where
+// the log was cut or put back meanwhile, all of it begins anew.
 func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit int) (r, best *rebuilt, tried []Attempt, err error) {
+	for n := 1; ; n++ {
+		var seen logStart
+		r, best, tried, err = db.descend(ctx, k, id, to, limit, &seen)
+		if err == nil || n >= attempts || !db.cutMeanwhile(ctx, k, id, seen, err) {
+			return r, best, tried, err
+		}
+	}
+}
+
+// logStart is where a machine's log began when it was looked at.
+type logStart struct{ number, base uint64 }
+
+// cutMeanwhile says whether an error comes from a log that was compacted, or put
+// back, while it was read in several looks.
+func (db *DB) cutMeanwhile(ctx context.Context, k *kind, id string, seen logStart, err error) bool {
+	if errors.Is(err, errLookChanged) {
+		return true
+	}
+	if !rebuildable(err) || seen.number == 0 {
+		return false
+	}
+	head, h, err := db.storedHead(ctx, k, id, 0, func(*record.Snapshot) {})
+	return err == nil && seen != logStart{head.Number, h.Base}
+}
+
+// descend goes down the ladder once.
+func (db *DB) descend(ctx context.Context, k *kind, id string, to uint64, limit int, seen *logStart) (r, best *rebuilt, tried []Attempt, err error) {
 	p := db.plan(k, id, to)
 	defer p.free()
 	p.limit = limit
@@ -70,6 +98,7 @@ func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit 
 		tried = append(tried, p.attempt(err))
 		if first == nil {
 			first = err
+			*seen = logStart{p.stored.Number, p.out.newest.Base}
 		}
 		if !p.began || p.out.from == 0 {
 			break

@@ -2,6 +2,7 @@ package savepoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -333,7 +334,15 @@ func (db *DB) posOf(ctx context.Context, k *kind, id string, seq uint64) (pos ui
 }
 
 // reach is the machine at a point.
-func (db *DB) reach(ctx context.Context, k *kind, id string, p Point) (*rebuilt, error) {
+func (db *DB) reach(ctx context.Context, k *kind, id string, p Point) (r *rebuilt, err error) {
+	for n := 1; ; n++ {
+		if r, err = db.reachOnce(ctx, k, id, p); !errors.Is(err, errLookChanged) || n >= attempts {
+			return r, err
+		}
+	}
+}
+
+func (db *DB) reachOnce(ctx context.Context, k *kind, id string, p Point) (*rebuilt, error) {
 	seq := engine.All // not what resolve says: the machine may go on meanwhile
 	if p.what != pointLatest {
 		var err error

@@ -67,7 +67,16 @@ type verifier struct {
 	hidden bool // or on one that this program cannot read: what follows is not applied
 }
 
-func (db *DB) verify(ctx context.Context, k *kind, id string) (*VerifyReport, error) {
+func (db *DB) verify(ctx context.Context, k *kind, id string) (rep *VerifyReport, err error) {
+	for n := 1; ; n++ {
+		var seen logStart
+		if rep, err = db.verifyOnce(ctx, k, id, &seen); err == nil || n >= attempts || !db.cutMeanwhile(ctx, k, id, seen, err) {
+			return rep, err
+		}
+	}
+}
+
+func (db *DB) verifyOnce(ctx context.Context, k *kind, id string, seen *logStart) (*VerifyReport, error) {
 	rep := &VerifyReport{Kind: k.name, ID: id}
 	m, err := db.settle(ctx, k, id)
 	if err != nil {
@@ -78,6 +87,7 @@ func (db *DB) verify(ctx context.Context, k *kind, id string) (*VerifyReport, er
 	if err != nil {
 		return rep, err
 	}
+	*seen = logStart{v.number, v.head.Base}
 	for _, g := range v.head.Gaps {
 		rep.Gaps = append(rep.Gaps, GapError{From: g.From, To: g.To})
 	}

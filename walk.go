@@ -3,6 +3,7 @@ package savepoint
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
@@ -102,6 +103,9 @@ func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
 	if errors.Is(err, engine.ErrDamaged) {
 		err = nil // of the head; it is told at the end
 	}
+	if errors.Is(err, errLookChanged) { // what was taken is right; the rest is looked at anew
+		err, more = nil, true
+	}
 	if err == nil && !more && !w.full() {
 		if w.r.Newest {
 			out = w.lost(out, w.low+1, w.next)
@@ -110,7 +114,30 @@ func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
 		}
 		err = w.damage
 	}
+	if slices.ContainsFunc(out, missed) {
+		out = w.cut(ctx, out)
+	}
 	return out, more, err
+}
+
+// missed says that records are not where they have to be.
+func missed(e walked) bool { return e.gap != nil && e.gap.Why == errNotThere }
+
+// cut takes out of the gaps what a compaction removed since the walk began.
+func (w *walk) cut(ctx context.Context, out []walked) []walked {
+	_, h, err := w.db.storedHead(ctx, w.kind, w.machine.id, 0, func(*record.Snapshot) {})
+	if err != nil || h.Base <= w.head.Base {
+		return out
+	}
+	w.head.Base = h.Base
+	w.low = max(w.low, h.Base)
+	return slices.DeleteFunc(out, func(e walked) bool {
+		if !missed(e) || e.gap.From > h.Base {
+			return false
+		}
+		e.gap.From = h.Base + 1 // the entry shares it
+		return e.gap.From > e.gap.To
+	})
 }
 
 func (w *walk) full() bool { return w.r.Limit > 0 && w.given >= w.r.Limit }
