@@ -16,7 +16,8 @@ import (
 // groups of the ring, and is delivered outside of it. Each page is of one moment.
 //
 // Like every reader it takes the groups of the ring first and begins its
-// transaction then (R10): what was folded in between the transaction has.
+// transaction then (R10): what was folded in between the transaction has, and
+// the position up to which it has everything says where the ring goes on.
 type boltTrail struct {
 	e      *boltEngine
 	newest bool
@@ -114,19 +115,10 @@ func (t *boltTrail) next(ctx context.Context) error {
 	} else {
 		groups = t.e.overlay.groupsAfter(t.at, trailGroups)
 	}
-	ring := false
-	var folded, last uint64
+	ring, last := false, uint64(0)
 	err := t.e.view(func(tx *boltTx) (err error) {
 		if last, err = t.e.stored(tx, groups); err != nil {
 			return err
-		}
-		if len(groups) > 0 {
-			if folded, _, err = ringState(tx); err != nil {
-				return err
-			}
-			for len(groups) > 0 && groups[0].lsn <= folded {
-				groups = groups[1:]
-			}
 		}
 		if ring = t.beyond(last); ring {
 			return nil

@@ -141,6 +141,9 @@ func (l *look) all() error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
+	if err := l.inOrder(); err != nil {
+		return fmt.Errorf("in the order of positions: %w", err)
+	}
 	if q := l.w.db.Quarantined(); len(q) > 0 {
 		return fmt.Errorf("in quarantine: %w", q[0])
 	}
