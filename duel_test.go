@@ -146,11 +146,16 @@ func duelKind(st savepoint.Strategy) savepoint.Kind[duel] {
 type lasting struct {
 	engine.Engine
 	steps []engine.Step
+	fail  error // the next Commit answers it
 }
 
 func (k *lasting) Close() error { return nil }
 
 func (k *lasting) Commit(ctx context.Context, steps []engine.Step, out []engine.Result) error {
+	if err := k.fail; err != nil {
+		k.fail = nil
+		return err
+	}
 	for _, s := range steps {
 		k.steps = append(k.steps, engine.Step{Writes: slices.Clone(s.Writes)})
 	}

@@ -68,6 +68,7 @@ type migrations struct {
 // gatherMigrations sorts migrations into legs and says what is wrong with them.
 func gatherMigrations(list []Migration, problem func(string, ...any)) *migrations {
 	g := &migrations{legs: map[Version][]*leg{}}
+	list = slices.Clone(list) // what becomes of the caller's is no matter
 	for i := range list {
 		m := &list[i]
 		if p := m.problem(); p != "" {

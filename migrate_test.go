@@ -3,6 +3,7 @@ package savepoint_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
@@ -38,8 +40,8 @@ func TestMigration_OnLoad(t *testing.T) {
 			before, err = s.Load(t.Context(), "d")
 			require.NoError(t, err)
 		})
-		for range 2 { // looking stores nothing
-			use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+		for _, readOnly := range []bool{false, true, false} { // looking stores nothing
+			useWith(t, place, savepoint.Options{ReadOnly: readOnly}, duelKind(0), func(s *savepoint.Store[duel]) {
 				st, err := s.Load(t.Context(), "d")
 				require.NoError(t, err)
 				want, err := duelUp(before.Value)
@@ -284,6 +286,55 @@ func TestMigration_SnapshotFromBeforeIsKept(t *testing.T) {
 		}
 		assert.Equal(t, []uint64{4, 11}, seqs)
 		assert.True(t, at(t, s, 4).Lifted)
+	})
+}
+
+func TestMigration_AWriteThatIsNotStored(t *testing.T) {
+	e := &lasting{Engine: memory.New()}
+	place := place(func(o savepoint.Options) (string, *savepoint.Options) { o.Engine = e; return "kept", &o })
+	ctx := t.Context()
+	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
+	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+		e.fail = fmt.Errorf("%w: no room", engine.ErrNothingStored)
+		_, err := s.Append(ctx, "d", laid{1, "8", "S"})
+		require.ErrorContains(t, err, "no room")
+		st, err := s.Load(ctx, "d")
+		require.NoError(t, err)
+		assert.True(t, st.Lifted)
+		assert.EqualValues(t, 4, st.Seq)
+		var acks []*savepoint.Ack
+		for _, card := range []laid{{1, "8", "S"}, {0, "9", "H"}, {1, "9", "S"}} {
+			acks = append(acks, s.Go(ctx, "d", card))
+		}
+		for i, a := range acks {
+			h, err := a.Wait(ctx)
+			require.NoError(t, err)
+			assert.EqualValues(t, 6+i, h.Seq, "the migration is stored once")
+		}
+	})
+}
+
+func TestMigration_RecoverBeforeAnyWrite(t *testing.T) {
+	onEachPlace(t, func(t *testing.T, place place) {
+		ctx := t.Context()
+		use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
+		use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+			rep, err := s.Recover(ctx, "d", savepoint.RecoverOptions{To: savepoint.AtSeq(2)})
+			require.NoError(t, err)
+			assert.EqualValues(t, 5, rep.Restored)
+			_, err = s.Append(ctx, "d", laid{0, "8", "H"})
+			require.NoError(t, err)
+		})
+		use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
+			st, err := s.Load(ctx, "d")
+			require.NoError(t, err)
+			assert.False(t, st.Lifted)
+			assert.EqualValues(t, 6, st.Seq, "the restored record is whole, none of a migration is needed")
+			assert.Equal(t, 5, st.Value.Left)
+			rep, err := s.Verify(ctx, "d")
+			require.NoError(t, err)
+			assert.True(t, rep.OK(), "%v", rep.Divergences)
+		})
 	})
 }
 

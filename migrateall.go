@@ -38,8 +38,8 @@ type MigrateReport struct {
 	Machines int     // that were of another version
 	Migrated int     // in a dry run: that could be
 	Failed   []error // of the others, each naming its machine; they stayed as they were
-	// Changes are what becomes of states: of a dry run, of its first 100 machines
-	// in the order of their ids.
+	// Changes are what a dry run would make of the states of its first 100
+	// machines, in the order of their ids.
 	Changes []MachineChange
 	Took    time.Duration
 }
@@ -60,9 +60,10 @@ const mostChanges = 100
 // crash or ctx leaves undone, the next Migrate does. Machines that are used
 // meanwhile are migrated by their own writes. The snapshot from before is kept.
 //
-// It answers an error only when it could not go on; what is wrong with single
-// machines stands in the report. Machines of versions that the way back does not
-// pass, To's and older ones, are left alone.
+// It answers an error only when it could not go on, or when To is older and
+// machines are left above it; what is wrong with single machines stands in the
+// report. Machines of a version that is read as it is are left alone, on the way
+// back those of To and of older ones.
 func (s *Store[S]) Migrate(ctx context.Context, o MigrateOptions) (*MigrateReport, error) {
 	rep, err := s.db.migrateAll(ctx, s.kind, o)
 	if err != nil {
@@ -74,7 +75,9 @@ func (s *Store[S]) Migrate(ctx context.Context, o MigrateOptions) (*MigrateRepor
 func (db *DB) migrateAll(ctx context.Context, k *kind, o MigrateOptions) (*MigrateReport, error) {
 	start := time.Now()
 	def(&o.To, k.version)
-	def(&o.Workers, 16)
+	if o.Workers <= 0 {
+		o.Workers = 16
+	}
 	rep := &MigrateReport{Kind: k.name, To: o.To, DryRun: o.DryRun}
 	if err := k.leadsBack(o.To); err != nil {
 		return rep, err

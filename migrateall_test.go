@@ -203,7 +203,7 @@ func TestMigrate_OneFails(t *testing.T) {
 	}
 	use(t, place, k, func(s *savepoint.Store[duel]) {
 		for _, dry := range []bool{true, false} {
-			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{DryRun: dry})
+			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{DryRun: dry, Workers: -1})
 			require.NoError(t, err)
 			assert.Equal(t, []int{4, 3, 1}, []int{rep.Machines, rep.Migrated, len(rep.Failed)})
 			var me *savepoint.MigrationError
