@@ -147,6 +147,15 @@ type lasting struct {
 	engine.Engine
 	steps []engine.Step
 	fail  error // the next Commit answers it
+
+	events int // looks at records
+}
+
+func (k *lasting) Load(ctx context.Context, machine string, want engine.Want, fn func(engine.Item) error) (engine.Head, error) {
+	if want.Events {
+		k.events++
+	}
+	return k.Engine.Load(ctx, machine, want, fn)
 }
 
 func (k *lasting) Close() error { return nil }

@@ -338,6 +338,21 @@ func TestMigration_RecoverBeforeAnyWrite(t *testing.T) {
 	})
 }
 
+func TestMigration_LookingAndClosingStoresNothing(t *testing.T) {
+	e := &lasting{Engine: memory.New()}
+	place := place(func(o savepoint.Options) (string, *savepoint.Options) { o.Engine = e; return "kept", &o })
+	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
+	e.steps, e.events = nil, 0
+	k := duelKind(0)
+	k.Snapshot.NoClose = false // Close takes a snapshot of what is behind its newest one
+	use(t, place, k, func(s *savepoint.Store[duel]) {
+		assert.Zero(t, e.events, "no records are searched for events that migrations rename or drop")
+		_, err := s.Load(t.Context(), "d")
+		require.NoError(t, err)
+	})
+	assert.Empty(t, e.steps)
+}
+
 func TestMigration_ADeletedMachineBeginsAnew(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()
