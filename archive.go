@@ -127,17 +127,16 @@ func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *UnarchiveR
 		if _, err := db.settle(ctx, k, id); err != nil {
 			return err
 		}
-		var base *record.Snapshot
-		head, h, err := db.storedHead(ctx, k, id, engine.All, func(s *record.Snapshot) {
-			if base == nil || s.Pinned && s.Seq >= base.Seq {
-				base = s
-			}
-		})
+		head, h, err := db.storedHead(ctx, k, id, 0, func(*record.Snapshot) {})
 		if err != nil {
 			return err
 		}
 		if rep.Base = h.Base; h.Base == 0 {
 			return nil
+		}
+		var base *record.Snapshot
+		if _, _, err = db.storedHead(ctx, k, id, h.Base, func(s *record.Snapshot) { base = s }); err != nil {
+			return err
 		}
 		if base == nil || base.Seq != h.Base {
 			return &CorruptError{Kind: k.name, ID: id, Part: "snapshot", Seq: h.Base, Why: errNotThere}

@@ -536,3 +536,37 @@ func TestCompact_BesideReaders(t *testing.T) {
 		assert.Empty(t, s.DB().Quarantined())
 	})
 }
+
+// A snapshot by hand takes the place of the base and is one, also for a recovery
+// that has no head to ask.
+func TestCompact_SnapshotAtTheBase(t *testing.T) {
+	f := newFaulty()
+	db, s := openFaulty(t, f, savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))
+	ctx := t.Context()
+	add(t, s, "g", 8)
+	_, err := s.Compact(ctx, "g", savepoint.Latest())
+	require.NoError(t, err)
+	info, err := s.Snapshot(ctx, "g", savepoint.Tag("here"))
+	require.NoError(t, err)
+	assert.True(t, info.Base)
+	add(t, s, "g", 3)
+	f.set(func() { f.head = func(string) error { return errDisk } })
+	rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{Partial: true, DryRun: true})
+	require.NoError(t, err)
+	assert.EqualValues(t, 11, rep.Seq)
+	looks := 0
+	f.set(func() {
+		f.head = func(string) error {
+			if looks++; looks < 4 {
+				return errDisk
+			}
+			return nil
+		}
+	})
+	_, err = s.Recover(ctx, "g", savepoint.RecoverOptions{Partial: true})
+	require.NoError(t, err)
+	f.set(func() { f.head = nil })
+	assert.Equal(t, 4, recordsOf(t, s, "g"), "nothing before the base is missed")
+	verified(t, s, "g")
+	require.NoError(t, db.Close())
+}

@@ -39,6 +39,7 @@ type plain struct {
 	keys   []plainKey
 	mark   uint64
 	tagged map[uint64]bool
+	cut    uint64 // the log was compacted up to it; 0 = it was not
 }
 
 type plainKey struct {
@@ -48,6 +49,9 @@ type plainKey struct {
 }
 
 func newPlain() *plain { return &plain{first: tally{Phase: "any"}, tagged: map[uint64]bool{}} }
+
+// begins is where the log begins.
+func (p *plain) begins() uint64 { return max(p.base, p.cut) }
 
 func (p *plain) seq() uint64 { return p.base + uint64(len(p.recs)) }
 
@@ -197,6 +201,7 @@ func worldKinds() []savepoint.Kind[tally] {
 func newWorld(t testing.TB, seed uint64, o savepoint.Options, reopen bool, open func(*savepoint.Options) *savepoint.DB) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), seed: seed, opt: o, open: open, reopen: reopen,
 		kinds: worldKinds(), now: 1_700_000_000_000_000}
+	w.opt.Archive = newShelf()
 	w.opt.Now = func() time.Time { return time.UnixMicro(w.now) }
 	for range w.kinds {
 		w.model = append(w.model, map[string]*plain{})
@@ -504,6 +509,8 @@ func (w *world) step() {
 		w.list(k)
 	case n < 98:
 		w.verify(k, id, p)
+	case n < 99:
+		w.compact(k, id, p, only)
 	default:
 		if w.reopen && r.IntN(3) == 0 {
 			w.again()
@@ -625,7 +632,11 @@ func (w *world) fork(k int, id string, p *plain, only bool) {
 		seq = p.seq()
 	}
 	h, err := w.stores[k].Fork(context.Background(), id, savepoint.AtSeq(seq), to)
-	want := w.reach(p, seq, only, err)
+	reached := err
+	if errors.Is(err, savepoint.ErrConflict) { // the point is there, and so is the other machine
+		reached = nil
+	}
+	want := w.reach(p, seq, only, reached)
 	if want == nil && w.get(k, to).seq() > 0 {
 		want = savepoint.ErrConflict
 	}
@@ -649,12 +660,47 @@ func (w *world) reach(p *plain, seq uint64, only bool, got error) error {
 		return savepoint.ErrNoPoint
 	case only && seq < p.seq() && errors.Is(got, savepoint.ErrNoPoint):
 		return savepoint.ErrNoPoint
-	case seq < p.base:
+	case seq < p.begins() && !(seq >= p.base && p.tagged[seq] && got == nil): // a snapshot with a tag stays
 		return savepoint.ErrCompacted
 	case p.at(seq).deleted:
 		return savepoint.ErrDeleted
 	}
 	return nil
+}
+
+// compact cuts a log, or puts all of it back.
+func (w *world) compact(k int, id string, p *plain, only bool) {
+	ctx, s := context.Background(), w.stores[k]
+	if w.rng.IntN(3) == 0 {
+		rep, err := s.Unarchive(ctx, id)
+		switch {
+		case p.seq() == 0:
+			w.answered("unarchive", savepoint.ErrNotFound, err)
+		case only:
+		case p.cut <= p.base && p.base > 0:
+			w.answered("unarchive a fork", savepoint.ErrNotFound, err)
+		default:
+			w.answered("unarchive", nil, err)
+			w.same("unarchive", []int{int(p.begins() - p.base), int(p.base)}, []int{rep.Records, int(rep.Base)})
+			p.cut = 0
+		}
+		return
+	}
+	seq := uint64(w.rng.IntN(int(p.seq()) + 2))
+	rep, err := s.Compact(ctx, id, savepoint.AtSeq(seq))
+	switch {
+	case only:
+		w.answered("compact", savepoint.ErrUnsupported, err)
+	case p.seq() == 0:
+		w.answered("compact", savepoint.ErrNotFound, err)
+	case seq > p.seq():
+		w.answered("compact", savepoint.ErrNoPoint, err)
+	default:
+		w.answered("compact", nil, err)
+		before := p.begins()
+		p.cut = max(p.cut, seq)
+		w.same("compact", []uint64{p.begins(), p.begins() - before}, []uint64{rep.Base, uint64(rep.Records)})
+	}
 }
 
 func (w *world) recover(k int, id string, p *plain, only bool) {
@@ -743,10 +789,13 @@ func (w *world) atTime(k int, id string, p *plain) {
 	at := p.recs[w.rng.IntN(len(p.recs))].time - int64(w.rng.IntN(2))
 	st, err := w.stores[k].At(context.Background(), id, savepoint.AtTime(time.UnixMicro(at)))
 	seq, want := uint64(0), error(nil)
-	if p.base > 0 {
+	if p.begins() > 0 {
 		want = savepoint.ErrCompacted
 	}
 	for i, r := range slices.Backward(p.recs) {
+		if p.base+1+uint64(i) < p.begins() {
+			break
+		}
 		if r.time <= at {
 			seq, want = p.base+1+uint64(i), nil
 			if r.deleted {
@@ -768,8 +817,12 @@ func (w *world) atRevision(k int, id string, p *plain) {
 	}
 	rev := p.rev + 1 + uint64(w.rng.IntN(int(p.newest().rev-p.rev)))
 	st, err := w.stores[k].At(context.Background(), id, savepoint.AtRevision(rev))
-	w.answered("at revision", nil, err)
 	i := slices.IndexFunc(p.recs, func(r plainRecord) bool { return r.rev == rev })
+	if p.base+1+uint64(i) <= p.cut {
+		w.answered("at revision", savepoint.ErrCompacted, err)
+		return
+	}
+	w.answered("at revision", nil, err)
 	w.same("at revision", p.recs[i].state, st.Value)
 }
 
@@ -794,7 +847,7 @@ func (w *world) events(k int, id string, p *plain) {
 	var want, got []shown
 	for i, rec := range p.recs {
 		seq := p.base + 1 + uint64(i)
-		if seq <= r.After || r.To != 0 && seq > r.To || w.kinds[k].Strategy == savepoint.SnapshotOnly {
+		if seq <= p.cut || seq <= r.After || r.To != 0 && seq > r.To || w.kinds[k].Strategy == savepoint.SnapshotOnly {
 			continue
 		}
 		s := shown{seq: seq, name: rec.name, key: rec.key, to: rec.state.Phase, at: rec.time}
@@ -947,7 +1000,8 @@ func modelOps(t testing.TB, n int) int {
 //  1. each operation is taken or refused as the model says, with its seq;
 //  2. Load, View, At each seq, AtTime, AtRevision, Events and List show what the
 //     model has, also after reopening;
-//  3. Verify finds nothing; tagged snapshots stay; every Ack is answered.
+//  3. what Compact cuts off is gone and counted, what Unarchive puts back is as it was;
+//  4. Verify finds nothing; tagged snapshots stay; every Ack is answered.
 //
 // SAVEPOINT_SEED repeats a run, SAVEPOINT_OPS makes a longer one.
 func TestModel_RandomOperations(t *testing.T) {

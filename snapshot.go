@@ -253,6 +253,7 @@ func (d *draft) stateSnapshot(version uint64, enc []byte, reason string, tags []
 	}
 	s := record.Snapshot{Kind: k.name, ID: d.m.id, Seq: d.seq, Version: version, Phase: d.h.Phase, Time: d.now,
 		Created: d.h.Created, Updated: d.h.Updated, Deleted: d.h.Deleted, Digest: d.h.Digest, Bytes: d.h.Bytes,
+		Pinned:   k.strategy.keepsEvents() && d.seq == d.h.Base, // of a log that was compacted up to here
 		Revision: d.h.Revision, RevisionName: d.h.RevisionName, Mark: d.h.Mark, Reason: reason, Tags: tags, Keys: d.keysAfter(), State: enc}
 	d.addSnapshot(&s)
 }
