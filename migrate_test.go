@@ -47,7 +47,7 @@ func TestMigration_OnLoad(t *testing.T) {
 				want, err := duelUp(before.Value)
 				require.NoError(t, err)
 				assert.Equal(t, want, st.Value) // row F7: numbers, times, int-keyed maps as they were
-				assert.True(t, st.Lifted)
+				assert.True(t, st.Lifted) // row F1
 				assert.Equal(t, savepoint.V(1, 0, 0), st.Version)
 				assert.Equal(t, "playing", st.Phase)
 				assert.EqualValues(t, 4, st.Seq)
@@ -506,7 +506,7 @@ func TestMigration_NoWay(t *testing.T) {
 	assert.ErrorContains(t, err, `1 records of event "noted"`)
 	require.NoError(t, register(func(*savepoint.Kind[duel]) {}))
 	err = register(func(k *savepoint.Kind[duel]) { k.Version, k.Migrations = savepoint.V(1, 9, 0), nil })
-	require.ErrorIs(t, err, savepoint.ErrNewer, "2.0.0 was registered")
+	require.ErrorIs(t, err, savepoint.ErrNewer, "2.0.0 was registered") // row F19
 
 	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
 		_, err := s.Append(ctx, "d", laid{1, "8", "S"})

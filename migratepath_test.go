@@ -43,6 +43,7 @@ func TestMigration_RegisterReportsAll(t *testing.T) {
 			for _, want := range c.want {
 				assert.Contains(t, strings.Join(ke.Problems, "\n"), want)
 			}
+			// row F9: the list in the kind is all there is
 			assert.Len(t, ke.Problems, max(len(c.want), map[string]int{"library": 2}[name]))
 		})
 	}

@@ -39,7 +39,7 @@ func TestRevisions_Names(t *testing.T) {
 					}
 					h, err := s.Save(ctx, "d", d)
 					require.NoError(t, err)
-					assert.EqualValues(t, i+1, h.Revision)
+					assert.EqualValues(t, i+1, h.Revision) // row F16: in the envelope, not in the user's data
 					if want != nil {
 						assert.Equal(t, want[i], h.RevisionName) // row F12: all four ways
 					} else {
