@@ -279,10 +279,11 @@ func (l *boltLook) readDown(t *boltTree) (more bool) {
 	cur := t.cursor()
 	next := uint64(0)
 	l.seek = appendValueAfter(l.seek[:0], l.number, l.to)
-	k, v := cur.seek(l.seek)
+	k, _ := cur.seek(l.seek)
 	if n, seq, _, ok := splitValueKey(k); ok && n == l.number {
 		next = seq
 	}
+	var v []byte
 	if k == nil {
 		k, v = cur.last()
 	} else {

@@ -36,7 +36,7 @@ func (p ConflictPolicy) validate(own bool) error {
 	case p > ConflictManual:
 		return fmt.Errorf("conflict policy %d does not exist", uint8(p))
 	case own && p != ConflictRefuse && p != ConflictMerge:
-		return errors.New("Merge decides conflicts: leave OnConflict out")
+		return errors.New("conflicts are decided by Merge: leave OnConflict out")
 	}
 	return nil
 }

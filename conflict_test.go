@@ -139,7 +139,7 @@ func TestConflict_WithoutASide(t *testing.T) {
 	k.Merge, k.OnConflict = func(_, m, _ table) (table, error) { return m, nil }, savepoint.ConflictManual
 	k.Revisions = 9
 	_, err = savepoint.Register(open(t, savepoint.Memory, nil), k)
-	require.ErrorContains(t, err, "Merge decides conflicts")
+	require.ErrorContains(t, err, "conflicts are decided by Merge")
 	require.ErrorContains(t, err, "naming of revisions 9")
 }
 

@@ -40,7 +40,7 @@ type AnyRecord struct {
 // a slow one holds nobody back, and it may use the database.
 func (db *DB) Feed(ctx context.Context, from uint64) iter.Seq2[AnyRecord, error] {
 	return func(yield func(AnyRecord, error) bool) {
-		if err := db.feed(ctx, from, yield); err != nil && !errors.Is(err, engine.Stop) {
+		if err := db.feed(ctx, from, yield); !errors.Is(err, engine.Stop) {
 			yield(AnyRecord{}, fmt.Errorf("feed from position %d: %w", from, err))
 		}
 	}

@@ -102,7 +102,7 @@ func (f *finder[T]) find(ctx context.Context) error {
 	}
 	switch {
 	case q.Limit < 0:
-		return fmt.Errorf("Limit is %d: use a number above zero, or 0 for %d", q.Limit, defaultQueryLimit)
+		return fmt.Errorf("limit is %d: use a number above zero, or 0 for %d", q.Limit, defaultQueryLimit)
 	case q.ID != "" && q.Kind == "":
 		return errors.New("an ID needs its Kind")
 	}

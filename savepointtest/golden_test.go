@@ -1,7 +1,6 @@
 package savepointtest_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -206,13 +205,4 @@ func TestGolden_Samples(t *testing.T) {
 	k := savepoint.Kind[score]{Name: "picky", Events: savepoint.Events[score]{"chosen": chosen{}}}
 	assert.Contains(t, told(t, golden(k)), "give one as a sample")
 	assert.Empty(t, told(t, golden[score](k, chosen{picky{"hearts"}})))
-}
-
-func play(ctx context.Context, s *savepoint.Store[score], id string) error {
-	for i := range 10 {
-		if _, err := s.Append(ctx, id, scored{i}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
