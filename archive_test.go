@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"math"
@@ -13,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -246,4 +249,97 @@ func pack(t *testing.T, text string) []byte {
 	require.NoError(t, err)
 	require.NoError(t, z.Close())
 	return []byte(b.String())
+}
+
+// What comes back from the archive has its place in the feed again.
+func TestUnarchive_Feed(t *testing.T) {
+	onEachKind(t, savepoint.Options{Archive: newShelf()}, tableKind(), func(t *testing.T, s *savepoint.Store[table]) {
+		ctx := t.Context()
+		for range 4 {
+			note(t, s, "a", 2)
+			note(t, s, "b", 1)
+		}
+		feed := func() (all []string) {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			for rec, err := range s.DB().Feed(ctx, 0) {
+				if err != nil {
+					require.ErrorIs(t, err, savepoint.ErrCompacted)
+					continue
+				}
+				all = append(all, fmt.Sprint(rec.Pos, rec.ID, rec.Seq))
+				if rec.ID == "b" && rec.Seq == 4 {
+					break
+				}
+			}
+			return all
+		}
+		full := feed()
+		require.Len(t, full, 12)
+		_, err := s.Compact(ctx, "a", savepoint.AtSeq(7))
+		require.NoError(t, err)
+		assert.Len(t, feed(), 5)
+		_, err = s.Unarchive(ctx, "a")
+		require.NoError(t, err)
+		assert.Equal(t, full, feed())
+	})
+}
+
+// The recorded games, cut at a third and at the end, and put back: every state
+// is the one that was there.
+func TestUnarchive_RecordedGames(t *testing.T) {
+	lines := recordedLines(t)
+	want := moments(t, lines)
+	var now time.Time
+	dir := t.TempDir()
+	db := open(t, engines["file"](t), &savepoint.Options{Now: func() time.Time { return now }, Archive: savepoint.ArchiveDir(dir)})
+	s, err := savepoint.Register(db, recordedKind(savepoint.Hybrid))
+	require.NoError(t, err)
+	ctx := t.Context()
+	for i := range lines {
+		now = lines[i].at()
+		s.Go(ctx, lines[i].Room, lines[i].event())
+	}
+	require.NoError(t, db.Flush(ctx))
+	gone, bytes, packed, rooms := 0, int64(0), int64(0), 0
+	for room, list := range want {
+		if rooms++; testing.Short() && rooms > 6 {
+			delete(want, room)
+			continue
+		}
+		last := list[len(list)-1].seq
+		for _, to := range []uint64{last / 3, last} {
+			rep, err := s.Compact(ctx, room, savepoint.AtSeq(to))
+			require.NoError(t, err)
+			gone += rep.Records
+			bytes += rep.Bytes
+		}
+		st, err := s.Load(ctx, room)
+		require.NoError(t, err)
+		same(t, list[len(list)-1].want, st.Value, room)
+	}
+	records := 0
+	for _, list := range want {
+		records += int(list[len(list)-1].seq)
+	}
+	assert.Equal(t, records, gone)
+	for _, f := range chapterFiles(t, dir) {
+		info, err := os.Stat(f)
+		require.NoError(t, err)
+		packed += info.Size()
+	}
+	for room, list := range want {
+		_, err := s.Unarchive(ctx, room)
+		require.NoError(t, err)
+		for i, m := range list {
+			if i%5 != 0 {
+				continue
+			}
+			at, err := s.At(ctx, room, savepoint.AtSeq(m.seq))
+			require.NoError(t, err)
+			same(t, m.want, at.Value, fmt.Sprint(room, " ", m.seq))
+		}
+		verified(t, s, room)
+	}
+	t.Logf("%d records of %d bytes, %d in the archive", gone, bytes, packed)
 }
