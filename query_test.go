@@ -302,7 +302,7 @@ func TestQuery_Refuses(t *testing.T) {
 	_, err = s.Query(t.Context(), savepoint.Query{Cursor: page.Next, Limit: 2})
 	require.NoError(t, err)
 	_, err = s.Query(t.Context(), savepoint.Query{Limit: -1})
-	require.ErrorContains(t, err, "Limit")
+	require.ErrorContains(t, err, "limit")
 	_, err = s.Query(t.Context(), savepoint.Query{Kind: "doc"})
 	require.ErrorContains(t, err, "DB.Query")
 	_, err = db.Query(t.Context(), savepoint.Query{ID: "a"})
