@@ -56,7 +56,7 @@ func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []Write
 		db.queue.Release()
 		return nil, fmt.Errorf("wait for another Update: %w", context.Cause(ctx))
 	}
-	tx := &Tx{db: db, ctx: ctx, opt: o}
+	tx := &Tx{db: db, ctx: ctx, opt: *o}
 	var ack *Ack
 	made := false
 	defer func() { // also when the callback ends its goroutine

@@ -220,7 +220,7 @@ func (db *DB) lastSnapshots(ctx context.Context) error {
 			continue
 		}
 		o := gather(nil)
-		acks = append(acks, db.write(ctx, m.kind, m.id, &o, opFlush, func(d *draft) error {
+		acks = append(acks, db.write(ctx, m.kind, m.id, o, opFlush, func(d *draft) error {
 			if !d.m.exists() || d.m.seq <= d.m.h.Snapshot {
 				return nil
 			}

@@ -2,6 +2,7 @@ package savepoint
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/codec"
@@ -23,7 +24,9 @@ type draft struct {
 	h       record.Head // the same
 	records [][]byte
 	events  []engine.Event
-	bytes   int64
+	bytes   int64 // of the step, as far as it is known
+	room    *step // whose bytes records and head are in
+	payload []byte
 
 	touched  bool // the live state is not m's any more
 	replaced int  // index of the newest replaced record + 1
@@ -50,9 +53,35 @@ const maxMeta = 64 << 10
 const maxKeys = 256
 
 func (db *DB) newDraft(m *machine, opt *writeOptions) *draft {
-	d := &draft{db: db, m: m, opt: opt, seq: m.seq, h: m.h, snaps: m.snaps, now: micros(db.opt.Now())}
+	d := drafts.Get().(*draft)
+	d.db, d.m, d.opt, d.seq, d.h, d.snaps, d.now = db, m, opt, m.seq, m.h, m.snaps, micros(db.opt.Now())
+	d.room = steps.Get().(*step)
+	d.events = d.room.events
 	d.h.Gaps = m.h.Gaps[:len(m.h.Gaps):len(m.h.Gaps)]
 	return d
+}
+
+// drafts are those that nobody knows any more.
+var drafts = sync.Pool{New: func() any { return new(draft) }}
+
+// step hands over the room, with what was put into it.
+func (d *draft) step() *step {
+	s := d.room
+	s.events, d.room = d.events, nil
+	return s
+}
+
+// free gives the draft back when nobody knows it any more.
+func (d *draft) free() {
+	if d.room != nil {
+		d.step().free()
+	}
+	clear(d.records)
+	*d = draft{records: d.records[:0], payload: d.payload[:0]}
+	if cap(d.payload) > longestRoom || cap(d.records) > longestRoom/256 {
+		d.payload, d.records = nil, nil
+	}
+	drafts.Put(d)
 }
 
 // value is the live *S.
@@ -164,15 +193,16 @@ func (d *draft) append(ev any) error {
 	return d.record(&env, true)
 }
 
+// encodeEvent encodes an event. The next one takes its place.
 func (d *draft) encodeEvent(t *eventType, ev any) (b []byte, err error) {
-	defer guard("the encoding of event "+t.name, &err)
-	if b, err = codec.Marshal(ev); err != nil {
+	defer guard(t.encoding, &err)
+	if d.payload, err = codec.Append(d.payload[:0], ev); err != nil {
 		return nil, fmt.Errorf("%w: encode event %q: %w", ErrBadEvent, t.name, err)
 	}
-	if len(b) > d.db.opt.MaxEvent {
-		return nil, fmt.Errorf("%w: event %q has %d bytes, more than Options.MaxEvent %d", ErrTooLarge, t.name, len(b), d.db.opt.MaxEvent)
+	if len(d.payload) > d.db.opt.MaxEvent {
+		return nil, fmt.Errorf("%w: event %q has %d bytes, more than Options.MaxEvent %d", ErrTooLarge, t.name, len(d.payload), d.db.opt.MaxEvent)
 	}
-	return b, nil
+	return d.payload, nil
 }
 
 // open makes the machine ready for a new event: one of an older version is
@@ -276,7 +306,7 @@ func (d *draft) record(env *record.Envelope, legal bool) error {
 	if env.Key != "" {
 		env.KeySum = d.keySum
 	}
-	b := env.Append(make([]byte, 0, 96+len(env.Payload)))
+	b := d.put(env.Append)
 	if n := len(b) - len(env.Payload); n > maxMeta && env.Reason != reasonRestored { // that one has its report
 		return fmt.Errorf("%w: actor, key, cause, correlation, tags and error text have %d bytes, more than %d", ErrTooLarge, n, maxMeta)
 	}
@@ -292,6 +322,13 @@ func (d *draft) record(env *record.Envelope, legal bool) error {
 		Actor: env.Actor, Origin: env.Origin, Time: env.Time}})
 	d.bytes += int64(len(b)) + 32
 	return nil
+}
+
+// put appends to the room. What was put there before stays where it is.
+func (d *draft) put(fn func(dst []byte) []byte) []byte {
+	from := len(d.room.bytes)
+	d.room.bytes = fn(d.room.bytes)
+	return d.room.bytes[from:len(d.room.bytes):len(d.room.bytes)]
 }
 
 // undo gives the machine its state before the draft back. The live state is

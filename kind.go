@@ -122,7 +122,8 @@ type eventType struct {
 	typ  reflect.Type // as the prototype is: a struct or a pointer to one
 	flat bool         // a copy of the value is as good as a decoded one
 
-	place int // among the kind's types
+	place    int    // among the kind's types
+	encoding string // what fails when an event cannot be encoded
 }
 
 // newEvent decodes an event in the prototype's form.
@@ -284,7 +285,8 @@ func (k *kind) addEvent(name string, proto any, problem func(string, ...any)) {
 		problem("event %q: %s", name, p)
 	}
 	k.names[t] = name
-	k.types[name] = &eventType{name: name, typ: t, flat: t.Kind() != reflect.Pointer && flat(t), place: len(k.types)}
+	k.types[name] = &eventType{name: name, typ: t, flat: t.Kind() != reflect.Pointer && flat(t), place: len(k.types),
+		encoding: "the encoding of event " + name}
 }
 
 // flat says whether a value of type t shares nothing with its copies and comes

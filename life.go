@@ -16,7 +16,7 @@ import (
 func (s *Store[S]) Delete(ctx context.Context, id string, opts ...WriteOption) (Head, error) {
 	return s.db.wait(ctx, func() *Ack {
 		o := gather(opts)
-		return s.db.write(ctx, s.kind, id, &o, opDelete, func(d *draft) error {
+		return s.db.write(ctx, s.kind, id, o, opDelete, func(d *draft) error {
 			if !d.m.exists() {
 				return missing(d.m)
 			}
@@ -114,7 +114,7 @@ func (s *Store[S]) fork(ctx context.Context, id string, p Point, newID string, o
 		if o.cause == "" {
 			o.cause = fmt.Sprintf("fork of %s %q at %d", s.kind.name, id, r.seq)
 		}
-		return s.db.write(ctx, s.kind, newID, &o, opFork, func(d *draft) error { return d.fork(r, enc) })
+		return s.db.write(ctx, s.kind, newID, o, opFork, func(d *draft) error { return d.fork(r, enc) })
 	})
 }
 

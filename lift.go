@@ -246,7 +246,7 @@ func (d *draft) migrateHere() error {
 		return err
 	}
 	own := gather([]WriteOption{OriginSystem, Cause(fmt.Sprintf("from version %s to %s", unpackVersion(d.h.Version), k.version))})
-	d.opt = &own
+	d.opt = own
 	defer func() { d.opt = asked }()
 	if err := d.replace(reasonMigrated, enc, ""); err != nil {
 		return err

@@ -163,8 +163,8 @@ func NoWait() WriteOption {
 	return optionFunc(func(o *writeOptions) { o.noWait = true })
 }
 
-func gather(opts []WriteOption) writeOptions {
-	var o writeOptions
+func gather(opts []WriteOption) *writeOptions {
+	o := new(writeOptions)
 	o.add(opts)
 	return o
 }

@@ -168,7 +168,7 @@ func (k *kind) changes(version uint64, to Version) bool {
 // migrateOne is one machine's part, in a step of its own.
 func (db *DB) migrateOne(ctx context.Context, k *kind, id string, o MigrateOptions) error {
 	own := gather([]WriteOption{OriginSystem})
-	ack := db.write(ctx, k, id, &own, opMigrate, func(d *draft) error {
+	ack := db.write(ctx, k, id, own, opMigrate, func(d *draft) error {
 		if d.m.seq == 0 {
 			return missing(d.m)
 		}
@@ -309,7 +309,7 @@ func (d *draft) migrateBack(ctx context.Context, to Version, restore bool) error
 		return err
 	}
 	own := gather([]WriteOption{OriginSystem, Cause(cause)})
-	d.opt = &own
+	d.opt = own
 	env := d.envelope(replacedName)
 	env.Version, env.Reason, env.Payload = to.pack(), reasonMigrated, old
 	d.touched, d.m.st, d.h.Deleted = true, st, false

@@ -278,7 +278,7 @@ func (db *DB) restore(ctx context.Context, m *machine, r *rebuilt, o RecoverOpti
 	m.enc, m.encSeq, m.st, m.keys = r.enc, r.encSeq, r.st, r.keys
 	m.pos.Store(r.stored.Pos)
 	m.durable.Store(r.stored.Seq)
-	d := db.newDraft(m, &wo)
+	d := db.newDraft(m, wo)
 	enc, err := m.kind.encode(m.kind.value(r.st))
 	if err != nil {
 		return nil, err
@@ -349,7 +349,7 @@ func (s *Store[S]) Recoveries(ctx context.Context, id string) iter.Seq2[Recovery
 func (s *Store[S]) Mark(ctx context.Context, id string, seq uint64, problem error, opts ...WriteOption) (Head, error) {
 	return s.db.wait(ctx, func() *Ack {
 		o := gather(opts)
-		return s.db.write(ctx, s.kind, id, &o, opMark, func(d *draft) error {
+		return s.db.write(ctx, s.kind, id, o, opMark, func(d *draft) error {
 			if !d.m.exists() {
 				return missing(d.m)
 			}

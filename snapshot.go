@@ -293,8 +293,9 @@ func (d *draft) base() {
 // write is what the engine is given of the draft as it stands.
 func (d *draft) write() engine.Write {
 	m, k := d.m, d.m.kind
+	head := d.put(func(dst []byte) []byte { return d.h.Append(dst, m.key) })
 	w := engine.Write{Machine: m.key, Kind: k.number, Schema: d.h.Version, Expect: m.queued, Seq: d.seq,
-		Snapshots: d.snapshots, Drop: d.drop, Token: d.h.Digest, Head: d.h.Append(make([]byte, 0, 96), m.key)}
+		Snapshots: d.snapshots, Drop: d.drop, Token: d.h.Digest, Head: head}
 	if d.first != nil {
 		w.Expect = d.first.Seq
 	}
@@ -337,7 +338,7 @@ func (d *draft) finish(ctx context.Context) (engine.Write, error) {
 func (s *Store[S]) Snapshot(ctx context.Context, id string, opts ...WriteOption) (SnapshotInfo, error) {
 	var info SnapshotInfo
 	o := gather(opts)
-	ack := s.db.write(ctx, s.kind, id, &o, opSnapshot, func(d *draft) error {
+	ack := s.db.write(ctx, s.kind, id, o, opSnapshot, func(d *draft) error {
 		if !d.m.exists() {
 			return missing(d.m)
 		}
@@ -431,7 +432,7 @@ func (s *Store[S]) Snapshots(ctx context.Context, id string, r SnapshotRange) it
 func (s *Store[S]) DeleteSnapshot(ctx context.Context, id string, seq uint64) (bool, error) {
 	found := false
 	o := gather(nil)
-	ack := s.db.write(ctx, s.kind, id, &o, opSnapshot, func(d *draft) error {
+	ack := s.db.write(ctx, s.kind, id, o, opSnapshot, func(d *draft) error {
 		if d.m.seq == 0 {
 			return missing(d.m)
 		}

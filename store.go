@@ -51,7 +51,7 @@ func (s *Store[S]) Go(ctx context.Context, id string, ev Event[S], opts ...Write
 
 func (s *Store[S]) appendOne(ctx context.Context, id string, ev Event[S], op op, opts []WriteOption) *Ack {
 	o := gather(opts)
-	return s.db.write(ctx, s.kind, id, &o, op, func(d *draft) error {
+	return s.db.write(ctx, s.kind, id, o, op, func(d *draft) error {
 		if o.key != "" {
 			t, err := s.kind.typeOf(ev)
 			if err != nil {
@@ -101,7 +101,7 @@ func (s *Store[S]) GoUpdate(ctx context.Context, id string, fn func(*Machine[S])
 
 func (s *Store[S]) update(ctx context.Context, id string, fn func(*Machine[S]) error, op op, opts []WriteOption) *Ack {
 	o := gather(opts)
-	return s.db.write(ctx, s.kind, id, &o, op, func(d *draft) error {
+	return s.db.write(ctx, s.kind, id, o, op, func(d *draft) error {
 		m := &Machine[S]{id: id, draft: d}
 		defer m.end()
 		return callBack(m, fn)
@@ -155,7 +155,7 @@ func (s *Store[S]) Save(ctx context.Context, id string, state S, opts ...WriteOp
 
 func (s *Store[S]) save(ctx context.Context, id string, state *S, base *mergeBase, opts []WriteOption) *Ack {
 	o := gather(opts)
-	return s.db.write(ctx, s.kind, id, &o, opSave, func(d *draft) error {
+	return s.db.write(ctx, s.kind, id, o, opSave, func(d *draft) error {
 		enc, err := s.kind.encode(state)
 		if err != nil {
 			return fmt.Errorf("encode the state: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
@@ -18,7 +19,37 @@ type step struct {
 	writes []engine.Write
 	parts  []part
 	behind error // not sent to the engine, and why
+
+	// Room of a step with one machine, kept from step to step: the engine keeps
+	// nothing of a step behind its Commit.
+	one    [1]engine.Write
+	whose  [1]part
+	bytes  []byte // of records and head
+	events []engine.Event
 }
+
+// steps are those that are done.
+var steps = sync.Pool{New: func() any { return new(step) }}
+
+// of makes it the step of one write to one machine.
+func (s *step) of(ack *Ack, m *machine, w engine.Write) *step {
+	s.ack, s.one[0], s.whose[0] = ack, w, part{m, m.seq}
+	s.writes, s.parts = s.one[:], s.whose[:]
+	return s
+}
+
+// free gives the step's room back.
+func (s *step) free() {
+	clear(s.events)
+	*s = step{bytes: s.bytes[:0], events: s.events[:0]}
+	if cap(s.bytes) > longestRoom || cap(s.events) > longestRoom/256 {
+		s.bytes, s.events = nil, nil
+	}
+	steps.Put(s)
+}
+
+// longestRoom is the largest buffer that is kept for the next write.
+const longestRoom = 64 << 10
 
 // part is one machine's share of a step.
 type part struct {
@@ -93,6 +124,9 @@ func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op
 			db.queue.Release()
 		}
 		db.leave(m)
+		if d != nil && (op == opAppend || op == opGo) { // of an Update its Machine knows it, too
+			d.free()
+		}
 	}()
 	d = db.newDraft(m, o)
 	ack, err := d.run(ctx, op, start, fn)
@@ -157,7 +191,8 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 	d.land(ack)
 	m.queued, m.newest = m.seq, ack
 	ack.head = publicHead(m.kind, m.id, m.seq, &m.h)
-	s := &step{ack: ack, acks: m.takeUnsaved(), writes: []engine.Write{w}, parts: []part{{m, m.seq}}}
+	s := d.step().of(ack, m, w)
+	s.acks = m.takeUnsaved()
 	s.begin(d)
 	db.push(s, d.bytes)
 	if d.earlier != nil { // which this step makes durable
@@ -251,6 +286,9 @@ func (db *DB) commitGroup(group []*step, free func()) {
 	clear(g.steps)
 	clear(g.live)
 	clear(g.out)
+	for _, s := range group {
+		s.free()
+	}
 }
 
 // store gives the group's live steps to the engine.
