@@ -85,7 +85,7 @@ func TestBoltBlock_GoesOn(t *testing.T) {
 }
 
 func TestBoltBlock_IsOneValue(t *testing.T) {
-	// What does not shrink is halved until it fits; one long event alone is cut into pieces.
+	// What does not shrink is cut until it fits; one long event alone is cut into pieces.
 	path := filepath.Join(t.TempDir(), "test.db")
 	e, err := openBolt(path, boltOptions{})
 	require.NoError(t, err)

@@ -10,16 +10,20 @@ import (
 // A block is as long as it can be, because long ones compress well and one value
 // is found and checked faster than many:
 //
-//  1. A block of several events is one value: what does not fit is halved.
+//  1. A block of several events is one value: what does not fit is cut.
 //  2. The newest block of a machine goes on with the next events while it has
-//     less than growingBlock bytes; so each event is written a few times at the
+//     at most growingBlock bytes; so each event is written a few times at the
 //     most, whether it comes alone or in a fold.
 //  3. A block that is damaged, or of another kind or schema version, does not go
 //     on.
 const (
-	longestBlock = 8 << 10 // bytes of events, before compression
-	growingBlock = 4 << 10
+	longestBlock  = 16 << 10 // bytes of events, before compression
+	growingBlock  = 4 << 10
+	shortestBlock = 1 << 10 // what is tried at least
 )
+
+// blockFill is how many bytes after compression a block aims at.
+const blockFill = record.LongestValue - record.HeaderLen - 20
 
 // storeEvents puts the group's events into blocks.
 func (g *boltGroup) storeEvents() error {
@@ -52,29 +56,51 @@ func (g *boltGroup) storeRun(run []boltEvent) error {
 	size := g.reopen(&run[0])
 	for i := range run {
 		room := record.BlockRoom(run[i].entry.Bytes)
-		if len(g.entries) > 0 && size+room > longestBlock {
-			if err := g.putBlock(&run[0], g.entries); err != nil {
+		for len(g.entries) > 0 && size+room > g.aim() {
+			n, err := g.putBlock(&run[0], g.entries)
+			if err != nil {
 				return err
 			}
-			g.entries, size = g.entries[:0], 0
+			for _, e := range g.entries[:n] {
+				size -= record.BlockRoom(e.Bytes)
+			}
+			g.entries = slices.Delete(g.entries, 0, n)
 		}
 		g.entries, size = append(g.entries, run[i].entry), size+room
 	}
-	return g.putBlock(&run[0], g.entries)
-}
-
-// putBlock puts a block of entries, like says whose.
-func (g *boltGroup) putBlock(like *boltEvent, entries []record.Entry) error {
-	g.block = record.AppendBlock(g.block[:0], entries)
-	h := record.Header{Type: record.TypeBlock, Kind: like.kind, Number: like.number, Seq: entries[0].Seq, Schema: like.schema}
-	payload := g.encode(&h, g.block)
-	if half := len(entries) / 2; half > 0 && record.Pieces(len(payload)) > 1 {
-		if err := g.putBlock(like, entries[:half]); err != nil {
+	for len(g.entries) > 0 {
+		n, err := g.putBlock(&run[0], g.entries)
+		if err != nil {
 			return err
 		}
-		return g.putBlock(like, entries[half:])
+		g.entries = slices.Delete(g.entries, 0, n)
 	}
-	return g.putEncoded(&g.tx.events, h, payload)
+	return nil
+}
+
+// aim is how many bytes, before compression, lately made a value full.
+func (g *boltGroup) aim() int {
+	if g.full == 0 {
+		return longestBlock / 2
+	}
+	return g.full
+}
+
+// putBlock puts a block of as many entries as fit a value, and tells how many.
+// like says whose they are.
+func (g *boltGroup) putBlock(like *boltEvent, entries []record.Entry) (n int, err error) {
+	for n = len(entries); ; {
+		g.block = record.AppendBlock(g.block[:0], entries[:n])
+		h := record.Header{Type: record.TypeBlock, Kind: like.kind, Number: like.number, Seq: entries[0].Seq, Schema: like.schema}
+		payload := g.encode(&h, g.block)
+		if n > 1 && len(payload) > blockFill/4 { // a short one says little
+			g.full = min(max(len(g.block)*blockFill/len(payload), shortestBlock), longestBlock)
+		}
+		if n == 1 || record.Pieces(len(payload)) == 1 {
+			return n, g.putEncoded(&g.tx.events, h, payload)
+		}
+		n = min(max(n*blockFill/len(payload), 1), n-1)
+	}
 }
 
 // reopen takes the entries of the block that first goes on, if there is one, and
@@ -105,6 +131,7 @@ func (g *boltGroup) reopen(first *boltEvent) (size int) {
 	}
 	for e, ok := b.Next(); ok; e, ok = b.Next() {
 		g.entries = append(g.entries, e)
+		size += record.BlockRoom(e.Bytes)
 	}
-	return len(payload)
+	return size
 }

@@ -40,6 +40,7 @@ type boltGroup struct {
 	block   []byte
 	room    []byte // for compression
 	open    []byte // the block that goes on, decoded
+	full    int    // see aim
 	key     []byte
 	keys    [][]byte
 	part    [boltHeadPart]byte

@@ -46,6 +46,28 @@ func (s *session) typed() error {
 	return nil
 }
 
+// space counts what stored events and snapshots take, against their JSON.
+func (s *session) space() error {
+	dir := filepath.Join(s.dir, "space")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	stored, err := measure.Space(dir, s.recorded)
+	if err != nil {
+		return err
+	}
+	sheet := &report.Sheet{Title: "space, of what the JSON takes", Head: []string{"what", "things", "JSON bytes each",
+		"encoded", "compressed", "stored", "stored bytes each", "things a value"}}
+	for _, t := range stored {
+		part := func(n int64) string { return fmt.Sprintf("%.1f %%", 100*float64(n)/float64(t.JSON)) }
+		sheet.Add(t.What, fmt.Sprint(t.Things), fmt.Sprint(t.JSON/int64(t.Things)), part(t.Raw), part(t.Payload), part(t.Bytes),
+			fmt.Sprint(t.Bytes/int64(t.Things)), fmt.Sprintf("%.1f", float64(t.Things)/float64(t.Values)))
+	}
+	s.say("%s", sheet)
+	return nil
+}
+
 // loads measures the reading of one machine with 50 events.
 func (s *session) loads() error {
 	for _, payload := range s.payloads {

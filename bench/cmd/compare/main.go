@@ -43,7 +43,7 @@ type config struct {
 }
 
 // scenarios in the order in which they run.
-var scenarios = []string{"typed", "durable", "sustained", "async", "hybrid", "load", "open", "growth", "author"}
+var scenarios = []string{"typed", "durable", "sustained", "async", "hybrid", "load", "space", "open", "growth", "author"}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

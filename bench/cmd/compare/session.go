@@ -74,6 +74,8 @@ func (s *session) all() error {
 			err = s.hybrid()
 		case "load":
 			err = s.loads()
+		case "space":
+			err = s.space()
 		case "open":
 			err = s.opens()
 		case "growth":

@@ -1,0 +1,204 @@
+package measure
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/bench/workload"
+	"github.com/liap-tui/savepoint/examples/liaptui/game"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// Stored is what one bucket of a closed file takes for what it holds.
+type Stored struct {
+	What    string
+	Things  int   // events, or snapshots
+	JSON    int64 // what they take as JSON
+	Raw     int64 // as the library encodes them, with their envelopes, before compression
+	Payload int64 // after it
+	Values  int   // stored values
+	Bytes   int64 // values and keys, with their headers
+}
+
+// Space stores the recorded games and, with snapshots, games of the example, each
+// in a file of its own, closes it, and counts.
+func Space(dir, recorded string) ([]Stored, error) {
+	events := Stored{What: "recorded events"}
+	path := filepath.Join(dir, "recorded.db")
+	if err := storeRecorded(path, recorded, &events); err != nil {
+		return nil, err
+	}
+	if err := events.count(path, "events"); err != nil {
+		return nil, err
+	}
+	typed := []Stored{{What: "events of the example game"}, {What: "its snapshots, one in 20 events"}}
+	path = filepath.Join(dir, "games.db")
+	if err := storeGames(path, &typed[0], &typed[1]); err != nil {
+		return nil, err
+	}
+	for i, bucket := range []string{"events", "snapshots"} {
+		if err := typed[i].count(path, bucket); err != nil {
+			return nil, err
+		}
+	}
+	return append([]Stored{events}, typed...), nil
+}
+
+// storeRecorded stores each room of the recording as a machine; JSON is that of
+// the lines' payloads.
+func storeRecorded(path, recorded string, s *Stored) error {
+	f, err := os.Open(recorded)
+	if err != nil {
+		return fmt.Errorf("recorded games: %w", err)
+	}
+	defer f.Close()
+	db, err := savepoint.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	kind := savepoint.DocKind("room")
+	kind.Snapshot = savepoint.SnapshotPolicy{Events: -1, Every: -1, NoClose: true}
+	rooms, err := savepoint.Register(db, kind)
+	if err != nil {
+		return err
+	}
+	in := bufio.NewScanner(f)
+	in.Buffer(nil, 16<<20)
+	var last *savepoint.Ack
+	for in.Scan() {
+		var l struct {
+			Room    string          `json:"room_id"`
+			Type    string          `json:"event_type"`
+			Payload json.RawMessage `json:"payload"`
+		}
+		var set map[string]any
+		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
+			return err
+		}
+		dec := json.NewDecoder(bytes.NewReader(l.Payload))
+		dec.UseNumber()
+		if err := dec.Decode(&set); err != nil {
+			return err
+		}
+		whole(set)
+		s.Things++
+		s.JSON += int64(len(in.Bytes()))
+		last = rooms.Go(context.Background(), l.Room, savepoint.DocUpdate{Set: set, Reason: l.Type})
+	}
+	if err := in.Err(); err != nil {
+		return err
+	}
+	if last == nil {
+		return fmt.Errorf("recorded games: %s is empty", recorded)
+	}
+	if err := last.Err(); err != nil {
+		return err
+	}
+	return db.Close()
+}
+
+// whole makes whole numbers int64 and the others float64.
+func whole(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n
+		}
+		f, _ := v.Float64() // JSON's own syntax: it is one
+		return f
+	case map[string]any:
+		for name := range v {
+			v[name] = whole(v[name])
+		}
+	case []any:
+		for i := range v {
+			v[i] = whole(v[i])
+		}
+	}
+	return v
+}
+
+// storeGames plays games of the example and stores them with a snapshot each 20
+// events.
+func storeGames(path string, events, snapshots *Stored) error {
+	db, err := savepoint.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	kind := workload.GameKind()
+	kind.Snapshot = savepoint.SnapshotPolicy{Events: 20, Every: -1, Keep: -1, NoClose: true}
+	games, err := savepoint.Register(db, kind)
+	if err != nil {
+		return err
+	}
+	count := func(s *Stored, v any) error {
+		b, err := json.Marshal(v)
+		s.Things++
+		s.JSON += int64(len(b))
+		return err
+	}
+	ctx := context.Background()
+	for seed := range uint64(50) {
+		list, err := workload.Play(seed, 400)
+		if err != nil {
+			return err
+		}
+		id, state := fmt.Sprintf("g-%d", seed), game.New()
+		if err := count(snapshots, &state); err != nil {
+			return err
+		}
+		var last *savepoint.Ack
+		for i, ev := range list {
+			last = games.Go(ctx, id, ev)
+			if err := ev.Apply(&state, savepoint.Meta{}); err != nil {
+				return err
+			}
+			if err := count(events, ev); err != nil {
+				return err
+			}
+			if (i+1)%20 == 0 {
+				if err := count(snapshots, &state); err != nil {
+					return err
+				}
+			}
+		}
+		if err := last.Err(); err != nil {
+			return err
+		}
+	}
+	return db.Close()
+}
+
+// count reads a bucket of the closed file.
+func (s *Stored) count(path, bucket string) error {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte(bucket)).ForEach(func(k, v []byte) error {
+			h, payload, err := record.ParseValue(v, 1<<30)
+			if err != nil {
+				return err
+			}
+			s.Values++
+			s.Bytes += int64(len(k) + len(v))
+			s.Payload += int64(len(payload))
+			if len(k) == 16 { // the first piece tells the length of all
+				s.Raw += int64(h.Raw)
+			}
+			return nil
+		})
+	})
+}
