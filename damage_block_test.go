@@ -31,7 +31,7 @@ func TestDamage_Blocks(t *testing.T) {
 	// Events stand in blocks of many: 1. damage to one is found, whichever byte of which block; 2. what is
 	// before it is served; 3. the gap is the block, no less and no more; 4. a partial recovery gives up from there on.
 	k := ledgerKind(-1)
-	const n = 300
+	const n = 600
 	path := filepath.Join(t.TempDir(), "game.db")
 	db, s := reopen(t, path, k, nil)
 	write(t, s, "a", 1, n)
