@@ -32,8 +32,9 @@ type SnapshotPolicy struct {
 	// one of each version before the newest do not count and are never pruned.
 	// Default 10.
 	Keep int
-	// MaxAge prunes those taken longer ago, but never the newest. Default: no
-	// limit.
+	// MaxAge prunes those taken longer ago, by Options.Now, but never the newest.
+	// Default: no limit. Where events are kept, no state is lost with one; under
+	// SnapshotOnly prefer Keep, for a clock that jumps ahead makes all old.
 	MaxAge time.Duration
 }
 

@@ -214,3 +214,27 @@ func TestSnapshot_TagKeepsFromPruningAfterReopening(t *testing.T) {
 	assert.Equal(t, []uint64{1}, seqs(infos(t, s, "g", savepoint.SnapshotRange{Tag: "kept"})))
 	assert.Equal(t, []uint64{0, 1, 4}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})))
 }
+
+// A clock that jumps prunes snapshots sooner or later, and changes no answer.
+func TestSnapshot_MaxAge_ClockJumps(t *testing.T) {
+	k := tableKind()
+	k.Snapshot = savepoint.SnapshotPolicy{Events: 2, Every: -1, MaxAge: time.Hour}
+	for _, jump := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour} {
+		c := newClock()
+		onEachKind(t, savepoint.Options{Now: c.Now, Cache: savepoint.CacheOptions{Off: true}}, k, func(t *testing.T, s *savepoint.Store[table]) {
+			for range 3 {
+				note(t, s, "g", 5)
+				c.turn(jump)
+				note(t, s, "g", 5)
+				c.turn(-jump)
+			}
+			for seq := range uint64(30) {
+				st, err := s.At(t.Context(), "g", savepoint.AtSeq(seq+1))
+				require.NoError(t, err, "row C4")
+				assert.Equal(t, fmt.Sprint(seq%5, " by "), st.Value.Note)
+			}
+			assert.True(t, infos(t, s, "g", savepoint.SnapshotRange{})[0].Base)
+			verified(t, s, "g")
+		})
+	}
+}
