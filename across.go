@@ -131,8 +131,9 @@ func (tx *Tx) run(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ac
 		s.acks = append(s.acks, d.m.takeUnsaved()...)
 		s.parts = append(s.parts, part{d.m, d.m.seq})
 	}
+	ack := s.ack // the step is the committer's from here on
 	db.push(s, bytes)
-	return s.ack, nil
+	return ack, nil
 }
 
 func (tx *Tx) call(fn func(*Tx) error) (err error) {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,12 +149,12 @@ type lasting struct {
 	steps []engine.Step
 	fail  error // the next Commit answers it
 
-	events int // looks at records
+	events atomic.Int64 // looks at records
 }
 
 func (k *lasting) Load(ctx context.Context, machine string, want engine.Want, fn func(engine.Item) error) (engine.Head, error) {
 	if want.Events {
-		k.events++
+		k.events.Add(1)
 	}
 	return k.Engine.Load(ctx, machine, want, fn)
 }

@@ -47,7 +47,7 @@ func TestMigration_OnLoad(t *testing.T) {
 				want, err := duelUp(before.Value)
 				require.NoError(t, err)
 				assert.Equal(t, want, st.Value) // row F7: numbers, times, int-keyed maps as they were
-				assert.True(t, st.Lifted) // row F1
+				assert.True(t, st.Lifted)       // row F1
 				assert.Equal(t, savepoint.V(1, 0, 0), st.Version)
 				assert.Equal(t, "playing", st.Phase)
 				assert.EqualValues(t, 4, st.Seq)
@@ -342,11 +342,12 @@ func TestMigration_LookingAndClosingStoresNothing(t *testing.T) {
 	e := &lasting{Engine: memory.New()}
 	place := place(func(o savepoint.Options) (string, *savepoint.Options) { o.Engine = e; return "kept", &o })
 	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
-	e.steps, e.events = nil, 0
+	e.steps = nil
+	e.events.Store(0)
 	k := duelKind(0)
 	k.Snapshot.NoClose = false // Close takes a snapshot of what is behind its newest one
 	use(t, place, k, func(s *savepoint.Store[duel]) {
-		assert.Zero(t, e.events, "no records are searched for events that migrations rename or drop")
+		assert.Zero(t, e.events.Load(), "no records are searched for events that migrations rename or drop")
 		_, err := s.Load(t.Context(), "d")
 		require.NoError(t, err)
 	})
