@@ -123,9 +123,7 @@ func (tx *Tx) run(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ac
 	}
 	for _, d := range drafts {
 		d.land(s.ack)
-		if db.anomalies != nil {
-			db.watch(d, nil)
-		}
+		d.watched()
 		s.begin(d)
 		d.m.queued, d.m.newest = d.m.seq, s.ack
 		s.acks = append(s.acks, d.m.takeUnsaved()...)

@@ -3,6 +3,7 @@ package savepoint_test
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,5 +210,28 @@ func TestAnomalies_OffUnlessSet(t *testing.T) {
 	for _, o := range []savepoint.AnomalyOptions{{Window: 101}, {Window: -1}, {Interval: -1}} {
 		_, err := savepoint.Open(savepoint.Memory, &savepoint.Options{Anomalies: &o})
 		require.ErrorContains(t, err, "Anomalies")
+	}
+}
+
+// TestAnomalies_ManyWriters: a write is looked at before the committer has it; the
+// race detector sees when it is not.
+func TestAnomalies_ManyWriters(t *testing.T) {
+	db := open(t, savepoint.Memory, &savepoint.Options{Anomalies: &savepoint.AnomalyOptions{Loop: 3, Window: 10}})
+	s, err := savepoint.Register(db, ledgerKind(-1))
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	for w := range 8 {
+		all.Go(func() {
+			for i := range 200 {
+				_, err := s.Append(t.Context(), fmt.Sprint("m", w), entry(i))
+				assert.NoError(t, err)
+			}
+		})
+	}
+	all.Wait()
+	for w := range 8 {
+		st, err := s.Load(t.Context(), fmt.Sprint("m", w))
+		require.NoError(t, err)
+		assert.EqualValues(t, 200, st.Seq)
 	}
 }

@@ -126,12 +126,10 @@ func (db *DB) strange(m *machine, what, path string, count int, counter *int64) 
 	db.log.Warn("anomaly", "kind", a.Kind, "id", a.ID, "what", what, "path", path, "count", count, "seq", a.Seq)
 }
 
-// watch looks at what became of a draft. The machine is locked.
-func (db *DB) watch(d *draft, err error) {
-	if err != nil {
-		db.watchRefusal(d.m, err)
-	} else if len(d.events) > 0 {
-		db.watchWrite(d)
+// watched looks at a draft that has landed, if anybody wants it.
+func (d *draft) watched() {
+	if d.db.anomalies != nil && len(d.events) > 0 {
+		d.db.watchWrite(d)
 	}
 }
 

@@ -130,10 +130,10 @@ func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op
 	}()
 	d = db.newDraft(m, o)
 	ack, err := d.run(ctx, op, start, fn)
-	if db.anomalies != nil {
-		db.watch(d, err)
-	}
 	if err != nil {
+		if db.anomalies != nil {
+			db.watchRefusal(m, err)
+		}
 		return nil, d.errorf(op.String()+" to", err)
 	}
 	made = true
@@ -175,6 +175,7 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 	ack := newAck(op, start)
 	if m.kind.strategy == SnapshotOnly && (op == opGo || op == opGoUpdate) && d.first == nil && !d.flushDue() && !db.closed.Load() {
 		d.land(ack)
+		d.watched()
 		ack.head = m.head()
 		m.unsaved = append(m.unsaved, ack)
 		db.saveLater(m)
@@ -189,6 +190,7 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 		return nil, err
 	}
 	d.land(ack)
+	d.watched() // while the events are the draft's
 	m.queued, m.newest = m.seq, ack
 	ack.head = publicHead(m.kind, m.id, m.seq, &m.h)
 	s := d.step().of(ack, m, w)
