@@ -259,7 +259,8 @@ func TestBoltPositions_Terms(t *testing.T) {
 }
 
 // TestBoltPositions_PutBack: an event that was trimmed before its position was
-// stored anew is in the feed again once it is put back.
+// stored anew is in the feed again once it is put back. By its kind it is found
+// like in its block, with the stretches and without.
 func TestBoltPositions_PutBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "back.db")
 	e, err := openBolt(path, boltOptions{})
@@ -279,6 +280,20 @@ func TestBoltPositions_PutBack(t *testing.T) {
 	edit(t, path, func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
 	e = boltAt(t, path, boltOptions{})
 	require.Len(t, fed(t, e, 0), 8)
-	commitBolt(t, e, engine.Write{Machine: "a", Expect: 6, Seq: 6, Older: older})
-	require.Equal(t, whole, fed(t, e, 0))
+	for _, kind := range []uint32{2, 3} {
+		commitBolt(t, e, engine.Write{Machine: "a", Kind: kind, Expect: 6, Seq: 6, Older: older})
+		require.Equal(t, whole, fed(t, e, 0))
+	}
+	ofKind := func() (seqs []uint64) {
+		require.NoError(t, e.Query(t.Context(), engine.Query{Kind: 3}, func(r engine.Record) error {
+			seqs = append(seqs, r.Seq)
+			return r.Err
+		}))
+		return seqs
+	}
+	require.Equal(t, []uint64{1, 2, 3, 4}, ofKind())
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
+	e = boltAt(t, path, boltOptions{readOnly: true})
+	require.Equal(t, []uint64{1, 2, 3, 4}, ofKind())
 }

@@ -53,15 +53,15 @@ func (g *boltGroup) storePlaces() error {
 }
 
 // storeOlder puts the places of events that were put back into the stretches
-// that have their positions, if they are not there any more. It reads them all
-// before it changes one.
+// that have their positions, if they are not there as they are now. It reads them
+// all before it changes one.
 func (g *boltGroup) storeOlder() error {
 	type changed struct {
 		key    stretchKey
 		places []record.Place
 	}
 	var all []changed
-	slices.SortFunc(g.older, func(a, b record.Place) int { return cmp.Compare(a.Pos, b.Pos) })
+	slices.SortStableFunc(g.older, func(a, b record.Place) int { return cmp.Compare(a.Pos, b.Pos) }) // the last word counts
 	for i := 0; i < len(g.older); {
 		if g.older[i].Pos > g.from {
 			g.places, _ = putPlace(g.places, g.older[i])
@@ -94,13 +94,14 @@ func (g *boltGroup) storeOlder() error {
 	return nil
 }
 
-// putPlace makes p the place of its position; new says that it was not.
+// putPlace makes p the place of its position; new says that it was not. The kind
+// is that of the write that put it back, like that of the block.
 func putPlace(places []record.Place, p record.Place) (out []record.Place, new bool) {
 	i, found := slices.BinarySearchFunc(places, p.Pos, func(q record.Place, pos uint64) int { return cmp.Compare(q.Pos, pos) })
 	switch {
 	case !found:
 		return slices.Insert(places, i, p), true
-	case places[i].Number == p.Number && places[i].Seq == p.Seq:
+	case places[i] == p:
 		return places, false
 	}
 	places[i] = p

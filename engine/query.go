@@ -7,7 +7,7 @@ import "context"
 type Query struct {
 	After, Before    uint64 // positions After < pos < Before; a Before of 0 is no bound
 	Newest           bool   // newest first
-	Kind             uint32 // of the write; 0 = any
+	Kind             uint32 // of the write that stored it, or put it back; 0 = any
 	MinTime, MaxTime int64  // MinTime <= Time <= MaxTime; both 0 = any
 	Name, From, To   string // empty = any
 	Actor            string // empty = any

@@ -69,6 +69,7 @@ func Run(t *testing.T, c Config) {
 		{"Feed_Trimmed", testFeedTrimmed},
 		{"Feed_WhileWriting", testFeedWhileWriting},
 		{"Query", testQuery},
+		{"Query_PutBack", testQueryPutBack},
 		{"Keys_DoNotMix", testKeys},
 		{"Keys_Long", testLongKey},
 		{"Notes", testNotes},

@@ -1,7 +1,6 @@
 package enginetest
 
 import (
-	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -218,20 +217,12 @@ func (h *history) write(machine string, expect uint64) engine.Write {
 }
 
 // older are events of the machine that were removed, some or all of them.
-func (h *history) older(machine string, expect uint64) (out []engine.Stored) {
-	mm := h.model.machines[machine]
-	if mm == nil {
+func (h *history) older(machine string, expect uint64) []engine.Stored {
+	if h.model.machines[machine] == nil {
 		return nil
 	}
 	some := h.one(2)
-	for _, seq := range slices.Sorted(maps.Keys(mm.trimmed)) {
-		it := mm.trimmed[seq]
-		if seq > expect || some && h.one(3) {
-			continue
-		}
-		out = append(out, engine.Stored{Seq: seq, Pos: it.pos, Event: engine.Event{Bytes: []byte(it.bytes), Terms: h.model.about[it.pos].Terms}})
-	}
-	return out
+	return slices.DeleteFunc(h.model.removed(machine), func(o engine.Stored) bool { return o.Seq > expect || some && h.one(3) })
 }
 
 // near is a seq up to most at or beside one that the machine has something at.

@@ -150,6 +150,7 @@ func (m *model) write(w engine.Write, pos uint64) error {
 	}
 	for _, o := range w.Older {
 		mm.events[o.Seq] = item{engine.PartEvent, o.Seq, o.Pos, string(o.Bytes)}
+		m.about[o.Pos] = about{w.Kind, o.Terms}
 	}
 	for _, seq := range w.Drop {
 		delete(mm.snapshots, seq)
@@ -167,6 +168,16 @@ func (mm *modelMachine) trim(to uint64) {
 			delete(mm.events, seq)
 		}
 	}
+}
+
+// removed are the events of a machine that were removed, as they are put back.
+func (m *model) removed(machine string) (out []engine.Stored) {
+	mm := m.machines[machine]
+	for _, seq := range slices.Sorted(maps.Keys(mm.trimmed)) {
+		it := mm.trimmed[seq]
+		out = append(out, engine.Stored{Seq: seq, Pos: it.pos, Event: engine.Event{Bytes: []byte(it.bytes), Terms: m.about[it.pos].Terms}})
+	}
+	return out
 }
 
 // keys are those of the machines, sorted.

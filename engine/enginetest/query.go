@@ -87,19 +87,27 @@ func (m *model) requireQuery(s *subject, q engine.Query) {
 	require.Equal(s.t, len(got), i, "query %+v gives an event that is not there", q)
 }
 
+// store commits writes in one group, each a step of its own, and takes them in.
+func (m *model) store(s *subject, writes ...engine.Write) {
+	s.t.Helper()
+	steps := make([]engine.Step, len(writes))
+	for i, w := range writes {
+		for j := range w.Events {
+			w.Events[j] = s.event(w.Events[j])
+		}
+		steps[i] = step(w)
+	}
+	for i, r := range s.commit(steps...) {
+		require.NoError(s.t, m.take(steps[i], false, r), "step %d", i)
+	}
+}
+
 func testQuery(s *subject) {
 	if _, ok := s.e.(engine.Querier); !ok {
 		s.t.Skip("the engine is no Querier")
 	}
 	const n = 900 // machines a, b and c by turns; one rare event
 	m := newModel()
-	add := func(w engine.Write) {
-		for i := range w.Events {
-			w.Events[i] = s.event(w.Events[i])
-		}
-		st := step(w)
-		require.NoError(s.t, m.take(st, false, s.commit(st)[0]))
-	}
 	for i := range uint64(n) {
 		machine := string(rune('a' + i%3))
 		w := grow(machine, i/3, 1)
@@ -109,7 +117,7 @@ func testQuery(s *subject) {
 		if i == 500 {
 			w.Events[0].Terms.Name = "rare"
 		}
-		add(w)
+		m.store(s, w)
 		if i == 400 {
 			s.reopen()
 		}
@@ -128,9 +136,49 @@ func testQuery(s *subject) {
 	require.Len(s.t, s.query(engine.Query{Newest: true}, 4), 4)
 	s.reopen()
 	look()
-	add(engine.Write{Machine: "a", Expect: n / 3, Seq: n / 3, TrimTo: 200})
-	add(purge("b", n/3))
+	m.store(s, engine.Write{Machine: "a", Expect: n / 3, Seq: n / 3, TrimTo: 200}, purge("b", n/3))
 	look()
 	s.reopen()
+	look()
+}
+
+// testQueryPutBack puts events back by writes of another kind: they are found
+// under that one, in the feed and under their machine, also of one begun anew.
+func testQueryPutBack(s *subject) {
+	if _, ok := s.e.(engine.Querier); !ok {
+		s.t.Skip("the engine is no Querier")
+	}
+	const n = 300
+	m := newModel()
+	look := func() {
+		for range 2 {
+			for kind := range uint32(6) {
+				m.requireQuery(s, engine.Query{Kind: kind})
+				m.requireQuery(s, engine.Query{Kind: kind, Newest: true})
+			}
+			m.requireFeed(s, 0)
+			m.requireMachine(s, "a", everything)
+			s.reopen()
+		}
+	}
+	of := func(kind uint32, w engine.Write) engine.Write {
+		w.Kind = kind
+		return w
+	}
+	trim := of(1, growTo("a", n, n, 0))
+	trim.TrimTo = n - 10
+	m.store(s, of(1, grow("a", 0, n)), of(1, grow("b", 0, 3)))
+	m.store(s, trim)
+	older := m.removed("a")
+	back := func(kind uint32, older []engine.Stored) engine.Write {
+		w := of(kind, growTo("a", n, n, 0))
+		w.Older = older
+		return w
+	}
+	m.store(s, back(2, older[:200]))
+	look()
+	m.store(s, back(3, older), back(4, older[:100])) // the last word counts
+	look()
+	m.store(s, purge("a", n), of(1, grow("a", 0, n)), back(5, older[50:150])) // in the place of new ones
 	look()
 }

@@ -21,11 +21,9 @@ type place struct {
 func (e *Engine) putBack(m *machine, kind uint32, o *engine.Stored) {
 	i, found := slices.BinarySearchFunc(e.places, o.Pos, func(p place, pos uint64) int { return cmp.Compare(p.pos, pos) })
 	if !found {
-		e.places = slices.Insert(e.places, i, place{pos: o.Pos})
+		e.places = slices.Insert(e.places, i, place{})
 	}
-	if p := &e.places[i]; p.m != m || p.seq != o.Seq {
-		*p = place{o.Pos, o.Seq, m, kind, o.Terms}
-	}
+	e.places[i] = place{o.Pos, o.Seq, m, kind, o.Terms}
 }
 
 // feedPage is how many events a Feed takes under one lock.
