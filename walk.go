@@ -92,7 +92,7 @@ func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
 		want.After = w.next - 1
 	}
 	n := 0
-	_, err = w.db.eng.Load(ctx, w.machine.key, want, func(it engine.Item) error {
+	head, err := w.db.eng.Load(ctx, w.machine.key, want, func(it engine.Item) error {
 		if n++; n > eventsPage || w.full() {
 			more = !w.full()
 			return engine.Stop
@@ -115,7 +115,7 @@ func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
 		err = w.damage
 	}
 	if slices.ContainsFunc(out, missed) {
-		out = w.cut(ctx, out)
+		out = w.cut(head, out)
 	}
 	return out, more, err
 }
@@ -123,10 +123,11 @@ func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
 // missed says that records are not where they have to be.
 func missed(e walked) bool { return e.gap != nil && e.gap.Why == errNotThere }
 
-// cut takes out of the gaps what a compaction removed since the walk began.
-func (w *walk) cut(ctx context.Context, out []walked) []walked {
-	_, h, err := w.db.storedHead(ctx, w.kind, w.machine.id, 0, func(*record.Snapshot) {})
-	if err != nil || h.Base <= w.head.Base {
+// cut takes out of the gaps what a compaction had removed by the moment of the
+// page, which is that of its head: a moment later it may be there again.
+func (w *walk) cut(at engine.Head, out []walked) []walked {
+	var h record.Head
+	if h.Parse(at.Bytes, w.machine.key) != nil || h.Base <= w.head.Base {
 		return out
 	}
 	w.head.Base = h.Base
