@@ -38,13 +38,13 @@ func TestAnalyze(t *testing.T) {
 
 		a, err := s.Analyze(ctx, "a", savepoint.AnalyzeOptions{Top: 2})
 		require.NoError(t, err)
-		assert.Equal(t, 11, a.Records, "row E8")
+		assert.Equal(t, 11, a.Records, "row E8") // row E8
 		assert.Equal(t, 1, a.Machines)
 		assert.Equal(t, 3, a.UniquePaths)
 		assert.Equal(t, 3, a.UniquePhases)
 		require.Len(t, a.Paths, 2)
 		assert.Equal(t, []string{"waiting turn 4", "scoring waiting 3"}, []string{pathText(a.Paths[0]), pathText(a.Paths[1])})
-		assert.Equal(t, 30*time.Minute, a.Paths[0].Took.Mean, "row E10: since the record before")
+		assert.Equal(t, 30*time.Minute, a.Paths[0].Took.Mean, "row E10: since the record before") // row E10
 		assert.EqualValues(t, 3, a.Paths[0].Took.Count, "nobody knows how long the first one took")
 		assert.Equal(t, 20*time.Minute, a.Paths[1].Took.Max)
 		assert.Equal(t, []savepoint.NameCount{{Name: "turn", Count: 5}, {Name: "scoring", Count: 3}}, a.Phases)
@@ -136,7 +136,7 @@ func TestAnomalies(t *testing.T) {
 		for range 4 { // each change every third time: 4 among the last 10
 			move("rounds", round...)
 		}
-		assert.Equal(t, []string{"rounds loop waiting -> turn 4 10"}, told(), "row E9: more than three times among the last ten")
+		assert.Equal(t, []string{"rounds loop waiting -> turn 4 10"}, told(), "row E9: more than three times among the last ten") // row E9
 		for range 3 {
 			move("fine", "turn", "turn", "turn", "scoring", "waiting")
 		}

@@ -229,7 +229,7 @@ func TestBadKind_RegisteredTwice(t *testing.T) {
 
 	var ke *savepoint.KindError
 	_, err = savepoint.Register(db, savepoint.DocKind("table"))
-	require.ErrorAs(t, err, &ke)
+	require.ErrorAs(t, err, &ke) // row F11
 	says(t, err, nil, `"table"`, "savepoint.Doc", "savepoint_test.table")
 	k := tableKind()
 	k.Events["moved"] = &moved{}

@@ -43,7 +43,7 @@ func TestCache_LeastRecentlyUsedByCount(t *testing.T) {
 	for id, want := range map[string]string{"a": "live", "c": "live", "d": "live"} {
 		assert.Equal(t, want, look(t, s, id), id)
 	}
-	assert.Equal(t, "engine", look(t, s, "b"), "row H2: the least recently used one went")
+	assert.Equal(t, "engine", look(t, s, "b"), "row H2: the least recently used one went") // row H2
 	assert.EqualValues(t, 3, cacheOf(db).Live+cacheOf(db).Encoded)
 }
 
@@ -59,7 +59,7 @@ func TestCache_BytesDemoteThenEvict(t *testing.T) {
 		want[id] = load(t, s, id)
 	}
 	c := cacheOf(db)
-	assert.LessOrEqual(t, c.Bytes, int64(400<<10), "row H8")
+	assert.LessOrEqual(t, c.Bytes, int64(400<<10), "row H8") // row H8
 	assert.NotZero(t, c.Demoted)
 	assert.NotZero(t, c.Evicted)
 	assert.NotZero(t, c.Encoded)
@@ -67,7 +67,7 @@ func TestCache_BytesDemoteThenEvict(t *testing.T) {
 	for i := range n {
 		id := fmt.Sprint("g-", n-1-i)
 		levels[look(t, s, id)]++
-		assert.Equal(t, want[id], load(t, s, id), "row H7: the levels cannot disagree")
+		assert.Equal(t, want[id], load(t, s, id), "row H7: the levels cannot disagree") // row H7
 	}
 	assert.NotZero(t, levels["live"])
 	assert.NotZero(t, levels["encoded"])
@@ -86,7 +86,7 @@ func TestCache_Expires(t *testing.T) {
 		assert.Equal(t, "live", look(t, s, "a"))
 		time.Sleep(61 * time.Second)
 		begin(t, s, "c", 1)
-		assert.EqualValues(t, 2, cacheOf(db).Expired, "row H3: on the monotonic clock")
+		assert.EqualValues(t, 2, cacheOf(db).Expired, "row H3: on the monotonic clock") // row H3
 		assert.Equal(t, "engine", look(t, s, "a"))
 		require.NoError(t, db.Close())
 	})
@@ -133,7 +133,7 @@ func TestCache_Warm(t *testing.T) {
 	db = open(t, path, nil)
 	s = register(t, db)
 	require.NoError(t, s.Warm(t.Context(), append(ids, "not there")...))
-	assert.EqualValues(t, 30, cacheOf(db).Live, "row H4; and no entry for what is not there")
+	assert.EqualValues(t, 30, cacheOf(db).Live, "row H4; and no entry for what is not there") // row H4
 	for _, id := range ids {
 		assert.Equal(t, "live", look(t, s, id))
 	}
@@ -148,7 +148,7 @@ func TestCache_UnknownMachinesLeaveNothing(t *testing.T) {
 		require.ErrorIs(t, err, savepoint.ErrNotFound)
 		_, ok, err := s.MachineStats(t.Context(), fmt.Sprint("g-", i))
 		require.NoError(t, err)
-		assert.False(t, ok, "row I4")
+		assert.False(t, ok, "row I4") // row I4
 	}
 	assert.Zero(t, cacheOf(db).Live+cacheOf(db).Encoded)
 }

@@ -99,7 +99,7 @@ func TestCompact_TheLogBeginsAtAPoint(t *testing.T) {
 			require.NoError(t, err)
 			bytes := rep.Bytes
 			assert.EqualValues(t, 25, rep.Base)
-			assert.Equal(t, 25, rep.Records, "row D12: what is really gone")
+			assert.Equal(t, 25, rep.Records, "row D12: what is really gone") // row D12
 			assert.Positive(t, rep.Bytes)
 			assert.Equal(t, map[savepoint.Strategy]int{savepoint.Hybrid: 3, savepoint.EventSourced: 1, savepoint.Versioned: 3}[strategy], rep.Snapshots)
 			assert.Equal(t, full.from(25), pastOf(t, s, "g", 25))
@@ -125,7 +125,7 @@ func TestCompact_TheLogBeginsAtAPoint(t *testing.T) {
 			for _, to := range []uint64{25, 10} {
 				rep, err = s.Compact(ctx, "g", savepoint.AtSeq(to))
 				require.NoError(t, err)
-				assert.Zero(t, rep.Records, "row E5: nothing went")
+				assert.Zero(t, rep.Records, "row E5: nothing went") // row E5
 				assert.EqualValues(t, 25, rep.Base)
 			}
 			_, err = s.Compact(ctx, "g", savepoint.AtSeq(62))

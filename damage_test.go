@@ -453,7 +453,7 @@ func TestDamage_Ladder(t *testing.T) {
 			assert.Equal(t, savepoint.Healthy, rep.Status, "the answer is the same")
 			assert.Zero(t, rep.Restored)
 			for _, r := range []*savepoint.Report{dry, rep} {
-				assert.Equal(t, c.source, r.Source)
+				assert.Equal(t, c.source, r.Source) // row E4
 				assert.Equal(t, c.from, r.From)
 				assert.EqualValues(t, 30-c.from, r.Replayed)
 				require.Len(t, r.Tried, c.tried)

@@ -196,7 +196,7 @@ func TestOriginal_07(t *testing.T) {
 			id, last := fmt.Sprint("g-", m), uint64(0)
 			for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
 				require.NoError(t, err)
-				assert.Equal(t, id, rec.ID, name)
+				assert.Equal(t, id, rec.ID, name) // row E7
 				assert.Equal(t, id, rec.To)
 				assert.True(t, last == 0 || rec.Seq == last+1)
 				last = rec.Seq

@@ -21,7 +21,7 @@ func TestRecover_ReplayLimitIsAnError(t *testing.T) {
 		note(t, s, "g", 60)
 		before := load(t, s, "g")
 		rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(50), MaxReplay: 49})
-		require.ErrorContains(t, err, "more than 49 records", "row G10: never a shorter replay")
+		require.ErrorContains(t, err, "more than 49 records", "row G10: never a shorter replay") // row G10
 		assert.Equal(t, savepoint.Failed, rep.Status)
 		assert.Equal(t, before, load(t, s, "g"))
 
@@ -37,7 +37,7 @@ func TestRecover_ReplayLimitIsAnError(t *testing.T) {
 			assert.Equal(t, fmt.Sprint(to-1, " by "), load(t, s, "g").Value.Note)
 		}
 		_, err = s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(500), Else: []savepoint.Point{savepoint.BeforeError(), savepoint.AtSeq(7)}})
-		require.NoError(t, err, "row G6: the points are tried in their order")
+		require.NoError(t, err, "row G6: the points are tried in their order") // row G6
 		assert.Equal(t, "6 by ", load(t, s, "g").Value.Note)
 
 		var past []string
@@ -45,7 +45,7 @@ func TestRecover_ReplayLimitIsAnError(t *testing.T) {
 			require.NoError(t, err)
 			past = append(past, fmt.Sprint(r.Seq, " ", r.Report.To, " ", r.Report.Seq, " ", r.Report.Reason, " ", r.Actor, " ", r.Origin))
 		}
-		assert.Equal(t, []string{"61 seq 50 50 test 0 ops recovery", "62 seq 20 20 test 1 ops recovery", "63 seq 500 7   recovery"}, past, "row G14")
+		assert.Equal(t, []string{"61 seq 50 50 test 0 ops recovery", "62 seq 20 20 test 1 ops recovery", "63 seq 500 7   recovery"}, past, "row G14") // row G14
 		rv, err := s.Verify(ctx, "g")
 		require.NoError(t, err)
 		assert.True(t, rv.OK(), "%v", rv.Divergences)
@@ -54,7 +54,7 @@ func TestRecover_ReplayLimitIsAnError(t *testing.T) {
 
 func TestVersion_Compares(t *testing.T) {
 	a, b := savepoint.V(1, 2, 3), savepoint.V(1, 10, 0)
-	assert.Equal(t, a, savepoint.V(1, 2, 3), "row A8: equal versions are equal, whenever they were made")
+	assert.Equal(t, a, savepoint.V(1, 2, 3), "row A8: equal versions are equal, whenever they were made") // row A8
 	assert.Negative(t, a.Compare(b))
 	assert.Positive(t, savepoint.V(2, 0, 0).Compare(b))
 	assert.Zero(t, a.Compare(savepoint.V(1, 2, 3)))

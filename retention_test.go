@@ -92,7 +92,7 @@ func TestRetention_ByCountInTheBackground(t *testing.T) {
 		before := db.Stats().Groups
 		time.Sleep(10 * time.Minute)
 		assert.Equal(t, 24, recordsOf(t, s, "few"), "a batch has to gather")
-		assert.Equal(t, 20, recordsOf(t, s, "many 7"), "row D10")
+		assert.Equal(t, 20, recordsOf(t, s, "many 7"), "row D10") // row D10
 		st, err := s.Load(ctx, "many 7")
 		require.NoError(t, err)
 		assert.Equal(t, want, st)
@@ -104,7 +104,7 @@ func TestRetention_ByCountInTheBackground(t *testing.T) {
 		assert.LessOrEqual(t, stats.Groups-before, int64(30), "many machines share a group")
 		add(t, s, "few", 1)
 		time.Sleep(time.Hour)
-		assert.Equal(t, 20, recordsOf(t, s, "few"), "row D11: a batch has gathered")
+		assert.Equal(t, 20, recordsOf(t, s, "few"), "row D11: a batch has gathered") // row D11
 		verified(t, s, "few")
 		require.NoError(t, db.Close())
 	})
@@ -131,7 +131,7 @@ func TestRetention_ByBytes(t *testing.T) {
 			note(t, s, "g", 10)
 			_, err = s.DB().Retain(t.Context())
 			require.NoError(t, err)
-			assert.LessOrEqual(t, recordsOf(t, s, "g"), 2*n, "row E6")
+			assert.LessOrEqual(t, recordsOf(t, s, "g"), 2*n, "row E6") // row E6
 		}
 		verified(t, s, "g")
 	})
@@ -166,7 +166,7 @@ func TestRetention_ByAge_ClocksThatJump(t *testing.T) {
 			time.Sleep(9 * 24 * time.Hour)
 			assert.Equal(t, 50, recordsOf(t, s, "g"))
 			time.Sleep(2 * 24 * time.Hour)
-			assert.Equal(t, 10, recordsOf(t, s, "g"), "row J6: what was written 31 days ago is gone, whatever its time says")
+			assert.Equal(t, 10, recordsOf(t, s, "g"), "row J6: what was written 31 days ago is gone, whatever its time says") // row J6
 			verified(t, s, "g")
 			st, err := s.Load(context.Background(), "g")
 			require.NoError(t, err)
@@ -265,7 +265,7 @@ func TestRetention_FinishedMachinesAreArchivedAndComeBack(t *testing.T) {
 		time.Sleep(23 * time.Hour)
 		assert.Equal(t, 13, recordsOf(t, s, "finished"))
 		time.Sleep(2 * time.Hour)
-		assert.Zero(t, recordsOf(t, s, "finished"), "row J5")
+		assert.Zero(t, recordsOf(t, s, "finished"), "row J5") // row J5
 		assert.Zero(t, recordsOf(t, s, "deleted"))
 		assert.Equal(t, 12, recordsOf(t, s, "open"))
 		assert.EqualValues(t, 2, db.Stats().Retention.Archived)

@@ -74,7 +74,7 @@ func TestSnapshot_ByEvents_KeepPrunes(t *testing.T) {
 		assert.Equal(t, "a test", info.Reason)
 		note(t, s, "g", 30)
 		// the base and the tagged one do not count
-		assert.Equal(t, []uint64{0, 12, 32, 37, 42}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})))
+		assert.Equal(t, []uint64{0, 12, 32, 37, 42}, seqs(infos(t, s, "g", savepoint.SnapshotRange{}))) // row C3
 		assert.Equal(t, []uint64{42, 37}, seqs(infos(t, s, "g", savepoint.SnapshotRange{Newest: true, Limit: 2})))
 		tagged := infos(t, s, "g", savepoint.SnapshotRange{Tag: "keep me"})
 		require.Len(t, tagged, 1)
@@ -160,7 +160,7 @@ func TestSnapshot_PhaseErrorPredicateAgeClose(t *testing.T) {
 	c.turn(2 * time.Hour)
 	_, err = s.Append(ctx, "g", &noted{Text: "now"})
 	require.NoError(t, err)
-	assert.Equal(t, []uint64{0, 8}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})), "row C4: too old, never the newest, never the base")
+	assert.Equal(t, []uint64{0, 8}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})), "row C4: too old, never the newest, never the base") // row C4
 	_, err = s.Append(ctx, "g", &noted{Text: "last"})
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
@@ -168,7 +168,7 @@ func TestSnapshot_PhaseErrorPredicateAgeClose(t *testing.T) {
 	s, err = savepoint.Register(db, k)
 	require.NoError(t, err)
 	list := infos(t, s, "g", savepoint.SnapshotRange{Newest: true, Limit: 1})
-	assert.EqualValues(t, 9, list[0].Seq, "row B16: the snapshot of Close")
+	assert.EqualValues(t, 9, list[0].Seq, "row B16: the snapshot of Close") // row B16
 	assert.Equal(t, "close", list[0].Reason)
 	before, err := s.At(ctx, "g", savepoint.BeforeError())
 	require.NoError(t, err)
@@ -230,7 +230,7 @@ func TestSnapshot_MaxAge_ClockJumps(t *testing.T) {
 			}
 			for seq := range uint64(30) {
 				st, err := s.At(t.Context(), "g", savepoint.AtSeq(seq+1))
-				require.NoError(t, err, "row C4")
+				require.NoError(t, err, "row C4") // row C4
 				assert.Equal(t, fmt.Sprint(seq%5, " by "), st.Value.Note)
 			}
 			assert.True(t, infos(t, s, "g", savepoint.SnapshotRange{})[0].Base)

@@ -56,7 +56,7 @@ func TestStore_Append_RefusesAndGoesOn(t *testing.T) {
 		_, err = s.Append(ctx, "g-1", &noted{Text: "invalid"})
 		require.ErrorContains(t, err, "not valid", "Validate")
 		_, err = s.Append(ctx, "g-1", moved{"waiting"})
-		require.ErrorIs(t, err, savepoint.ErrIllegal)
+		require.ErrorIs(t, err, savepoint.ErrIllegal) // row E11
 		_, err = s.Append(ctx, "g-1", nil)
 		require.ErrorIs(t, err, savepoint.ErrBadEvent)
 		_, err = s.Append(ctx, "g-1", (*noted)(nil))
@@ -135,10 +135,10 @@ func TestStore_EventsAndAt(t *testing.T) {
 			require.NoError(t, err)
 			got = append(got, rec.Event.(played).Card)
 			assert.Equal(t, "seat", rec.Actor)
-			assert.Equal(t, "played", rec.Name)
+			assert.Equal(t, "played", rec.Name) // row E1
 			assert.NotZero(t, rec.Pos)
 		}
-		assert.Equal(t, []string{"7H", "7S", "8H"}, got)
+		assert.Equal(t, []string{"7H", "7S", "8H"}, got) // row E12
 		got = nil
 		for rec, err := range s.Events(ctx, "g-1", savepoint.Range{Newest: true, Limit: 2}) {
 			require.NoError(t, err)

@@ -118,8 +118,8 @@ func TestGolden_ChangesThatOldDataCannotSurvive(t *testing.T) {
 		k := handKind()
 		k.Events = events
 		assert.Contains(t, told(t, golden(k)), what)
-		assert.Contains(t, told(t, golden(k)), "does not survive", "row F13")
-		k.Version = savepoint.V(1, 1, 0) // raising the version does not help
+		assert.Contains(t, told(t, golden(k)), "does not survive", "row F13") // row F13
+		k.Version = savepoint.V(1, 1, 0)                                      // raising the version does not help
 		assert.Contains(t, told(t, golden(k)), "does not survive")
 		t.Setenv(savepointtest.UpdateVariable, "1") // nor does writing the file of the new version
 		assert.Contains(t, told(t, golden(k)), "does not survive")

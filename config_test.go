@@ -1,0 +1,63 @@
+package savepoint_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+)
+
+func TestFromEnv(t *testing.T) {
+	none, err := savepoint.FromEnv(nil)
+	require.NoError(t, err)
+	assert.Equal(t, &savepoint.Options{}, none, "nothing is set")
+
+	for name, value := range map[string]string{
+		"PERSISTENCE_STRATEGY": "event_sourced", "SNAPSHOT_INTERVAL_SECONDS": "300", "MAX_SNAPSHOTS_PER_STATE": "7",
+		"SNAPSHOT_COMPRESSION": "false", "SNAPSHOT_RETENTION_DAYS": "7", "MAX_EVENTS_PER_STATE": "10000",
+		"EVENT_COMPACT_THRESHOLD": "1000", "EVENT_RETENTION_DAYS": "30", "COMPLETED_GAME_RETENTION_HOURS": "24",
+		"CACHE_ENABLED": "false", "CACHE_SIZE": "1000", "CACHE_TTL_SECONDS": "3600", "RECOVERY_ENABLED": "true", "AUTO_RECOVERY": "false",
+	} {
+		t.Setenv(name, value)
+	}
+	base := savepoint.Options{MaxEvent: 1234, Strategy: savepoint.Versioned}
+	o, err := savepoint.FromEnv(&base)
+	require.NoError(t, err)
+	assert.Equal(t, savepoint.Versioned, base.Strategy, "the base is the caller's")
+	want := &savepoint.Options{
+		MaxEvent: 1234, Strategy: savepoint.EventSourced, NoCompression: true, NoRecoverAll: true,
+		Snapshot:  savepoint.SnapshotPolicy{Every: 5 * time.Minute, Keep: 7, MaxAge: 7 * 24 * time.Hour},
+		Retention: savepoint.RetentionPolicy{MaxRecords: 10000, Batch: 1000, MaxAge: 30 * 24 * time.Hour, ArchiveAfter: 24 * time.Hour},
+		Cache:     savepoint.CacheOptions{Off: true, Machines: 1000, TTL: time.Hour},
+	}
+	assert.Equal(t, want, o)                                // row K1
+	assert.Equal(t, 24*time.Hour, o.Retention.ArchiveAfter) // row K5
+	assert.Equal(t, 30*24*time.Hour, o.Retention.MaxAge)    // row K5
+	require.NoError(t, open(t, savepoint.Memory, o).Close(), "they can be opened with")
+
+	for name, bad := range map[string][]string{
+		"PERSISTENCE_STRATEGY":      {"HYBRID", "nothing"},
+		"SNAPSHOT_INTERVAL_SECONDS": {"0", "-1", "5m", "1.5", "99999999999999999999"},
+		"EVENT_RETENTION_DAYS":      {"2147483647"}, // more than a Duration holds
+		"MAX_EVENTS_PER_STATE":      {"many"},
+		"CACHE_ENABLED":             {"perhaps"},
+	} {
+		for _, value := range bad {
+			t.Run(name+"="+value, func(t *testing.T) {
+				t.Setenv(name, value)
+				o, err := savepoint.FromEnv(nil)
+				require.ErrorContains(t, err, name)
+				require.ErrorContains(t, err, value)
+				require.ErrorContains(t, err, "use ")
+				assert.Nil(t, o)
+			})
+		}
+	}
+	t.Setenv("CACHE_SIZE", "x")
+	t.Setenv("CACHE_ENABLED", "x")
+	_, err = savepoint.FromEnv(nil)
+	says(t, err, nil, "CACHE_SIZE", "CACHE_ENABLED") // all at once
+}
