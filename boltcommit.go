@@ -37,7 +37,7 @@ func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error 
 		return nil
 	}
 	place, err := r.journal.Load().Append(&r.group)
-	if errors.Is(err, journal.ErrFull) && r.larger() == nil {
+	if errors.Is(err, journal.ErrFull) && !r.grows() {
 		// A fold that is under way makes room.
 		r.awaitFold()
 		place, err = r.journal.Load().Append(&r.group)
@@ -224,13 +224,18 @@ func (e *boltEngine) commitRound(steps []engine.Step, out []engine.Result, large
 	r.folding.Lock()
 	defer r.folding.Unlock()
 	var next *ringFound
+	if larger && r.grows() {
+		var err error
+		if next, err = r.larger(); err != nil {
+			return fmt.Errorf("%w: a larger journal: %w", engine.ErrNothingStored, err)
+		}
+	}
 	if larger {
-		next = r.larger()
 		r.wanted.Store(0)
 	}
 	err := e.commitAround(steps, out, next)
 	if next != nil && errors.Is(err, engine.ErrDiskFull) {
-		r.most = r.place.head.Segment * r.place.head.Segments
+		r.most = r.place.size()
 		err = e.commitAround(steps, out, nil)
 	}
 	return err

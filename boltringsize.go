@@ -123,18 +123,14 @@ func (e *boltEngine) makeRing(f *ringFound) error {
 	return e.find(f)
 }
 
-// larger is the ring that comes after this one, nil if it stays as it is. The
-// caller holds writing.
-func (r *boltRing) larger() *ringFound {
-	size := r.place.size()
-	if size >= r.most {
-		return nil
-	}
+// grows tells whether the ring may become larger. The caller holds writing.
+func (r *boltRing) grows() bool { return r.place.size() < r.most }
+
+// larger is the ring that comes after this one. The caller holds writing.
+func (r *boltRing) larger() (*ringFound, error) {
 	next := r.place
-	if err := r.e.lay(&next, min(max(size*ringFactor, r.wanted.Load()), r.most)); err != nil {
-		return nil
-	}
-	return &next
+	size := min(max(r.place.size()*ringFactor, r.wanted.Load()), r.most)
+	return &next, r.e.lay(&next, size)
 }
 
 // begin goes over to the ring that was put. What was in the old one is folded.
@@ -162,8 +158,8 @@ func (r *boltRing) measure() int64 {
 	now := time.Now()
 	apart := max(now.Sub(r.folds), time.Millisecond)
 	r.folds = now
-	if size := r.place.size(); apart < foldsApart && size < r.most {
-		return size * int64(foldsApart/apart)
+	if apart < foldsApart && r.grows() {
+		return r.place.size() * int64(foldsApart/apart)
 	}
 	return 0
 }
