@@ -12,6 +12,7 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/journal"
+	"github.com/liap-tui/savepoint/internal/pagecheck"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -130,44 +131,17 @@ func putRingState(tx *boltTx, folded uint64, salt journal.Salt) error {
 	return tx.counters.put(countersRing, record.AppendValue(nil, &record.Header{Type: record.TypeJournal, Raw: uint32(len(b))}, b, nil))
 }
 
-// Where bbolt has things in a leaf page: a page header (id 8, flags 2, count 2,
-// overflow 4), then for each key flags 4, distance from here to the key 4, key
-// length 4, value length 4; numbers in the byte order of the machine.
-const (
-	leafHeader  = 16
-	leafElement = 16
-	leafFlag    = 0x02
-)
-
 // findRing finds the value that holds the ring by plain reads of its leaf page,
 // which has no other key (R3).
 func findRing(f io.ReaderAt, size int64, root uint64, page int64) (journal.Range, error) {
-	wrong := func(format string, args ...any) (journal.Range, error) {
-		return journal.Range{}, fmt.Errorf("%w: the journal's bucket: %s", ErrCorrupt, fmt.Sprintf(format, args...))
-	}
-	if root < 2 || root > uint64(size/page)-1 {
-		return wrong("page %d of %d", root, size/page)
-	}
-	var b [leafHeader + leafElement + 8]byte
-	at := int64(root) * page
-	if _, err := f.ReadAt(b[:], at); err != nil {
-		return journal.Range{}, fmt.Errorf("read page %d: %w", root, err)
-	}
-	ne := binary.NativeEndian
-	id, flags, count, overflow := ne.Uint64(b[:]), ne.Uint16(b[8:]), ne.Uint16(b[10:]), int64(ne.Uint32(b[12:]))
-	e := b[leafHeader:]
-	key, length, value := int64(ne.Uint32(e[4:])), int64(ne.Uint32(e[8:])), int64(ne.Uint32(e[12:]))
-	begin := leafHeader + key + length
-	end := (1 + overflow) * page
+	at, length, err := pagecheck.Single(f, size, page, root, string(journalRing))
 	switch {
-	case id != root || flags != leafFlag || count != 1:
-		return wrong("page %d says it is page %d, flags %#x, with %d keys", root, id, flags, count)
-	case ne.Uint32(e) != 0 || key != leafElement || length != int64(len(journalRing)) || string(b[leafHeader+leafElement:][:length]) != string(journalRing):
-		return wrong("another key stands in it")
-	case begin+value > end || at+end > size:
-		return wrong("%d bytes at %d do not fit into %d pages", value, begin, 1+overflow)
+	case errors.Is(err, pagecheck.ErrDamaged):
+		return journal.Range{}, fmt.Errorf("%w: the journal's bucket: %w", ErrCorrupt, err)
+	case err != nil:
+		return journal.Range{}, fmt.Errorf("the journal's bucket: %w", err)
 	}
-	return journal.Range{Offset: at + begin, Length: value, Page: max(page, journal.Align)}, nil
+	return journal.Range{Offset: at, Length: length, Page: max(page, journal.Align)}, nil
 }
 
 // locate fills in where the ring is.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/internal/journal"
+	"github.com/liap-tui/savepoint/internal/pagecheck"
 )
 
 // Sizes of a ring: what is asked for is brought into these bounds.
@@ -75,7 +76,7 @@ func (f *ringFound) size() int64 { return f.head.Segment * f.head.Segments }
 // lay makes f the place of a ring of that size that is not there yet.
 func (e *boltEngine) lay(f *ringFound, size int64) (err error) {
 	page := max(e.handle.pageSize(), journal.Align)
-	r := journal.Range{Offset: leafHeader + leafElement + int64(len(journalRing)), Page: page}
+	r := journal.Range{Offset: pagecheck.SingleAt(string(journalRing)), Page: page}
 	segment, segments := e.opt.ringParts(size)
 	r.Length = page + journal.HeadSize + segment*segments
 	f.place, f.salt = r, journal.NewSalt()

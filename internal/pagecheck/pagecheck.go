@@ -163,6 +163,10 @@ type header struct {
 	length   int64 // bytes of the page and its overflow
 }
 
+func readHeader(b []byte) header {
+	return header{id: ne.Uint64(b), flags: ne.Uint16(b[8:]), count: int(ne.Uint16(b[10:])), overflow: uint64(ne.Uint32(b[12:]))}
+}
+
 // take reads the beginning of page id into c.buf, of its overflow too as far as
 // that is short, and marks all of it as used.
 func (c *Check) take(id uint64) (h header, err error) {
@@ -170,11 +174,11 @@ func (c *Check) take(id uint64) (h header, err error) {
 		return h, damaged(id, "a page from %d to %d was expected", firstPage, c.pages-1)
 	}
 	b := c.buf[:c.page]
-	h.at = int64(id) * c.page
-	if err := c.read(b, h.at, id); err != nil {
+	if err := c.read(b, int64(id)*c.page, id); err != nil {
 		return h, err
 	}
-	h.id, h.flags, h.count, h.overflow = ne.Uint64(b), ne.Uint16(b[8:]), int(ne.Uint16(b[10:])), uint64(ne.Uint32(b[12:]))
+	h = readHeader(b)
+	h.at, h.length = int64(id)*c.page, int64(1+h.overflow)*c.page
 	switch {
 	case h.id != id:
 		return h, damaged(id, "it says that it is page %d", h.id)
@@ -192,7 +196,6 @@ func (c *Check) take(id uint64) (h header, err error) {
 		}
 	}
 	c.rep.Used += 1 + h.overflow
-	h.length = int64(1+h.overflow) * c.page
 	if h.overflow > 0 && h.length <= int64(len(c.buf)) {
 		return h, c.read(c.buf[c.page:h.length], h.at+c.page, id)
 	}
@@ -200,13 +203,19 @@ func (c *Check) take(id uint64) (h header, err error) {
 }
 
 func (c *Check) read(b []byte, at int64, id uint64) error {
-	n, err := c.r.ReadAt(b, at)
+	n, err := readPage(c.r, b, at, id)
 	c.rep.Bytes += int64(n)
+	return err
+}
+
+// readPage reads what stands at a place of the file, which is in page id.
+func readPage(r io.ReaderAt, b []byte, at int64, id uint64) (n int, err error) {
+	n, err = r.ReadAt(b, at)
 	switch {
 	case n == len(b):
-		return nil
+		return n, nil
 	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		return damaged(id, "the file ends %d bytes into it", n)
+		return n, damaged(id, "the file ends %d bytes into it", n)
 	}
-	return fmt.Errorf("read page %d: %w", id, err)
+	return n, fmt.Errorf("read page %d: %w", id, err)
 }

@@ -282,13 +282,13 @@ func (c *Check) inline(k kid, h header, page []byte) error {
 	if len(page) < headerSize {
 		return wrong("a page of %d bytes", len(page))
 	}
-	id, flags, count, overflow := ne.Uint64(page), ne.Uint16(page[8:]), int(ne.Uint16(page[10:])), ne.Uint32(page[12:])
-	at := int64(headerSize + count*elementSize)
-	if id != 0 || flags != flagLeaf || overflow != 0 || at > int64(len(page)) {
-		return wrong("page %d, flags %#x, %d keys, %d further pages", id, flags, count, overflow)
+	own := readHeader(page)
+	at := int64(headerSize + own.count*elementSize)
+	if own.id != 0 || own.flags != flagLeaf || own.overflow != 0 || at > int64(len(page)) {
+		return wrong("page %d, flags %#x, %d keys, %d further pages", own.id, own.flags, own.count, own.overflow)
 	}
 	var last []byte
-	for i := range count {
+	for i := range own.count {
 		e := readElement(page, i)
 		if err := e.check(at, int64(len(page))); err != nil {
 			return wrong("key %d: %v", i, err)
