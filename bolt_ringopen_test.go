@@ -228,8 +228,7 @@ func TestBoltRing_Damaged(t *testing.T) {
 	s, err := journal.Scan(bytes.NewReader(raw), found.place, found.id, found.salt, found.folded)
 	require.NoError(t, err)
 	var places []journal.Place
-	for r, err := range s.Records() {
-		require.NoError(t, err)
+	for _, r := range s.Records() {
 		places = append(places, r.Place)
 	}
 	require.Greater(t, len(places), 3)

@@ -189,16 +189,15 @@ func (e *boltEngine) readRing(found *boltFound) ([]ringGroup, error) {
 		e.opt.logger.Warn("the journal is damaged: begun anew, the file was closed and it held nothing", "file", e.path, "error", r.lost)
 		return nil, nil
 	}
-	s, err := journal.Scan(e.file, r.place, r.id, r.salt, r.folded)
+	disk := journal.NewDirectReader(e.file) // where it was written to
+	defer disk.Close()
+	s, err := journal.Scan(disk, r.place, r.id, r.salt, r.folded)
 	if err != nil {
 		return nil, e.ringError(err)
 	}
 	var groups []ringGroup
-	for rec, err := range s.Records() {
-		if err != nil {
-			return nil, e.ringError(err)
-		}
-		groups = append(groups, ringGroup{rec.LSN, append([]byte(nil), rec.Payload...)})
+	for _, rec := range s.Records() {
+		groups = append(groups, ringGroup{rec.LSN, rec.Payload})
 	}
 	return groups, nil
 }

@@ -81,8 +81,7 @@ func TestDamage_Report(t *testing.T) {
 	assert.Equal(t, []Place{w.live[5]}, c.Torn)
 	assert.Contains(t, err.Error(), "record 6 is damaged, but 7 is whole")
 	var got []uint64
-	for rec, err := range s.Records() {
-		require.NoError(t, err)
+	for _, rec := range s.Records() {
 		got = append(got, rec.LSN)
 	}
 	assert.Equal(t, []uint64{4, 5, 7, 8, 9}, got, "for a salvage")

@@ -297,10 +297,8 @@ func (w *world) check(img io.ReaderAt, acked uint64) (*Scanned, map[uint64]strin
 	}
 	have := map[uint64]string{}
 	next := w.folded + 1
-	for rec, err := range s.Records() {
+	for _, rec := range s.Records() {
 		switch {
-		case err != nil:
-			return nil, nil, err
 		case rec.LSN != next:
 			return nil, nil, fmt.Errorf("record %d, want %d", rec.LSN, next)
 		case string(rec.Payload) != w.groups[next]:

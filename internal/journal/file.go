@@ -1,9 +1,11 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 )
 
 // File is what the ring is written to. After WriteAt and then Sync returned nil,
@@ -18,10 +20,13 @@ type File interface {
 
 // Handle is a descriptor of its own for the ring: on the local file systems of
 // Linux that are known to keep O_DSYNC, one with that flag, so that a write
-// syncs the written range only; else one with File.Sync after the write.
+// syncs the written range only; else one with File.Sync after the write. Where
+// it can it writes past the page cache, which saves a copy and the search for
+// what of the range is to be synced. What ReadAt gives is in step with that.
 type Handle struct {
 	*os.File
-	dsync bool
+	dsync  bool
+	direct *os.File // for writing, with O_DIRECT and O_DSYNC; nil where that cannot be
 }
 
 // OpenHandle opens path for the ring. It must be the very file that same
@@ -32,15 +37,44 @@ func OpenHandle(path string, same os.FileInfo) (*Handle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal: open: %w", err)
 	}
-	have, err := h.Stat()
-	if err == nil && !os.SameFile(have, same) {
-		err = fmt.Errorf("journal: %s is not the file that was locked", path)
+	for _, f := range []*os.File{h.File, h.direct} {
+		if f == nil || err != nil {
+			continue
+		}
+		var have os.FileInfo
+		if have, err = f.Stat(); err == nil && !os.SameFile(have, same) {
+			err = fmt.Errorf("journal: %s is not the file that was locked", path)
+		}
 	}
 	if err != nil {
-		h.File.Close()
+		h.Close()
 		return nil, err
 	}
 	return h, nil
+}
+
+// WriteAt writes whole blocks of Align bytes that begin at a multiple of it, in
+// the file and in memory. Where the device wants more than that, the system
+// refuses the first write before it begins, and the page cache is used from then on.
+func (h *Handle) WriteAt(b []byte, off int64) (int, error) {
+	if h.direct != nil {
+		n, err := h.direct.WriteAt(b, off)
+		if n > 0 || !errors.Is(err, syscall.EINVAL) {
+			return n, err
+		}
+		h.direct.Close()
+		h.direct = nil
+	}
+	return h.File.WriteAt(b, off)
+}
+
+// Close frees the descriptors.
+func (h *Handle) Close() error {
+	err := h.File.Close()
+	if h.direct != nil {
+		err = errors.Join(err, h.direct.Close())
+	}
+	return err
 }
 
 // Sync does nothing where WriteAt was durable on return.
@@ -53,3 +87,66 @@ func (h *Handle) Sync() error {
 
 // DSync says whether WriteAt is durable on return.
 func (h *Handle) DSync() bool { return h.dsync }
+
+// DirectReader reads a file past the page cache where that can be done, and through
+// it elsewhere: what it gives of a ring is what the device has, whatever the
+// cache holds. It is for one goroutine and for reading from front to back.
+type DirectReader struct {
+	file   *os.File
+	direct *os.File // nil where there is no such way
+	window []byte
+	at     int64
+	n      int
+}
+
+// window is how much is read at once. So large, the runtime gives it whole pages.
+const window = 1 << 20
+
+// NewDirectReader reads f, which stays the caller's. Close frees the rest.
+func NewDirectReader(f *os.File) *DirectReader {
+	r := &DirectReader{file: f}
+	direct, err := openDirect(f.Name())
+	if err != nil {
+		return r
+	}
+	have, err := direct.Stat()
+	same, err2 := f.Stat()
+	if err != nil || err2 != nil || !os.SameFile(have, same) {
+		direct.Close()
+		return r
+	}
+	r.direct, r.window = direct, make([]byte, window)
+	return r
+}
+
+func (r *DirectReader) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) && r.direct != nil {
+		at := off + int64(n)
+		if at < r.at || at >= r.at+int64(r.n) {
+			r.at = at / Align * Align
+			r.n, err = r.direct.ReadAt(r.window, r.at)
+			if err != nil && err != io.EOF {
+				r.direct.Close()
+				r.direct, r.n = nil, 0
+				break
+			}
+			if at >= r.at+int64(r.n) {
+				return n, io.EOF
+			}
+		}
+		n += copy(p[n:], r.window[at-r.at:r.n])
+	}
+	if n == len(p) {
+		return n, nil
+	}
+	more, err := r.file.ReadAt(p[n:], off+int64(n))
+	return n + more, err
+}
+
+// Close ends the reading.
+func (r *DirectReader) Close() error {
+	if r.direct == nil {
+		return nil
+	}
+	return r.direct.Close()
+}

@@ -14,6 +14,13 @@ var dsyncKept = map[int64]bool{
 	0xf2f52010: true, // f2fs
 }
 
+// directTaken are the ones on which the ring is written past the page cache:
+// their writes keep it in step, and fall back to it where they cannot.
+var directTaken = map[int64]bool{
+	0xef53:     true, // ext2, ext3, ext4
+	0x58465342: true, // xfs
+}
+
 func openHandle(path string) (*Handle, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -27,5 +34,15 @@ func openHandle(path string) (*Handle, error) {
 	if f, err = os.OpenFile(path, os.O_RDWR|syscall.O_DSYNC, 0); err != nil {
 		return nil, err
 	}
-	return &Handle{File: f, dsync: true}, nil
+	h := &Handle{File: f, dsync: true}
+	if directTaken[int64(fs.Type)] {
+		// An error here is that the file system or its device has no direct way.
+		h.direct, _ = os.OpenFile(path, os.O_RDWR|syscall.O_DSYNC|syscall.O_DIRECT, 0)
+	}
+	return h, nil
+}
+
+// openDirect opens path for reading past the page cache.
+func openDirect(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECT, 0)
 }

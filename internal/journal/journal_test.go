@@ -181,8 +181,7 @@ func TestHandle(t *testing.T) {
 	s, err := Scan(plain, r, ID{}, salt, 10)
 	require.NoError(t, err)
 	require.Equal(t, 90, s.Len())
-	for rec, err := range s.Records() {
-		require.NoError(t, err)
+	for _, rec := range s.Records() {
 		require.Equal(t, rec.LSN-1, binary.BigEndian.Uint64(rec.Payload))
 	}
 	_, err = Open(plain, r, ID{}, NewSalt(), 100)
@@ -196,6 +195,52 @@ func TestHandle(t *testing.T) {
 	require.NoError(t, os.WriteFile(f.Name(), nil, 0o600))
 	_, err = OpenHandle(f.Name(), same)
 	require.ErrorContains(t, err, "not the file that was locked")
+}
+
+// TestHandle_Direct: what is written past the page cache is what other
+// descriptors read, also those that have read the place before; and what cannot
+// be written that way is written through it.
+func TestHandle_Direct(t *testing.T) {
+	_, f := ringFile(t, t.TempDir(), 1<<20, 1<<16)
+	t.Logf("O_DIRECT: %v", f.direct != nil)
+	plain, err := os.Open(f.Name())
+	require.NoError(t, err)
+	defer plain.Close()
+	disk := NewDirectReader(plain)
+	defer disk.Close()
+	room := make([]byte, 1<<16) // so large that it begins with a page
+	have := make([]byte, Align+1)
+	write := func(b []byte, at int64) {
+		t.Helper()
+		_, err := f.WriteAt(b, at)
+		require.NoError(t, err)
+		require.NoError(t, f.Sync())
+		for _, r := range []io.ReaderAt{plain, f, NewDirectReader(plain), f.File} {
+			_, err := r.ReadAt(have[:len(b)], at)
+			require.NoError(t, err)
+			require.Equal(t, b, have[:len(b)])
+		}
+	}
+	for i := range 20 {
+		room[0]++
+		write(room[:Align], int64(i%3+5)*Align)
+	}
+	direct := f.direct
+	write(room[1:][:Align], 9*Align)
+	require.Nil(t, f.direct, "it was not taken, and is not tried again")
+	room[5]++
+	write(room[:Align+1], 9*Align+7)
+	if direct != nil {
+		require.ErrorIs(t, direct.Close(), os.ErrClosed)
+	}
+	n, err := disk.ReadAt(make([]byte, 2*window), 3)
+	require.ErrorIs(t, err, io.EOF)
+	size, err := plain.Stat()
+	require.NoError(t, err)
+	require.EqualValues(t, size.Size()-3, n)
+	n, err = disk.ReadAt(have, size.Size()+5)
+	require.ErrorIs(t, err, io.EOF)
+	require.Zero(t, n)
 }
 
 // TestHandle_Sync: without O_DSYNC a sync is one.

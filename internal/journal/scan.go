@@ -1,10 +1,10 @@
 package journal
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
-	"iter"
 	"slices"
 )
 
@@ -12,16 +12,15 @@ import (
 type Scanned struct {
 	Torn *Place // the write that was interrupted, where its header is whole; it was never acknowledged
 
-	f      io.ReaderAt
 	ring   ring
 	folded uint64
-	whole  []Place // in lsn order
+	whole  []Record // in lsn order
 }
 
 // Record is one group as it was appended.
 type Record struct {
 	Place
-	Payload []byte // valid until the next record
+	Payload []byte
 }
 
 // Scan looks at every block of the ring in r, which must be the one of id, for
@@ -34,13 +33,13 @@ type Record struct {
 // header alone of a larger one counts. With a *CorruptError that has a Lost the
 // Scanned is not nil and has what is whole, for a salvage, never for a replay.
 //
-// Memory: one segment, and some bytes for each record.
+// Memory: one segment, and what the records have.
 func Scan(f io.ReaderAt, r Range, id ID, salt Salt, folded uint64) (*Scanned, error) {
 	rg, err := readRing(f, r, id, salt)
 	if err != nil {
 		return nil, err
 	}
-	s := &Scanned{f: f, ring: rg, folded: folded}
+	s := &Scanned{ring: rg, folded: folded}
 	var torn []Place
 	err = rg.walk(f, func(p Place, block []byte) bool {
 		switch {
@@ -50,15 +49,14 @@ func Scan(f io.ReaderAt, r Range, id ID, salt Salt, folded uint64) (*Scanned, er
 			torn = append(torn, p)
 			return false
 		}
-		s.whole = append(s.whole, p)
+		s.whole = append(s.whole, Record{p, bytes.Clone(block[headerSize : headerSize+p.Length])})
 		return true
 	})
 	if err != nil {
 		return nil, err
 	}
-	byLSN := func(a, b Place) int { return cmp.Compare(a.LSN, b.LSN) }
-	slices.SortFunc(s.whole, byLSN)
-	slices.SortFunc(torn, byLSN)
+	slices.SortFunc(s.whole, func(a, b Record) int { return cmp.Compare(a.LSN, b.LSN) })
+	slices.SortFunc(torn, func(a, b Place) int { return cmp.Compare(a.LSN, b.LSN) })
 	if err := s.judge(torn); err != nil {
 		return s, err
 	}
@@ -89,7 +87,7 @@ func (r *ring) walk(f io.ReaderAt, fn func(p Place, block []byte) bool) error {
 // judge decides between a ring that ends and one that is damaged.
 func (s *Scanned) judge(torn []Place) error {
 	corrupt := func(lost uint64, reason string, args ...any) error {
-		return &CorruptError{Reason: fmt.Sprintf(reason, args...), Folded: s.folded, Lost: lost, Whole: s.whole, Torn: torn}
+		return &CorruptError{Reason: fmt.Sprintf(reason, args...), Folded: s.folded, Lost: lost, Whole: s.places(), Torn: torn}
 	}
 	end := s.folded
 	for i, p := range s.whole {
@@ -99,7 +97,7 @@ func (s *Scanned) judge(torn []Place) error {
 			}
 			return corrupt(end+1, "record %d is damaged, but %d is whole, at %d of the file", end+1, p.LSN, p.Offset)
 		}
-		if i > 0 && !s.ring.follows(s.whole[i-1], p) {
+		if i > 0 && !s.ring.follows(s.whole[i-1].Place, p.Place) {
 			return corrupt(p.LSN, "record %d at %d of the file is not the one behind %d at %d", p.LSN, p.Offset, end, s.whole[i-1].Offset)
 		}
 		end = p.LSN
@@ -108,7 +106,7 @@ func (s *Scanned) judge(torn []Place) error {
 		if p.LSN != end+1 || len(torn) > 1 {
 			return corrupt(min(p.LSN, end+1), "record %d at %d of the file is damaged, and not the last write", p.LSN, p.Offset)
 		}
-		if n := len(s.whole); n > 0 && !s.ring.follows(s.whole[n-1], p) {
+		if n := len(s.whole); n > 0 && !s.ring.follows(s.whole[n-1].Place, p) {
 			return corrupt(p.LSN, "torn record %d at %d of the file is not behind %d", p.LSN, p.Offset, end)
 		}
 		s.Torn = &p
@@ -134,21 +132,15 @@ func (s *Scanned) Last() uint64 { return s.folded + uint64(s.Len()) }
 // Len is the number of records.
 func (s *Scanned) Len() int { return len(s.whole) }
 
-// Records reads the records in lsn order, checked again. An error is the last.
-func (s *Scanned) Records() iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
-		var b []byte
-		for _, p := range s.whole {
-			b = slices.Grow(b[:0], headerSize+p.Length)[:headerSize+p.Length]
-			if err := s.ring.read(s.f, b, p); err != nil {
-				yield(Record{}, err)
-				return
-			}
-			if !yield(Record{Place: p, Payload: b[headerSize:]}, nil) {
-				return
-			}
-		}
+// Records gives the records in lsn order. Their bytes are the caller's.
+func (s *Scanned) Records() []Record { return s.whole }
+
+func (s *Scanned) places() []Place {
+	places := make([]Place, len(s.whole))
+	for i := range s.whole {
+		places[i] = s.whole[i].Place
 	}
+	return places
 }
 
 // read reads the record at p into b and checks it.
