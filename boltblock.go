@@ -27,21 +27,58 @@ const blockFill = record.LongestValue - record.HeaderLen - 20
 
 // storeEvents puts the group's events into blocks.
 func (g *boltGroup) storeEvents() error {
-	g.events = slices.DeleteFunc(g.events, func(ev boltEvent) bool { return ev.number != ev.m.head.number })
-	slices.SortFunc(g.events, func(a, b boltEvent) int {
-		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.entry.Seq, b.entry.Seq))
-	})
-	for i := 0; i < len(g.events); {
-		n := i + 1
-		for n < len(g.events) && g.events[n].follows(&g.events[n-1]) {
-			n++
+	bySeq := func(a, b boltEvent) int { return cmp.Compare(a.entry.Seq, b.entry.Seq) }
+	at := 0
+	for _, m := range g.byMachine() {
+		g.run = g.run[:0]
+		for _, i := range g.order[at : at+m.events] {
+			g.run = append(g.run, g.events[i])
 		}
-		if err := g.storeRun(g.events[i:n]); err != nil {
-			return err
+		at += m.events
+		if !slices.IsSortedFunc(g.run, bySeq) { // some were put back
+			slices.SortFunc(g.run, bySeq)
 		}
-		i = n
+		for run := g.run; len(run) > 0; {
+			n := 1
+			for n < len(run) && run[n].follows(&run[n-1]) {
+				n++
+			}
+			if err := g.storeRun(run[:n]); err != nil {
+				return err
+			}
+			run = run[n:]
+		}
 	}
 	return nil
+}
+
+// byMachine gives the machines that have events, by number, and brings the
+// events' places into g.order: machine by machine, each one's as they came.
+// Those of a machine that was purged are nobody's.
+func (g *boltGroup) byMachine() []*boltMachine {
+	g.busy = g.busy[:0]
+	for i := range g.events {
+		ev := &g.events[i]
+		if ev.number != ev.m.head.number {
+			continue
+		}
+		if ev.m.events++; ev.m.events == 1 {
+			g.busy = append(g.busy, ev.m)
+		}
+	}
+	slices.SortFunc(g.busy, func(a, b *boltMachine) int { return cmp.Compare(a.head.number, b.head.number) })
+	all := 0
+	for _, m := range g.busy {
+		m.next, all = all, all+m.events
+	}
+	g.order = slices.Grow(g.order[:0], all)[:all]
+	for i := range g.events {
+		if ev := &g.events[i]; ev.number == ev.m.head.number {
+			g.order[ev.m.next] = int32(i)
+			ev.m.next++
+		}
+	}
+	return g.busy
 }
 
 // follows says whether an event may stand behind another in one block.

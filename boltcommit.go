@@ -105,17 +105,19 @@ func (r *boltRing) prepare(steps []engine.Step) (damaged bool, err error) {
 				continue
 			}
 			m := g.newMachine(key)
-			h, ok := r.heads.get(key)
-			if !ok {
-				if h, ok, err = r.overlayHead(key); err != nil {
+			if m.ring = r.heads.get(key); m.ring == nil {
+				m.ring = &ringMachine{}
+				h, ok, err := r.overlayHead(key)
+				if err != nil {
 					return false, err
 				}
+				if !ok {
+					missing = append(missing, m)
+					continue
+				}
+				m.ring.head = h
 			}
-			if !ok {
-				missing = append(missing, m)
-				continue
-			}
-			m.head, m.before, m.exists, m.stored = h, h, true, true
+			m.head, m.before, m.exists, m.stored = m.ring.head, m.ring.head, true, true
 		}
 	}
 	if len(missing) == 0 {
@@ -171,7 +173,8 @@ func (r *boltRing) encode(steps []engine.Step, out []engine.Result) {
 		r.group.Build(func(dst []byte) []byte { return record.AppendStepLen(dst, len(s.Writes)) })
 		for j := range s.Writes {
 			w := &s.Writes[j]
-			h := &g.machines[w.Machine].head
+			m := g.whose[j]
+			h := &m.head
 			sw = record.StepWrite{Machine: append(sw.Machine[:0], w.Machine...), Kind: w.Kind, Schema: w.Schema,
 				Number: h.number, Pos: h.pos, Expect: w.Expect, Seq: w.Seq, Token: w.Token[:], Head: w.Head,
 				Drop: w.Drop, Events: sw.Events[:0], Snaps: sw.Snaps[:0]}
@@ -183,7 +186,7 @@ func (r *boltRing) encode(steps []engine.Step, out []engine.Result) {
 			}
 			from := r.group.Len()
 			r.group.Build(sw.Append)
-			r.cuts = append(r.cuts, ringCut{w.Machine, from + 4, r.group.Len()})
+			r.cuts = append(r.cuts, ringCut{w.Machine, m.ring, from + 4, r.group.Len()})
 		}
 	}
 }
@@ -206,7 +209,12 @@ func (r *boltRing) keep(payload []byte) []byte {
 func (r *boltRing) settled(g *boltGroup) {
 	for _, m := range g.touched {
 		if m.changed && m.exists {
-			r.heads.put(m.key, m.head)
+			if m.ring == nil {
+				m.ring = &ringMachine{}
+			}
+			m.ring.head = m.head
+			m.ring.head.bytes = nil
+			r.heads.put(m.key, m.ring)
 		}
 	}
 	clear(r.cuts)

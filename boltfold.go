@@ -231,9 +231,8 @@ func (p *stepReader) step(n int, rest []byte) ([]byte, error) {
 		return nil, err
 	}
 	for i, pos := range p.g.positions(&s) {
-		w := &p.writes[i]
-		if number := p.g.machines[w.Machine].head.number; pos != p.pos[i] || number != p.numbers[i] {
-			return nil, fmt.Errorf("machine %q gets number %d and position %d, not %d and %d", w.Machine, number, pos, p.numbers[i], p.pos[i])
+		if m := p.g.whose[i]; pos != p.pos[i] || m.head.number != p.numbers[i] {
+			return nil, fmt.Errorf("machine %q gets number %d and position %d, not %d and %d", m.key, m.head.number, pos, p.numbers[i], p.pos[i])
 		}
 	}
 	return rest, nil

@@ -24,6 +24,7 @@ type boltGroup struct {
 
 	machines  map[string]*boltMachine
 	touched   []*boltMachine
+	whose     []*boltMachine // of each write of the step checked last
 	events    []boltEvent
 	snapshots []boltSnapshot
 	purged    []uint64 // machine numbers
@@ -45,6 +46,9 @@ type boltGroup struct {
 	keys    [][]byte
 	part    [boltHeadPart]byte
 	entries []record.Entry
+	run     []boltEvent    // of one machine
+	order   []int32        // see byMachine
+	busy    []*boltMachine // the same
 	joiner  record.Joiner
 }
 
@@ -62,6 +66,9 @@ type boltMachine struct {
 	trimThrough uint64
 	refuse      error // why it cannot be written
 	lost        bool  // the head in the file is damaged
+
+	ring         *ringMachine // of a group that goes into the ring
+	events, next int          // its events in the group, and where the next of them goes
 }
 
 type boltEvent struct {
@@ -103,7 +110,10 @@ func (g *boltGroup) end() {
 		g.spare = nil
 	}
 	clear(g.touched)
+	clear(g.whose[:cap(g.whose)])
 	clear(g.events)
+	clear(g.run[:cap(g.run)])
+	clear(g.busy[:cap(g.busy)])
 	clear(g.snapshots)
 	clear(g.keys)
 	clear(g.entries[:cap(g.entries)])
@@ -129,7 +139,7 @@ func (g *boltGroup) take(s *engine.Step) error {
 	}
 	for i := range s.Writes {
 		w := &s.Writes[i]
-		m := g.machines[w.Machine]
+		m := g.whose[i]
 		if w.Purge {
 			g.purge(m)
 		} else {
@@ -181,9 +191,11 @@ func (g *boltGroup) check(s *engine.Step) error {
 	if size > g.e.opt.maxStep {
 		return fmt.Errorf("%w: step of %d bytes, at most %d", ErrTooLarge, size, g.e.opt.maxStep)
 	}
+	g.whose = g.whose[:0]
 	for i := range s.Writes {
 		w := &s.Writes[i]
 		m := g.machine(w.Machine)
+		g.whose = append(g.whose, m)
 		if m.refuse != nil {
 			return m.refuse
 		}

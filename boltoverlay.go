@@ -25,8 +25,18 @@ type boltOverlay struct {
 }
 
 type ringGeneration struct {
-	newest map[string]*ringRef
-	groups []ringGroup
+	id       uint64
+	machines map[string]int32 // their places in newest
+	newest   []*ringRef
+	groups   []ringGroup
+}
+
+// last is the machine's newest write.
+func (g *ringGeneration) last(machine string) *ringRef {
+	if i, ok := g.machines[machine]; ok {
+		return g.newest[i]
+	}
+	return nil
 }
 
 // ringGroup is the payload of one record of the ring.
@@ -45,25 +55,52 @@ type ringRef struct {
 // ringCut says whose write stands where in a payload.
 type ringCut struct {
 	machine  string
+	ring     *ringMachine // where the committer knows it
 	from, to int
 }
 
 func newOverlay() *boltOverlay {
-	return &boltOverlay{generations: []*ringGeneration{newGeneration()}}
+	return &boltOverlay{generations: []*ringGeneration{newGeneration(1, 0)}}
 }
 
-func newGeneration() *ringGeneration { return &ringGeneration{newest: map[string]*ringRef{}} }
+func newGeneration(id uint64, machines int) *ringGeneration {
+	return &ringGeneration{id: id, machines: make(map[string]int32, machines)}
+}
+
+// young is the generation that takes what comes.
+func (o *boltOverlay) young() *ringGeneration { return o.generations[len(o.generations)-1] }
 
 // add takes a durable group. The payload is the overlay's from now on.
 func (o *boltOverlay) add(g ringGroup, cuts []ringCut) {
 	refs := make([]ringRef, len(cuts))
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	gen := o.generations[len(o.generations)-1]
+	gen := o.young()
 	gen.groups = append(gen.groups, g)
-	for i, c := range cuts {
-		refs[i] = ringRef{lsn: g.lsn, write: g.payload[c.from:c.to], before: gen.newest[c.machine]}
-		gen.newest[c.machine] = &refs[i]
+	for i := range cuts {
+		c := &cuts[i]
+		refs[i] = ringRef{lsn: g.lsn, write: g.payload[c.from:c.to]}
+		gen.put(c, &refs[i])
+	}
+}
+
+// put makes ref the machine's newest write.
+func (g *ringGeneration) put(c *ringCut, ref *ringRef) {
+	var at int32
+	known := c.ring != nil && c.ring.generation == g.id
+	if known {
+		at = c.ring.at
+	} else {
+		at, known = g.machines[c.machine]
+	}
+	if known {
+		ref.before, g.newest[at] = g.newest[at], ref
+	} else {
+		at = int32(len(g.newest))
+		g.machines[c.machine], g.newest = at, append(g.newest, ref)
+	}
+	if c.ring != nil {
+		c.ring.generation, c.ring.at = g.id, at
 	}
 }
 
@@ -71,8 +108,8 @@ func (o *boltOverlay) add(g ringGroup, cuts []ringCut) {
 func (o *boltOverlay) seal() (groups []ringGroup, generations int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.generations[len(o.generations)-1].groups) > 0 {
-		o.generations = append(o.generations, newGeneration())
+	if y := o.young(); len(y.groups) > 0 {
+		o.generations = append(o.generations, newGeneration(y.id+1, len(y.machines)))
 	}
 	generations = len(o.generations) - 1
 	for _, gen := range o.generations[:generations] {
@@ -92,7 +129,7 @@ func (o *boltOverlay) drop(generations int) {
 func (o *boltOverlay) reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.generations = []*ringGeneration{newGeneration()}
+	o.generations = []*ringGeneration{newGeneration(o.young().id+1, 0)}
 }
 
 // refs adds the machine's writes to dst, oldest first.
@@ -103,7 +140,7 @@ func (o *boltOverlay) refs(machine string, dst []ringRef) []ringRef {
 	at := len(dst)
 	o.mu.RLock()
 	for i := len(o.generations) - 1; i >= 0; i-- {
-		for r := o.generations[i].newest[machine]; r != nil; r = r.before {
+		for r := o.generations[i].last(machine); r != nil; r = r.before {
 			dst = append(dst, ringRef{lsn: r.lsn, write: r.write})
 		}
 	}
@@ -121,7 +158,7 @@ func (o *boltOverlay) newest(machine string) (ringRef, bool) {
 
 func (o *boltOverlay) newestLocked(machine string) (ringRef, bool) {
 	for i := len(o.generations) - 1; i >= 0; i-- {
-		if r := o.generations[i].newest[machine]; r != nil {
+		if r := o.generations[i].last(machine); r != nil {
 			return ringRef{lsn: r.lsn, write: r.write}, true
 		}
 	}
@@ -136,7 +173,7 @@ func (o *boltOverlay) keys(prefix, from string) []string {
 	var keys []string
 	o.mu.RLock()
 	for _, gen := range o.generations {
-		for k := range gen.newest {
+		for k := range gen.machines {
 			if k >= from && strings.HasPrefix(k, prefix) {
 				keys = append(keys, k)
 			}
@@ -230,32 +267,47 @@ func cutGroup(payload []byte) (cuts []ringCut, born, records uint64, err error) 
 			}
 			records += uint64(len(w.Events))
 			to := len(payload) - len(rest)
-			cuts = append(cuts, ringCut{string(w.Machine), to - len(b), to})
+			cuts = append(cuts, ringCut{machine: string(w.Machine), from: to - len(b), to: to})
 		}
 	}
 	return cuts, born, records, err
 }
 
-// headCache remembers the heads of machines written lately, without the caller's
-// bytes. Only the committer changes heads, so what is in it is never stale.
-type headCache struct{ young, old map[string]boltHead }
+// headCache remembers the machines written lately. Only the committer changes
+// heads, so what is in it is never stale.
+type headCache struct{ young, old map[string]*ringMachine }
+
+// ringMachine is what the committer knows of a machine: its head without the
+// caller's bytes, and where it is in a generation of the overlay.
+type ringMachine struct {
+	head       boltHead
+	generation uint64
+	at         int32
+	cached     bool // among the young
+}
 
 const headsKept = 16 << 10 // in each half
 
-func (c *headCache) get(machine string) (boltHead, bool) {
-	if h, ok := c.young[machine]; ok {
-		return h, true
+func (c *headCache) get(machine string) *ringMachine {
+	if m := c.young[machine]; m != nil {
+		return m
 	}
-	h, ok := c.old[machine]
-	return h, ok
+	m := c.old[machine]
+	if m != nil {
+		m.cached = false
+	}
+	return m
 }
 
-func (c *headCache) put(machine string, h boltHead) {
-	if c.young == nil || len(c.young) >= headsKept {
-		c.young, c.old = make(map[string]boltHead, headsKept/4), c.young
+func (c *headCache) put(machine string, m *ringMachine) {
+	if m.cached {
+		return
 	}
-	h.bytes = nil
-	c.young[machine] = h
+	if c.young == nil || len(c.young) >= headsKept {
+		c.young, c.old = make(map[string]*ringMachine, headsKept/4), c.young
+	}
+	m.cached = true
+	c.young[machine] = m
 }
 
 func (c *headCache) clear() { c.young, c.old = nil, nil }
