@@ -117,7 +117,7 @@ func (g *boltGroup) end() {
 	clear(g.snapshots)
 	clear(g.keys)
 	clear(g.entries[:cap(g.entries)])
-	g.tx, g.dirty, g.light, g.pos, g.versions = nil, false, false, nil, nil
+	g.tx, g.dirty, g.light, g.versions = nil, false, false, nil
 	g.touched, g.events, g.snapshots, g.purged = g.touched[:0], g.events[:0], g.snapshots[:0], g.purged[:0]
 	g.keys, g.entries, g.places, g.older = g.keys[:0], g.entries[:0], g.places[:0], g.older[:0]
 	g.arena = g.arena[:0]
