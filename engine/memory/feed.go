@@ -64,14 +64,10 @@ func (e *Engine) Feed(ctx context.Context, after uint64, fn func(engine.Record) 
 
 // feedPage is the events behind after, and the position they reach to.
 func (e *Engine) feedPage(ctx context.Context, after uint64) (page []engine.Record, upTo uint64, err error) {
-	if err := ctx.Err(); err != nil {
+	if err := e.rlock(ctx); err != nil {
 		return nil, 0, err
 	}
-	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.closed {
-		return nil, 0, engine.ErrClosed
-	}
 	from, _ := slices.BinarySearchFunc(e.places, after, func(p place, pos uint64) int { return cmp.Compare(p.pos, pos) })
 	if from < len(e.places) && e.places[from].pos == after {
 		from++

@@ -62,6 +62,19 @@ func NewLimited(limits engine.Limits) *Engine {
 	}
 }
 
+// rlock takes the lock for a call that looks. It is not held after an error.
+func (e *Engine) rlock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e.mu.RLock()
+	if e.closed {
+		e.mu.RUnlock()
+		return engine.ErrClosed
+	}
+	return nil
+}
+
 // Commit implements engine.Engine.
 func (e *Engine) Commit(ctx context.Context, steps []engine.Step, out []engine.Result) error {
 	if err := ctx.Err(); err != nil {
@@ -197,14 +210,10 @@ func (e *Engine) count(m *machine, by int64) {
 
 // Versions implements engine.Engine.
 func (e *Engine) Versions(ctx context.Context, kind uint32) (map[uint64]int64, error) {
-	if err := ctx.Err(); err != nil {
+	if err := e.rlock(ctx); err != nil {
 		return nil, err
 	}
-	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.closed {
-		return nil, engine.ErrClosed
-	}
 	out := map[uint64]int64{}
 	for v, n := range e.versions {
 		if v.kind == kind {
@@ -229,14 +238,10 @@ func (e *Engine) Load(ctx context.Context, key string, want engine.Want, fn func
 
 // look is the machine as it is now.
 func (e *Engine) look(ctx context.Context, key string) (machine, error) {
-	if err := ctx.Err(); err != nil {
+	if err := e.rlock(ctx); err != nil {
 		return machine{}, err
 	}
-	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.closed {
-		return machine{}, engine.ErrClosed
-	}
 	if m := e.machines[key]; m != nil {
 		return *m, nil
 	}
@@ -290,14 +295,10 @@ type heading struct {
 
 // page fills into with the next heads and says how many there were.
 func (e *Engine) page(ctx context.Context, prefix, after string, into []heading) (int, error) {
-	if err := ctx.Err(); err != nil {
+	if err := e.rlock(ctx); err != nil {
 		return 0, err
 	}
-	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.closed {
-		return 0, engine.ErrClosed
-	}
 	n := 0
 	for m := range e.order.scan(prefix, after) {
 		if n == len(into) {
@@ -311,14 +312,10 @@ func (e *Engine) page(ctx context.Context, prefix, after string, into []heading)
 
 // Note implements engine.Engine.
 func (e *Engine) Note(ctx context.Context, name string) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
+	if err := e.rlock(ctx); err != nil {
 		return nil, err
 	}
-	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.closed {
-		return nil, engine.ErrClosed
-	}
 	return bytes.Clone(e.notes[name]), nil
 }
 
@@ -345,14 +342,10 @@ func (e *Engine) Limits() engine.Limits { return e.limits }
 
 // Size implements engine.Engine.
 func (e *Engine) Size(ctx context.Context) (engine.Size, error) {
-	if err := ctx.Err(); err != nil {
+	if err := e.rlock(ctx); err != nil {
 		return engine.Size{}, err
 	}
-	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.closed {
-		return engine.Size{}, engine.ErrClosed
-	}
 	return engine.Size{Machines: int64(len(e.machines))}, nil
 }
 

@@ -45,14 +45,10 @@ func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Recor
 
 // queryPage is the first events that q names.
 func (e *Engine) queryPage(ctx context.Context, q engine.Query) (page []engine.Record, err error) {
-	if err := ctx.Err(); err != nil {
+	if err := e.rlock(ctx); err != nil {
 		return nil, err
 	}
-	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.closed {
-		return nil, engine.ErrClosed
-	}
 	at := func(pos uint64) int {
 		i, _ := slices.BinarySearchFunc(e.places, pos, func(p place, pos uint64) int { return cmp.Compare(p.pos, pos) })
 		return i
