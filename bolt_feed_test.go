@@ -1,6 +1,7 @@
 package savepoint
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -140,6 +141,7 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 			k2, v2 := c.Last()
 			return errors.Join(b.Put(k, flip(v)), b.Put(k2, flip(v2)))
 		},
+		"stretches change places": func(tx *bolt.Tx) error { return swapLast(tx.Bucket(bucketPositions)) },
 		"a number damaged": func(tx *bolt.Tx) error {
 			b := tx.Bucket(bucketNumbers)
 			k, v := b.Cursor().First()
@@ -163,6 +165,15 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 			}
 		})
 	}
+}
+
+// swapLast makes the last two values of a bucket change places.
+func swapLast(b *bolt.Bucket) error {
+	c := b.Cursor()
+	k, v := c.Last()
+	k2, v2 := c.Prev()
+	k, v, k2, v2 = bytes.Clone(k), bytes.Clone(v), bytes.Clone(k2), bytes.Clone(v2)
+	return errors.Join(b.Put(k, v2), b.Put(k2, v))
 }
 
 func positionOf(line string) (pos uint64) {

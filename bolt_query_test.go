@@ -55,6 +55,7 @@ func TestBoltIndex_IsNoTruth(t *testing.T) {
 			k, _ := tx.Bucket(bucketIndexes).Cursor().First()
 			return tx.Bucket(bucketIndexes).Delete(k)
 		},
+		"changed places": func(tx *bolt.Tx) error { return swapLast(tx.Bucket(bucketIndexes)) },
 		"damaged": func(tx *bolt.Tx) (err error) {
 			b := tx.Bucket(bucketIndexes)
 			c := b.Cursor()

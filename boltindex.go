@@ -1,7 +1,6 @@
 package savepoint
 
 import (
-	"fmt"
 	"math"
 	"slices"
 
@@ -32,13 +31,7 @@ func (tx *boltTx) readContents(s stretchKey, j *record.Joiner, c *record.Content
 	if s.size() < indexedStretch || !tx.indexes.there() {
 		return false, nil
 	}
-	h, payload, err := joinPieces(&tx.indexes, j, s.first, s.last, record.ContentsLimit)
-	if err == nil && (h.Type != record.TypeContents || h.Number != s.first || h.Seq != s.last) {
-		err = fmt.Errorf("value is a %s of %d to %d", h.Type, h.Number, h.Seq)
-	}
-	if err == nil {
-		payload, _, err = record.Decode(nil, h.Codec, payload, h.Raw)
-	}
+	payload, err := joinStretch(&tx.indexes, record.TypeContents, s, j, record.ContentsLimit)
 	if err == nil {
 		err = c.Parse(payload)
 	}

@@ -192,15 +192,23 @@ func splitStretchKey(k []byte) (s stretchKey, ok bool) {
 	return s, ok && s.last >= s.first && s.first > 0
 }
 
+// joinStretch reads the value of a stretch, of at most limit bytes, in one of
+// the two buckets that have one.
+func joinStretch(t *boltTree, want record.Type, s stretchKey, j *record.Joiner, limit int) ([]byte, error) {
+	h, payload, err := joinPieces(t, j, s.first, s.last, limit)
+	if err != nil {
+		return nil, err
+	}
+	if h.Type != want || h.Number != s.first || h.Seq != s.last {
+		return nil, fmt.Errorf("value is a %s of %d to %d", h.Type, h.Number, h.Seq)
+	}
+	payload, _, err = record.Decode(nil, h.Codec, payload, h.Raw)
+	return payload, err
+}
+
 // readStretch adds the places of a stretch to dst.
 func (tx *boltTx) readStretch(s stretchKey, j *record.Joiner, dst []record.Place) ([]record.Place, error) {
-	h, payload, err := joinPieces(&tx.positions, j, s.first, s.last, record.StretchLimit)
-	if err == nil && (h.Type != record.TypeStretch || h.Number != s.first || h.Seq != s.last) {
-		err = fmt.Errorf("value is a %s of %d to %d", h.Type, h.Number, h.Seq)
-	}
-	if err == nil {
-		payload, _, err = record.Decode(nil, h.Codec, payload, h.Raw)
-	}
+	payload, err := joinStretch(&tx.positions, record.TypeStretch, s, j, record.StretchLimit)
 	if err == nil {
 		dst, err = record.ParseStretch(payload, s.first, dst)
 	}
