@@ -75,7 +75,7 @@ func (found *boltFound) read(tx *boltTx) error {
 	if found.lostCounters != nil {
 		found.counters = recount(tx)
 	}
-	found.versions = foundVersions(tx, found.counters.machines)
+	found.versions = foundVersions(tx, nil, found.counters.machines)
 	return found.ring.read(tx, found.clean)
 }
 

@@ -90,15 +90,8 @@ func (g *boltGroup) storeVersions() error {
 	if len(change) == 0 {
 		return nil
 	}
-	c, err := readVersions(g.tx)
-	if err == nil {
-		c.add(change)
-	}
-	if n, ok := c.total(); err != nil || !ok || uint64(n) != g.counters.machines {
-		c = recountVersions(g.tx)
-	}
-	g.versions = c
-	return putVersions(g.tx, c)
+	g.versions = foundVersions(g.tx, change, g.counters.machines)
+	return putVersions(g.tx, g.versions)
 }
 
 // putVersions stores the counts: kind 4, version 8, machines 8 for each,
@@ -154,10 +147,13 @@ func recountVersions(tx *boltTx) versionCounts {
 	return c
 }
 
-// foundVersions are the counts of a file that is opened, made anew where they do
-// not fit the number of machines.
-func foundVersions(tx *boltTx, machines uint64) versionCounts {
+// foundVersions are the stored counts with a change of the heads, made anew
+// where they do not fit the number of machines then.
+func foundVersions(tx *boltTx, change versionCounts, machines uint64) versionCounts {
 	c, err := readVersions(tx)
+	if err == nil {
+		c.add(change)
+	}
 	if n, ok := c.total(); err != nil || !ok || uint64(n) != machines {
 		return recountVersions(tx)
 	}
