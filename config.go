@@ -36,9 +36,12 @@ var variables = []variable{
 	{"CACHE_ENABLED", switched(func(o *Options, on bool) { o.Cache.Off = !on })},
 	{"CACHE_SIZE", numbered(func(o *Options) *int { return &o.Cache.Machines })},
 	{"CACHE_TTL_SECONDS", lasting(time.Second, func(o *Options) *time.Duration { return &o.Cache.TTL })},
-	{"RECOVERY_ENABLED", switched(func(o *Options, on bool) { o.NoRecoverAll = o.NoRecoverAll || !on })},
-	{"AUTO_RECOVERY", switched(func(o *Options, on bool) { o.NoRecoverAll = o.NoRecoverAll || !on })},
+	{"RECOVERY_ENABLED", switched(recoverAll)},
+	{"AUTO_RECOVERY", switched(recoverAll)},
 }
+
+// recoverAll is on unless one of its variables switches it off.
+func recoverAll(o *Options, on bool) { o.NoRecoverAll = o.NoRecoverAll || !on }
 
 // FromEnv makes Options from the environment: those fields of base that a
 // variable names get its value, the others stay; nil is no base. base is not
