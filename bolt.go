@@ -24,6 +24,7 @@ type boltOptions struct {
 	logger        *slog.Logger // nil = silent
 	maxStep       int          // 0 = boltMaxStep
 	lookBytes     int          // most stored bytes that a Load or Scan copies out per transaction; 0 = boltLookBytes
+	gathered      int          // most places of records that are gathered from the events at once; 0 = boltGathered
 	ringBytes     int64        // of the journal ring; 0 = direct: no ring, each group is one transaction
 	ringMost      int64        // how large it may grow; 0 = not at all
 	ringSegment   int64        // bytes of a segment of it; 0 = an eighth of the ring
@@ -47,6 +48,7 @@ const (
 	boltMaxStep   = 256 << 20
 	boltMaxKey    = 1024
 	boltLookBytes = 4 << 20
+	boltGathered  = 16 * record.LongestStretch
 	// valueSlack is what a stored payload may have beyond a step's bytes: the
 	// numbers of a block or a head.
 	valueSlack = 1 << 10
@@ -58,6 +60,7 @@ func (o boltOptions) withDefaults() boltOptions {
 	def(&o.mode, 0o600)
 	def(&o.maxStep, boltMaxStep)
 	def(&o.lookBytes, boltLookBytes)
+	def(&o.gathered, boltGathered)
 	def(&o.wholeCheck, wholeCheck)
 	if o.logger == nil {
 		o.logger = slog.New(slog.DiscardHandler)

@@ -151,7 +151,7 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := historyFile(t, boltOptions{}, 250)
 			edit(t, path, change)
-			for _, o := range []boltOptions{{readOnly: true}, {lookBytes: 3000, readOnly: true}, {}, {ringBytes: 256 << 10}, {readOnly: true}} {
+			for _, o := range []boltOptions{{readOnly: true}, {lookBytes: 3000, gathered: 60, readOnly: true}, {gathered: 100}, {ringBytes: 256 << 10}, {readOnly: true}} {
 				e, err := openBolt(path, o)
 				require.NoError(t, err)
 				require.Equal(t, want, fed(t, e, 0))
@@ -307,4 +307,38 @@ func TestBoltPositions_PutBack(t *testing.T) {
 	edit(t, path, func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
 	e = boltAt(t, path, boltOptions{readOnly: true})
 	require.Equal(t, []uint64{1, 2, 3, 4}, ofKind())
+}
+
+// TestBoltGather: no more places than that are kept, those that are reached
+// first, and what they cover is said.
+func TestBoltGather(t *testing.T) {
+	const most = 30
+	e := boltAt(t, historyFile(t, boltOptions{}, 250), boltOptions{readOnly: true, gathered: most})
+	last := e.counters.pos
+	want := len(fed(t, e, 0))
+	require.Greater(t, want, 4*most)
+	for _, newest := range []bool{false, true} {
+		found := 0
+		for within := (stretchKey{1, last}); within.last >= within.first; {
+			g, err := e.gather(t.Context(), within, newest)
+			require.NoError(t, err)
+			require.LessOrEqual(t, len(g.places), most)
+			found += len(g.places)
+			for _, p := range g.places {
+				require.True(t, p.Pos >= g.within.first && p.Pos <= g.within.last)
+				require.NotEmpty(t, g.machines[p.Number])
+			}
+			if newest {
+				require.Equal(t, within.last, g.within.last)
+				within.last = g.within.first - 1
+			} else {
+				require.Equal(t, within.first, g.within.first)
+				within.first = g.within.last + 1
+			}
+			if within.last >= within.first {
+				require.Len(t, g.places, most)
+			}
+		}
+		require.Equal(t, want, found)
+	}
 }

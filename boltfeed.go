@@ -103,11 +103,16 @@ func (t *boltTrail) next(ctx context.Context) error {
 	}
 	t.page, t.buf = t.page[:0], t.buf[:0]
 	if t.gather {
-		g, covered, err := t.e.gather(ctx, t.stretch, t.newest)
+		if t.newest { // what is done would come again where there is more than is gathered at once
+			t.stretch.last = t.at - 1
+		} else {
+			t.stretch.first = t.at + 1
+		}
+		g, err := t.e.gather(ctx, t.stretch, t.newest)
 		if err != nil {
 			return err
 		}
-		t.stretch, t.places, t.machines, t.gather = covered, g.places, g.machines, false
+		t.stretch, t.places, t.machines, t.gather = g.within, g.places, g.machines, false
 	}
 	var groups []ringGroup
 	if t.newest {

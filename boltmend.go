@@ -16,21 +16,17 @@ import (
 // highest.
 type boltGather struct {
 	e        *boltEngine
-	within   stretchKey
+	within   stretchKey // what places cover
 	newest   bool
 	machines map[uint64]string
 	places   []record.Place
-	cut      bool // some were left out
 	joiner   record.Joiner
 	room     []byte
 }
 
-// gatherAtOnce is how many places are kept.
-const gatherAtOnce = 16 * record.LongestStretch
-
-// gather finds the places from within.first to within.last, at most gatherAtOnce,
-// and tells what they cover.
-func (e *boltEngine) gather(ctx context.Context, within stretchKey, newest bool) (*boltGather, stretchKey, error) {
+// gather finds the places from within.first to within.last, or, where they are
+// more than the option gathered, the first or the newest of them.
+func (e *boltEngine) gather(ctx context.Context, within stretchKey, newest bool) (*boltGather, error) {
 	g := &boltGather{e: e, within: within, newest: newest, machines: map[uint64]string{}}
 	err := e.Scan(ctx, "", "", 0, func(machine string, h engine.Head) error {
 		g.machines[h.Number] = machine // 0 where it is damaged, which no block has
@@ -42,15 +38,10 @@ func (e *boltEngine) gather(ctx context.Context, within stretchKey, newest bool)
 		}
 	}
 	if err != nil {
-		return nil, within, err
+		return nil, err
 	}
 	g.keep()
-	if g.cut && newest {
-		within.first = g.places[0].Pos
-	} else if g.cut {
-		within.last = g.places[len(g.places)-1].Pos
-	}
-	return g, within, nil
+	return g, nil
 }
 
 // round reads some blocks and gives the key to go on from, nil at the end.
@@ -83,7 +74,7 @@ func (g *boltGather) block(tx *boltTx, number, seq uint64) {
 			g.places = append(g.places, record.Place{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Sums: record.SumsOf(b.header.Kind, ev.Bytes)})
 		}
 	}
-	if len(g.places) > 2*gatherAtOnce {
+	if len(g.places) > 2*g.e.opt.gathered {
 		g.keep()
 	}
 }
@@ -91,18 +82,17 @@ func (g *boltGather) block(tx *boltTx, number, seq uint64) {
 // keep sorts and leaves out what is too many.
 func (g *boltGather) keep() {
 	slices.SortFunc(g.places, func(a, b record.Place) int { return cmp.Compare(a.Pos, b.Pos) })
-	over := len(g.places) - gatherAtOnce
+	most := g.e.opt.gathered
+	over := len(g.places) - most
 	switch {
 	case over <= 0:
-		return
 	case g.newest:
 		g.places = slices.Delete(g.places, 0, over)
 		g.within.first = g.places[0].Pos
 	default:
-		g.places = g.places[:gatherAtOnce]
-		g.within.last = g.places[gatherAtOnce-1].Pos
+		g.places = g.places[:most]
+		g.within.last = g.places[most-1].Pos
 	}
-	g.cut = true
 }
 
 // mendPositions stores stretches for positions that have none. It runs while the
@@ -155,10 +145,11 @@ func (e *boltEngine) mendPositions() error {
 
 // mendStretch stores what it finds in a hole and tells how far that goes.
 func (e *boltEngine) mendStretch(hole stretchKey) (stretchKey, error) {
-	found, covered, err := e.gather(context.Background(), hole, false)
+	found, err := e.gather(context.Background(), hole, false)
 	if err != nil {
 		return hole, err
 	}
+	covered := found.within
 	g := &e.group
 	defer g.end()
 	return covered, e.update(func(tx *boltTx) error {
