@@ -24,12 +24,7 @@ func (s *session) growth() error {
 		if err != nil {
 			return err
 		}
-		var peers []peer.Peer
-		for _, p := range s.peers {
-			if p.Name != peer.API && p.Name != peer.APIDefault && !p.Volatile {
-				peers = append(peers, p)
-			}
-		}
+		peers := s.stores()
 		results := map[string][]measure.Grown{}
 		err = s.interleave(peers, func(_ int, p peer.Peer, dir string) error {
 			g, err := measure.Grow(p, dir, load, machines, events, s.duration)

@@ -94,12 +94,7 @@ func (s *session) loads() error {
 
 func (s *session) reading(payload string, o measure.Reading) error {
 	rates := map[string]map[int]float64{}
-	var peers []peer.Peer
-	for _, p := range s.peers {
-		if p.Name != peer.API && p.Name != peer.APIDefault && !p.Volatile {
-			peers = append(peers, p)
-		}
-	}
+	peers := s.stores()
 	err := s.interleave(peers, func(round int, p peer.Peer, dir string) error {
 		r, err := measure.Read(p, dir, s.load, o)
 		if errors.Is(err, measure.ErrNoReading) {

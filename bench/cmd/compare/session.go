@@ -165,6 +165,14 @@ func (s *session) interleave(peers []peer.Peer, fn func(round int, p peer.Peer, 
 	return nil
 }
 
+// stores are the peers that keep ready bytes on a disk: without the typed API,
+// and those that keep nothing.
+func (s *session) stores() []peer.Peer {
+	return slices.DeleteFunc(slices.Clone(s.peers), func(p peer.Peer) bool {
+		return p.Name == peer.API || p.Name == peer.APIDefault || p.Volatile
+	})
+}
+
 // ratio notes a line for machines.
 func (s *session) ratio(scenario, payload string, writers int, peer string, value float64) {
 	if payload != "games" {
