@@ -27,7 +27,11 @@ func readDisk(f *os.File, at int64, b []byte) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	if same, err := sameFile(f, d); err != nil || !same {
+	info, err := d.Stat()
+	if err != nil {
+		return err
+	}
+	if same, err := sameFile(info, f); err != nil || !same {
 		return fmt.Errorf("read %s past the memory: %w", f.Name(), errors.Join(err, errors.ErrUnsupported))
 	}
 	n, err := d.ReadAt(block, at)
@@ -35,13 +39,4 @@ func readDisk(f *os.File, at int64, b []byte) (err error) {
 		return errors.Join(err, io.ErrUnexpectedEOF)
 	}
 	return nil
-}
-
-func sameFile(a, b *os.File) (bool, error) {
-	x, err := a.Stat()
-	if err != nil {
-		return false, err
-	}
-	y, err := b.Stat()
-	return err == nil && os.SameFile(x, y), err
 }

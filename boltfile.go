@@ -119,9 +119,10 @@ func stillAt(path string, f *os.File) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	return sameFile(at, f)
+}
+
+func sameFile(info os.FileInfo, f *os.File) (bool, error) {
 	open, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	return os.SameFile(at, open), nil
+	return err == nil && os.SameFile(info, open), err
 }
