@@ -189,6 +189,9 @@ func (e *boltEngine) readRing(found *boltFound) ([]ringGroup, error) {
 		e.opt.logger.Warn("the journal is damaged: begun anew, the file was closed and it held nothing", "file", e.path, "error", r.lost)
 		return nil, nil
 	}
+	if found.clean && !e.report.MetaDamaged { // closing folded everything
+		return nil, nil
+	}
 	disk := journal.NewDirectReader(e.file) // where it was written to
 	defer disk.Close()
 	s, err := journal.Scan(disk, r.place, r.id, r.salt, r.folded)
