@@ -28,6 +28,23 @@ func ringSize(e *boltEngine) int64 {
 	return e.ring.place.size()
 }
 
+// TestBoltRing_FoldsAreLarge: what comes while a fold runs asks for the next one,
+// which waits until half of the ring is in use again.
+func TestBoltRing_FoldsAreLarge(t *testing.T) {
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), boltOptions{ringBytes: 256 << 10})
+	busy(t, e, 0, 1)
+	for range 3 { // the third is taken when the first is dealt with
+		e.ring.wake <- struct{}{}
+	}
+	require.NotEmpty(t, e.overlay.keys("", ""))
+	seq := uint64(1)
+	for e.ring.journal.Load().State().Folded == 0 {
+		require.Less(t, seq, uint64(1000), "it never folds")
+		seq = busy(t, e, seq, 1)
+	}
+	require.NoError(t, e.Close())
+}
+
 // TestBoltRing_Grows: a ring that is filled again and again becomes larger, up
 // to its last size.
 //  1. Nothing is lost over it, by a kill neither.

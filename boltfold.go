@@ -11,7 +11,9 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// run folds whenever it is woken. After a full disk it waits a little.
+// run folds whenever it is woken and a fold is still due: the groups that came
+// during the last one woke it, too, and by themselves are too few to be worth
+// it. After a full disk it waits a little.
 func (r *boltRing) run() {
 	defer close(r.ended)
 	for {
@@ -19,6 +21,9 @@ func (r *boltRing) run() {
 		case <-r.quit:
 			return
 		case <-r.wake:
+		}
+		if !r.foldDue() {
+			continue
 		}
 		err := r.e.fold(nil)
 		if err == nil {
