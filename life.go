@@ -110,11 +110,11 @@ func (s *Store[S]) fork(ctx context.Context, id string, p Point, newID string, o
 		return Head{}, err
 	}
 	return s.db.wait(ctx, func() *Ack {
-		o := gather(opts)
+		o := *gather(opts)
 		if o.cause == "" {
 			o.cause = fmt.Sprintf("fork of %s %q at %d", s.kind.name, id, r.seq)
 		}
-		return s.db.write(ctx, s.kind, newID, o, opFork, func(d *draft) error { return d.fork(r, enc) })
+		return s.db.write(ctx, s.kind, newID, &o, opFork, func(d *draft) error { return d.fork(r, enc) })
 	})
 }
 

@@ -163,11 +163,21 @@ func NoWait() WriteOption {
 	return optionFunc(func(o *writeOptions) { o.noWait = true })
 }
 
+// gather is what opts ask for, to be read only.
 func gather(opts []WriteOption) *writeOptions {
+	if len(opts) == 0 {
+		return noOptions
+	}
 	o := new(writeOptions)
 	o.add(opts)
 	return o
 }
+
+var noOptions = func() *writeOptions {
+	o := new(writeOptions)
+	o.add(nil)
+	return o
+}()
 
 // add sets options and derives the origin where none is given.
 func (o *writeOptions) add(opts []WriteOption) {
