@@ -10,7 +10,8 @@
 //
 // The life of a ring: NewHead and Head.Append give the first bytes of the
 // range, the rest of which is zeros, really written. At each start of a
-// process Scan gives the records that are not folded; they are stored elsewhere
+// process Scan gives the records that are not folded, as the device has them
+// (DirectReader); they are stored elsewhere
 // in one transaction together with folded = Scanned.Last and a new salt; only
 // then Open, which refuses a ring where that was left out. Append answers
 // ErrFull or ErrTooLarge where the ring has no place: one transaction then

@@ -163,7 +163,8 @@ func ringFile(t testing.TB, dir string, size, segment int64) (Range, *Handle) {
 func TestHandle(t *testing.T) {
 	dir := t.TempDir()
 	r, f := ringFile(t, dir, 1<<20, 1<<16)
-	t.Logf("O_DSYNC: %v", f.DSync())
+	t.Logf("O_DSYNC: %v, O_DIRECT: %v", f.DSync(), f.direct != nil)
+	direct := f.direct
 	salt := NewSalt()
 	j, err := Open(f, r, ID{}, salt, 0)
 	require.NoError(t, err)
@@ -175,6 +176,7 @@ func TestHandle(t *testing.T) {
 		require.NoError(t, err)
 	}
 	j.Close()
+	require.Same(t, direct, f.direct, "a Group's bytes begin with a page: none was refused")
 	plain, err := os.Open(f.Name())
 	require.NoError(t, err)
 	defer plain.Close()
