@@ -181,7 +181,7 @@ func BenchmarkBoltOpen(b *testing.B) {
 		}
 		require.NoError(b, bb.e.Close())
 		clean := bb.e.path
-		full := boltOptions{ringBytes: 80 << 20} // it is not folded before half of it is in use
+		full := boltOptions{ringBytes: 80 << 20} // it is not folded before most of it is in use
 		e, err := openBolt(clean, full)
 		require.NoError(b, err)
 		bb.e = e

@@ -29,7 +29,7 @@ func ringSize(e *boltEngine) int64 {
 }
 
 // TestBoltRing_FoldsAreLarge: what comes while a fold runs asks for the next one,
-// which waits until half of the ring is in use again.
+// which waits until the ring is nearly full again.
 func TestBoltRing_FoldsAreLarge(t *testing.T) {
 	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), boltOptions{ringBytes: 256 << 10})
 	busy(t, e, 0, 1)

@@ -62,11 +62,12 @@ func (r *boltRing) endFolding() {
 	<-r.ended
 }
 
-// foldDue tells whether half of the ring is in use: so folds are large, and there
-// is room for what comes meanwhile.
+// foldDue tells whether the ring has less than a quarter of its segments left
+// beside the one being filled: so folds are large, and there is room for what
+// comes meanwhile.
 func (r *boltRing) foldDue() bool {
 	s := r.journal.Load().State()
-	return s.Free < s.Segments/2
+	return s.Free < max(1, s.Segments/4)
 }
 
 // fold stores what is in the ring only, in one transaction with the lsn of its
