@@ -141,3 +141,38 @@ func TestQueue_PlacesAreFreeBeforeTheAnswer(t *testing.T) {
 	}
 	q.Close()
 }
+
+// TestQueue_Allocs: a group costs some memory, its items cost none.
+func TestQueue_Allocs(t *testing.T) {
+	for _, items := range []int{1, 500} {
+		begun, gate, ended := make(chan struct{}), make(chan struct{}), make(chan int)
+		q := New(1000, 1<<20, func(g []int, free func()) {
+			begun <- struct{}{}
+			<-gate
+			free()
+			ended <- len(g)
+		})
+		push := func() {
+			if err := q.Reserve(t.Context(), false); err != nil {
+				t.Fatal(err)
+			}
+			q.Push(7, 1)
+		}
+		allocs := testing.AllocsPerRun(20, func() {
+			push()
+			<-begun // what is pushed now is the next group
+			for range items {
+				push()
+			}
+			gate <- struct{}{}
+			first := <-ended
+			<-begun
+			gate <- struct{}{}
+			if second := <-ended; first != 1 || second != items {
+				t.Fatalf("groups of %d and %d items", first, second)
+			}
+		})
+		assert.LessOrEqual(t, allocs, 6.0, "two groups, the second one of %d", items)
+		q.Close()
+	}
+}
