@@ -219,6 +219,76 @@ type orderly struct {
 	engine.Feeder
 }
 
+// Feed counts as a Load of machine "".
+func (o orderly) Feed(ctx context.Context, after uint64, fn func(engine.Record) error) (uint64, error) {
+	upTo, err := o.Feeder.Feed(ctx, after, fn)
+	o.mu.Lock()
+	loaded := o.loaded
+	o.mu.Unlock()
+	if loaded != nil {
+		loaded("", engine.Want{})
+	}
+	return upTo, err
+}
+
+// TestFeed_BetweenLookAndWait: what is written when a look has found nothing, but
+// the wait has not begun, is shown; also where writing stops in that moment.
+func TestFeed_BetweenLookAndWait(t *testing.T) {
+	type take func(seq uint64, err error) bool
+	follow := map[string]func(ctx context.Context, db *savepoint.DB, s *savepoint.Store[table], yield take){
+		"": func(ctx context.Context, db *savepoint.DB, _ *savepoint.Store[table], yield take) {
+			db.Feed(ctx, 0)(func(rec savepoint.AnyRecord, err error) bool { return yield(rec.Seq, err) })
+		},
+		"\x05tablea": func(ctx context.Context, _ *savepoint.DB, s *savepoint.Store[table], yield take) {
+			s.Watch(ctx, "a", 0)(func(rec savepoint.Record[table], err error) bool { return yield(rec.Seq, err) })
+		},
+	}
+	for looks, follow := range follow {
+		for _, stops := range []bool{false, true} {
+			eng := memory.New()
+			f := newFaulty()
+			f.Engine = eng
+			db := open(t, "kept", &savepoint.Options{Engine: orderly{f, eng}})
+			s := register(t, db)
+			_, err := s.Append(t.Context(), "a", deal())
+			require.NoError(t, err)
+			broken := fmt.Errorf("%w: the disk is gone", engine.ErrInDoubt)
+			meanwhile := func(machine string, _ engine.Want) {
+				if machine != looks {
+					return
+				}
+				f.set(func() { f.loaded = nil })
+				_, err := s.Append(t.Context(), "a", &noted{})
+				require.NoError(t, err)
+				if stops {
+					f.set(func() { f.fail = func(int) (bool, error) { return false, broken } })
+					_, err = s.Append(t.Context(), "b", deal())
+					require.ErrorIs(t, err, broken)
+				}
+			}
+			var seqs []uint64
+			var last error
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			follow(ctx, db, s, func(seq uint64, err error) bool {
+				if last = err; err != nil {
+					return true
+				}
+				if seqs = append(seqs, seq); seq == 1 {
+					f.set(func() { f.loaded = meanwhile })
+				}
+				return stops || seq == 1
+			})
+			require.Equal(t, []uint64{1, 2}, seqs, "looks at %q, stops: %v", looks, stops)
+			if stops {
+				require.ErrorIs(t, last, broken)
+			} else {
+				require.NoError(t, last)
+			}
+		}
+	}
+}
+
 // TestFeed_AfterFailStop: what is durable is shown, then the cause.
 func TestFeed_AfterFailStop(t *testing.T) {
 	eng := memory.New()
