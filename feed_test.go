@@ -421,7 +421,62 @@ func TestWatch_WhatCannotBe(t *testing.T) {
 	_, err = s.Append(t.Context(), "b", &noted{})
 	require.NoError(t, err)
 	require.ErrorIs(t, first(s, "b", 0), savepoint.ErrCompacted, "a fork begins at its base")
-	st, err := s.Load(t.Context(), "b")
-	require.NoError(t, err)
-	require.NoError(t, first(s, "b", st.Seq-1))
+	require.ErrorIs(t, first(s, "b", 1), savepoint.ErrCompacted)
+	require.NoError(t, first(s, "b", 2), "behind the base nothing is lost")
+}
+
+// TestWatch_Replaced: a machine that was purged is not the one that has its name
+// now, also where that has more records.
+func TestWatch_Replaced(t *testing.T) {
+	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
+		s := register(t, db)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		write := func(n int) {
+			for range n {
+				_, err := s.Append(ctx, "a", &noted{})
+				require.NoError(t, err)
+			}
+		}
+		for _, n := range []int{1, 2, 3} {
+			write(2)
+			var last error
+			for rec, err := range s.Watch(ctx, "a", 1) {
+				if last = err; err == nil {
+					require.Equal(t, uint64(2), rec.Seq)
+					require.NoError(t, s.Purge(ctx, "a"))
+					write(n)
+				}
+			}
+			require.ErrorIs(t, last, savepoint.ErrNotFound)
+			require.NoError(t, s.Purge(ctx, "a"))
+		}
+	})
+}
+
+// TestWatch_BeyondTheEnd: records up to the seq that was given are not shown, also
+// where they come later.
+func TestWatch_BeyondTheEnd(t *testing.T) {
+	f := newFaulty()
+	s := register(t, open(t, "kept", &savepoint.Options{Engine: f}))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	write := func() {
+		_, err := s.Append(ctx, "a", &noted{})
+		require.NoError(t, err)
+	}
+	write()
+	looked, seen := make(chan struct{}, 100), make(chan uint64, 1)
+	f.set(func() { f.loaded = func(string, engine.Want) { looked <- struct{}{} } })
+	go func() {
+		for rec := range s.Watch(ctx, "a", 4) {
+			seen <- rec.Seq
+			return
+		}
+	}()
+	for range 4 {
+		<-looked
+		write()
+	}
+	require.Equal(t, uint64(5), <-seen)
 }

@@ -1,0 +1,53 @@
+package savepoint
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// TestNews: a group rings for each machine in it and for those who wait for any,
+// a stop for all; nobody takes the bell of another one along.
+func TestNews(t *testing.T) {
+	var n news
+	rung := func(b *bell) bool {
+		select {
+		case <-b.rung:
+			return true
+		default:
+			return false
+		}
+	}
+	group := func(machines ...string) (s engine.Step) {
+		for _, m := range machines {
+			s.Writes = append(s.Writes, engine.Write{Machine: m})
+		}
+		return s
+	}
+	bells := map[string]*bell{}
+	for _, m := range []string{"", "a", "b", "c", "d", "e"} {
+		bells[m] = n.await(m)
+	}
+	require.Same(t, bells["e"], n.await("e"))
+	n.leave("e", bells["e"])
+	n.tell([]engine.Step{group("a", "b"), group("c", "d")}, false)
+	for m, b := range bells {
+		require.Equal(t, m != "e", rung(b), "machine %q", m)
+		if m != "e" {
+			n.leave(m, b)
+		}
+	}
+	n.tell([]engine.Step{group("a")}, false)
+	require.False(t, rung(bells["e"]))
+	again := n.await("a")
+	require.False(t, rung(again), "a bell rings once")
+	n.tell([]engine.Step{group("e")}, false)
+	require.True(t, rung(bells["e"]), "one of two who waited is left")
+	n.tell(nil, true)
+	require.True(t, rung(again))
+	n.leave("a", again)
+	require.Empty(t, n.bells)
+	require.False(t, n.waiting.Load())
+}
