@@ -24,7 +24,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help steps check $(STEPS) format fuzz crash bench examples tools clean
+.PHONY: help steps check $(STEPS) format cover fuzz crash bench examples tools clean
 
 help: ## print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,11 @@ test: ## the tests
 
 race: ## the tests under the race detector (RACEFLAGS= for the long runs)
 	$(GO) test -race $(RACEFLAGS) ./...
+
+cover: ## how much of each package the short tests cover, and of all
+	@mkdir -p $(BIN)
+	$(GO) test -short -coverprofile $(BIN)/cover.out ./...
+	@$(GO) tool cover -func $(BIN)/cover.out | tail -1
 
 modules: $(TOOLS) ## build, vet, check and test every other module of the tree
 	@$(MODULES) | sort | while read -r mod; do dir=$$(dirname "$$mod"); echo "module $$dir"; ( \

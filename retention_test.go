@@ -98,7 +98,7 @@ func TestRetention_ByCountInTheBackground(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, st)
 		stats := db.Stats()
-		assert.EqualValues(t, 1, stats.Retention.Passes)
+		assert.EqualValues(t, 1, stats.Retention.Passes, "row B14") // row B14
 		assert.EqualValues(t, 130, stats.Retention.Machines)
 		assert.EqualValues(t, 1300, stats.Retention.Records)
 		assert.Zero(t, stats.Retention.Failed, stats.Retention.Error)
