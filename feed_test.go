@@ -466,12 +466,11 @@ func TestWatch_BeyondTheEnd(t *testing.T) {
 		require.NoError(t, err)
 	}
 	write()
-	looked, seen := make(chan struct{}, 100), make(chan uint64, 1)
+	looked, seen := make(chan struct{}, 100), make(chan uint64, 100)
 	f.set(func() { f.loaded = func(string, engine.Want) { looked <- struct{}{} } })
 	go func() {
 		for rec := range s.Watch(ctx, "a", 4) {
 			seen <- rec.Seq
-			return
 		}
 	}()
 	for range 4 {
