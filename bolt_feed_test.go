@@ -225,6 +225,23 @@ func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
 	require.Len(t, fed(t, e, 0), 40)
 }
 
+// TestBoltPositions_MendsOne: a hole of one position is stored anew, wherever it is.
+func TestBoltPositions_MendsOne(t *testing.T) {
+	for lost := uint64(1); lost <= 4; lost++ {
+		path := filepath.Join(t.TempDir(), "one.db")
+		e, err := openBolt(path, boltOptions{})
+		require.NoError(t, err)
+		for seq := range uint64(4) {
+			commitBolt(t, e, boltWrite("m", seq, 1))
+		}
+		require.NoError(t, e.Close())
+		edit(t, path, func(tx *bolt.Tx) error { return tx.Bucket(bucketPositions).Delete(appendValueKey(nil, lost, lost)) })
+		require.Len(t, stretches(t, path), 3)
+		require.NoError(t, boltAt(t, path, boltOptions{}).Close())
+		require.Len(t, stretches(t, path), 4, "position %d", lost)
+	}
+}
+
 // TestBoltFeed_DamagedEvent: a damaged block is told at its place, the rest is
 // there.
 func TestBoltFeed_DamagedEvent(t *testing.T) {
