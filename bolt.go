@@ -29,6 +29,7 @@ type boltOptions struct {
 	ringMost      int64        // how large it may grow; 0 = not at all
 	ringSegment   int64        // bytes of a segment of it; 0 = an eighth of the ring
 	wholeCheck    int64        // 0 = wholeCheck
+	dictionaryDue int          // snapshots of a kind before its first dictionary; 0 = firstDue
 	seams         boltSeams
 }
 
@@ -62,6 +63,7 @@ func (o boltOptions) withDefaults() boltOptions {
 	def(&o.lookBytes, boltLookBytes)
 	def(&o.gathered, boltGathered)
 	def(&o.wholeCheck, wholeCheck)
+	def(&o.dictionaryDue, firstDue)
 	if o.logger == nil {
 		o.logger = slog.New(slog.DiscardHandler)
 	}
@@ -119,6 +121,8 @@ type boltEngine struct {
 	counters boltCounters
 	machines atomic.Int64
 	versions liveVersions
+
+	dictionaries boltDictionaries
 
 	ring    *boltRing    // nil in direct mode and in a file opened for reading
 	full    error        // why the file can only be read though it was opened for writing

@@ -88,7 +88,7 @@ func dump(t testing.TB, e engine.Engine, wants []engine.Want, numbers bool) stri
 
 // TestBoltRing_Equivalence runs one random history on a direct file, on files
 // with a ring and in memory. The rings are folded, closed, killed, opened in
-// direct mode, made larger and smaller at any moment.
+// direct mode, made larger and smaller at any moment, and with dictionaries or without.
 //  1. Every commit gives the same results, with the same positions (R4, R11).
 //  2. Every look gives the same answers before and after each of these (R1, R10).
 func TestBoltRing_Equivalence(t *testing.T) {
@@ -109,12 +109,14 @@ func TestBoltRing_Equivalence(t *testing.T) {
 
 func equalHistories(t *testing.T, seed uint64, rounds int) {
 	rng := rand.New(rand.NewPCG(seed, 7))
-	direct := boltAt(t, filepath.Join(t.TempDir(), "direct.db"), boltOptions{})
+	direct := boltAt(t, filepath.Join(t.TempDir(), "direct.db"), boltOptions{dictionaryDue: 1})
 	model := memory.New()
 	path := filepath.Join(t.TempDir(), "ring.db")
 	sizes := []boltOptions{ringOptions["TwoTiny"], ringOptions["Tiny"], ringOptions["Small"], ringOptions["Growing"], {ringBytes: 1 << 20, lookBytes: 3000}, {}}
 	open := func(path string) *boltEngine {
-		e, err := openBolt(path, sizes[rng.IntN(len(sizes))])
+		o := sizes[rng.IntN(len(sizes))]
+		o.dictionaryDue, o.noCompression = 1+rng.IntN(50), rng.IntN(5) == 0
+		e, err := openBolt(path, o)
 		require.NoError(t, err)
 		t.Cleanup(func() {
 			if !e.closed {
@@ -176,6 +178,9 @@ func equalHistories(t *testing.T, seed uint64, rounds int) {
 		require.Equal(t, dump(t, direct, wants, true), dump(t, e, wants, true), "rule 2")
 		require.Equal(t, dump(t, model, wants, false), dump(t, e, wants, false), "rule 2, memory")
 	}
+	made := 0
+	direct.dictionaries.known.Range(func(_, _ any) bool { made++; return true })
+	require.Positive(t, made, "some snapshots had a dictionary")
 }
 
 // randomSteps makes a group up; some steps are refused.
@@ -204,7 +209,11 @@ func randomSteps(rng *rand.Rand, seqs map[string]uint64) []engine.Step {
 			}
 			if rng.IntN(3) == 0 {
 				seq := uint64(rng.IntN(int(w.Seq) + 1))
-				w.Snapshots = append(w.Snapshots, engine.Snapshot{Seq: seq, Bytes: bytes.Repeat([]byte{byte(rng.Uint32())}, rng.IntN(300))})
+				b := bytes.Repeat([]byte{byte(rng.Uint32())}, rng.IntN(300))
+				if len(b)%2 == 0 {
+					b = gameState(w.Kind, machine, uint64(len(b)))
+				}
+				w.Snapshots = append(w.Snapshots, engine.Snapshot{Seq: seq, Bytes: b})
 			}
 			if rng.IntN(4) == 0 {
 				w.Drop = append(w.Drop, uint64(rng.IntN(int(w.Seq)+1)))

@@ -47,6 +47,7 @@ func TestBolt_Conformance(t *testing.T) {
 		"Plain":    {},
 		"Short":    {lookBytes: 4 << 10}, // several transactions a look where nothing is removed
 		"NotSmall": {noCompression: true},
+		"Shared":   {dictionaryDue: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name != "Plain" && testing.Short() {

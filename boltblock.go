@@ -129,7 +129,7 @@ func (g *boltGroup) putBlock(like *boltEvent, entries []record.Entry) (n int, er
 	for n = len(entries); ; {
 		g.block = record.AppendBlock(g.block[:0], entries[:n])
 		h := record.Header{Type: record.TypeBlock, Kind: like.kind, Number: like.number, Seq: entries[0].Seq, Schema: like.schema}
-		payload := g.encode(&h, g.block)
+		payload := g.encode(&h, g.block, nil)
 		if n > 1 && len(payload) > blockFill/4 { // a short one says little
 			g.full = min(max(len(g.block)*blockFill/len(payload), shortestBlock), longestBlock)
 		}

@@ -346,6 +346,7 @@ func (g *boltGroup) store() error {
 		}
 	}
 	for _, number := range g.purged {
+		g.e.dictionaries.forget(number)
 		if err := g.tx.numbers.remove(appendNumberKey(nil, number)); err != nil {
 			return err
 		}
@@ -385,6 +386,10 @@ func (g *boltGroup) storeSnapshots() error {
 	slices.SortStableFunc(g.snapshots, func(a, b boltSnapshot) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.seq, b.seq))
 	})
+	dictionaries, err := g.chooseDictionaries()
+	if err != nil {
+		return err
+	}
 	for i := range g.snapshots {
 		s := &g.snapshots[i]
 		if s.number != s.m.head.number {
@@ -406,7 +411,12 @@ func (g *boltGroup) storeSnapshots() error {
 			continue
 		}
 		h := record.Header{Type: record.TypeSnapshot, Kind: s.kind, Number: s.number, Seq: s.seq, Schema: s.schema}
-		if err := g.put(&g.tx.snapshots, h, s.bytes); err != nil {
+		d := dictionaries[s.kind]
+		if record.Pinned(s.bytes) { // what a machine is rebuilt from needs nothing else
+			d = nil
+		}
+		payload := g.encode(&h, s.bytes, d)
+		if err := g.putEncoded(&g.tx.snapshots, h, payload); err != nil {
 			return err
 		}
 	}
@@ -441,13 +451,18 @@ func (g *boltGroup) storeHeads() error {
 
 // put stores a payload, compressed if that is worth it, in pieces if it is long.
 func (g *boltGroup) put(t *boltTree, h record.Header, payload []byte) error {
-	return g.putEncoded(t, h, g.encode(&h, payload))
+	return g.putEncoded(t, h, g.encode(&h, payload, nil))
 }
 
-// encode compresses a payload, if that is worth it, and tells the header.
-func (g *boltGroup) encode(h *record.Header, payload []byte) []byte {
+// encode compresses a payload, if that is worth it, with a dictionary if there is
+// one, and tells the header.
+func (g *boltGroup) encode(h *record.Header, payload []byte, d *record.Dictionary) []byte {
 	h.Raw, h.Codec = uint32(len(payload)), record.Raw
-	if !g.e.opt.noCompression {
+	switch {
+	case g.e.opt.noCompression:
+	case d != nil:
+		payload, h.Codec, g.room = d.Encode(g.room, payload)
+	default:
 		payload, h.Codec, g.room = record.Encode(g.room, payload)
 	}
 	return payload

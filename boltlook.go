@@ -417,7 +417,11 @@ func (l *boltLook) whole(pieces []boltStored) ([]byte, error) {
 	if h.Type != want || h.Number != l.number || h.Seq != pieces[0].seq {
 		return nil, fmt.Errorf("value is %s %d of machine number %d, not %s %d of %d", h.Type, h.Seq, h.Number, want, pieces[0].seq, l.number)
 	}
-	payload, l.room, err = record.Decode(l.room, h.Codec, payload, h.Raw)
+	if h.Codec == record.Shared && h.Type == record.TypeSnapshot {
+		payload, l.room, err = l.e.decodeShared(l.room, payload, h.Raw)
+	} else {
+		payload, l.room, err = record.Decode(l.room, h.Codec, payload, h.Raw)
+	}
 	return payload, err
 }
 

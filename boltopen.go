@@ -93,6 +93,11 @@ func (e *boltEngine) settle(found *boltFound, unfolded []ringGroup) error {
 		if err := tx.create(); err != nil { // what the feed needs, in a file made before it
 			return err
 		}
+		if mended, err := e.dictionaries.mend(tx); err != nil {
+			return err
+		} else if mended > 0 {
+			e.opt.logger.Warn("one of two copies of a dictionary was damaged: put right", "file", e.path, "dictionaries", mended)
+		}
 		g.begin(found.counters)
 		g.tx = tx
 		if found.lostCounters != nil {

@@ -20,6 +20,9 @@ var (
 	bucketNumbers   = []byte("numbers")
 	bucketIndexes   = []byte("indexes")
 	bucketJournal   = []byte("journal")
+
+	bucketDictionaries = []byte("dictionaries")
+	bucketCopies       = []byte("copies") // of bucket dictionaries
 )
 
 // The keys of bucket meta, and the one of bucket counters, which has a bucket
@@ -120,6 +123,9 @@ func (h *boltHandle) begin(write bool) (*boltTx, error) {
 		positions: boltTree{tx: tx, name: bucketPositions},
 		numbers:   boltTree{tx: tx, name: bucketNumbers},
 		indexes:   boltTree{tx: tx, name: bucketIndexes},
+
+		dictionaries: boltTree{tx: tx, name: bucketDictionaries},
+		copies:       boltTree{tx: tx, name: bucketCopies},
 	}, nil
 }
 
@@ -130,6 +136,7 @@ type boltTx struct {
 	tx                                          *bolt.Tx
 	meta, counters, machines, events, snapshots boltTree
 	positions, numbers, indexes                 boltTree // of the feed and queries; older files have none
+	dictionaries, copies                        boltTree // older files have none
 }
 
 func (tx *boltTx) trees() []*boltTree {
@@ -138,7 +145,7 @@ func (tx *boltTx) trees() []*boltTree {
 
 // create makes the buckets that are not there.
 func (tx *boltTx) create() error {
-	for _, t := range append(tx.trees(), &tx.positions, &tx.numbers, &tx.indexes) {
+	for _, t := range append(tx.trees(), &tx.positions, &tx.numbers, &tx.indexes, &tx.dictionaries, &tx.copies) {
 		if _, err := tx.tx.CreateBucketIfNotExists(t.name); err != nil {
 			return err
 		}

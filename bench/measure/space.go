@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,8 +29,9 @@ type Stored struct {
 	Bytes   int64 // values and keys, with their headers
 }
 
-// Space stores the recorded games and, with snapshots, games of the example, each
-// in a file of its own, closes it, and counts.
+// Space stores the recorded games, once more with a typed state and snapshots,
+// and, with snapshots, games of the example, each in a file of its own, closes it,
+// and counts. Dictionaries count with the snapshots they are for.
 func Space(dir, recorded string) ([]Stored, error) {
 	events := Stored{What: "recorded events"}
 	path := filepath.Join(dir, "recorded.db")
@@ -38,6 +40,18 @@ func Space(dir, recorded string) ([]Stored, error) {
 	}
 	if err := events.count(path, "events"); err != nil {
 		return nil, err
+	}
+	all := []Stored{events}
+	for _, each := range []int{20, 5} {
+		rooms := Stored{What: fmt.Sprintf("their typed snapshots, one in %d events", each)}
+		path = filepath.Join(dir, fmt.Sprintf("rooms-%d.db", each))
+		if err := storeRooms(path, recorded, each, &rooms); err != nil {
+			return nil, err
+		}
+		if err := rooms.count(path, "snapshots"); err != nil {
+			return nil, err
+		}
+		all = append(all, rooms)
 	}
 	typed := []Stored{{What: "events of the example game"}, {What: "its snapshots, one in 20 events"}}
 	path = filepath.Join(dir, "games.db")
@@ -49,7 +63,7 @@ func Space(dir, recorded string) ([]Stored, error) {
 			return nil, err
 		}
 	}
-	return append([]Stored{events}, typed...), nil
+	return append(all, typed...), nil
 }
 
 // storeRecorded stores each room of the recording as a machine; JSON is that of
@@ -127,6 +141,52 @@ func whole(v any) any {
 	return v
 }
 
+// saw counts a thing and what it takes as JSON.
+func (s *Stored) saw(v any) error {
+	b, err := json.Marshal(v)
+	s.Things++
+	s.JSON += int64(len(b))
+	return err
+}
+
+// storeRooms stores the recording with a typed state and a snapshot each so many
+// events.
+func storeRooms(path, recorded string, each int, snapshots *Stored) error {
+	db, err := savepoint.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	kind := workload.RoomKind()
+	kind.Snapshot = savepoint.SnapshotPolicy{Events: each, Every: -1, Keep: -1, NoClose: true}
+	rooms, err := savepoint.Register(db, kind)
+	if err != nil {
+		return err
+	}
+	var acks []*savepoint.Ack
+	states, seqs := map[string]*workload.Room{}, map[string]int{}
+	err = workload.EachTold(recorded, func(room string, e savepoint.Event[workload.Room]) error {
+		acks = append(acks, rooms.Go(context.Background(), room, e))
+		if states[room] == nil {
+			states[room] = new(workload.Room)
+			if err := snapshots.saw(states[room]); err != nil {
+				return err
+			}
+		}
+		if err := e.Apply(states[room], savepoint.Meta{}); err != nil {
+			return err
+		}
+		if seqs[room]++; seqs[room]%each != 0 {
+			return nil
+		}
+		return snapshots.saw(states[room])
+	})
+	for _, a := range acks {
+		err = errors.Join(err, a.Err())
+	}
+	return errors.Join(err, db.Close())
+}
+
 // storeGames plays games of the example and stores them with a snapshot each 20
 // events.
 func storeGames(path string, events, snapshots *Stored) error {
@@ -141,12 +201,6 @@ func storeGames(path string, events, snapshots *Stored) error {
 	if err != nil {
 		return err
 	}
-	count := func(s *Stored, v any) error {
-		b, err := json.Marshal(v)
-		s.Things++
-		s.JSON += int64(len(b))
-		return err
-	}
 	ctx := context.Background()
 	for seed := range uint64(50) {
 		list, err := workload.Play(seed, 400)
@@ -154,7 +208,7 @@ func storeGames(path string, events, snapshots *Stored) error {
 			return err
 		}
 		id, state := fmt.Sprintf("g-%d", seed), game.New()
-		if err := count(snapshots, &state); err != nil {
+		if err := snapshots.saw(&state); err != nil {
 			return err
 		}
 		var last *savepoint.Ack
@@ -163,11 +217,11 @@ func storeGames(path string, events, snapshots *Stored) error {
 			if err := ev.Apply(&state, savepoint.Meta{}); err != nil {
 				return err
 			}
-			if err := count(events, ev); err != nil {
+			if err := events.saw(ev); err != nil {
 				return err
 			}
 			if (i+1)%20 == 0 {
-				if err := count(snapshots, &state); err != nil {
+				if err := snapshots.saw(&state); err != nil {
 					return err
 				}
 			}
@@ -179,7 +233,8 @@ func storeGames(path string, events, snapshots *Stored) error {
 	return db.Close()
 }
 
-// count reads a bucket of the closed file.
+// count reads a bucket of the closed file, and with the snapshots their
+// dictionaries.
 func (s *Stored) count(path, bucket string) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
 	if err != nil {
@@ -187,6 +242,11 @@ func (s *Stored) count(path, bucket string) error {
 	}
 	defer db.Close()
 	return db.View(func(tx *bolt.Tx) error {
+		for _, also := range []string{"dictionaries", "copies"} {
+			if b := tx.Bucket([]byte(also)); b != nil && bucket == "snapshots" {
+				_ = b.ForEach(func(k, v []byte) error { s.Bytes += int64(len(k) + len(v)); return nil })
+			}
+		}
 		return tx.Bucket([]byte(bucket)).ForEach(func(k, v []byte) error {
 			h, payload, err := record.ParseValue(v, 1<<30)
 			if err != nil {

@@ -85,6 +85,11 @@ func (s *Snapshot) Append(dst []byte, owner string) []byte {
 	return seal(b, from, owner)
 }
 
+// Pinned tells whether b, a snapshot's bytes, say that it is a base.
+func Pinned(b []byte) bool {
+	return len(b) > 1 && b[0] == snapshotShape && b[1]&snapshotPinned != 0
+}
+
 // Parse reads a snapshot of owner. State is part of b.
 func (s *Snapshot) Parse(b []byte, owner string) error {
 	body, err := unseal(b, owner)

@@ -48,10 +48,12 @@ const (
 	TypeNumber   Type = 10 // which machine has a number
 	TypeVersions Type = 11 // how many heads there are of each kind and version
 	TypeContents Type = 12 // what a stretch is about
+
+	TypeDictionary Type = 13
 )
 
 func (t Type) String() string {
-	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters", "journal", "stretch", "number", "versions", "contents"}
+	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters", "journal", "stretch", "number", "versions", "contents", "dictionary"}
 	if int(t) < len(names) {
 		return names[t]
 	}
@@ -65,6 +67,7 @@ type Codec uint8
 const (
 	Raw    Codec = 0
 	Snappy Codec = 1
+	Shared Codec = 2 // with a dictionary: [Dictionary]
 )
 
 // The flags of a value. Masked and encrypted are reserved: no version writes
@@ -132,7 +135,7 @@ func ParseValue(b []byte, limit int) (Header, []byte, error) {
 		return h, nil, fmt.Errorf("%w: value is masked or encrypted", ErrNewer)
 	case h.Flags&^flagsKnown != 0:
 		return h, nil, fmt.Errorf("%w: value with flags %#x", ErrNewer, h.Flags)
-	case h.Codec > Snappy:
+	case h.Codec > Shared:
 		return h, nil, fmt.Errorf("%w: value with codec %d", ErrNewer, h.Codec)
 	case uint64(h.Raw) > uint64(limit):
 		return h, nil, fmt.Errorf("%w: value of %d bytes, at most %d", ErrTooLong, h.Raw, limit)
@@ -180,6 +183,10 @@ func Encode(room, payload []byte) (encoded []byte, codec Codec, newRoom []byte) 
 	return payload, Raw, room
 }
 
+// densest is how many bytes a byte of a snappy block stands for at the most: an
+// element of 3 bytes copies 64.
+const densest = 64
+
 // Decode undoes [Encode]. raw is the length the header tells, which ParseValue
 // has compared with its limit. The answer is payload itself or lies in the
 // room, which comes back as in Encode. Nothing is allocated for a length that
@@ -199,8 +206,7 @@ func Decode(room []byte, codec Codec, payload []byte, raw uint32) (decoded, newR
 		if uint64(n) != uint64(raw) {
 			return nil, room, fmt.Errorf("payload decodes to %d bytes, its header says %d", n, raw)
 		}
-		// Snappy's densest element makes 64 bytes out of 3.
-		if n/64 > len(payload) {
+		if n/densest > len(payload) {
 			return nil, room, fmt.Errorf("payload of %d bytes cannot hold %d", len(payload), n)
 		}
 		if cap(room) < n {
@@ -209,6 +215,8 @@ func Decode(room []byte, codec Codec, payload []byte, raw uint32) (decoded, newR
 		room = room[:cap(room)]
 		decoded, err = snappy.Decode(room, payload)
 		return decoded, room, err
+	case Shared:
+		return nil, room, errors.New("payload needs a dictionary")
 	}
 	return nil, room, fmt.Errorf("%w: codec %d", ErrNewer, codec)
 }

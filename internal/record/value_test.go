@@ -72,7 +72,7 @@ func reseal(v []byte) []byte {
 }
 
 func TestValue_NewerIsNotDamage(t *testing.T) {
-	for at, b := range map[int]byte{4: format + 1, 6: 2, 7: 0x80} {
+	for at, b := range map[int]byte{4: format + 1, 6: byte(Shared) + 1, 7: 0x80} {
 		v := valueOf(t, []byte("payload"))
 		v[at] = b
 		_, _, err := ParseValue(reseal(v), testLimit)

@@ -1,0 +1,195 @@
+package workload
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/liap-tui/savepoint"
+)
+
+// Room is the state of a recorded game as a program would declare it: what its
+// server's documents hold, with a field for each name.
+type Room struct {
+	Phase   string
+	Reason  string
+	Round   int
+	Actions int // that players took
+	Table   Table
+	Players map[string]Player
+}
+
+// Table is what a phase of a Room has; the fields of the others are left out.
+type Table struct {
+	TurnPlays               map[string]Laid  `json:",omitempty" msgpack:",omitempty"`
+	PileCounts              map[string]int   `json:",omitempty" msgpack:",omitempty"`
+	CurrentTurnStarter      string           `json:",omitempty" msgpack:",omitempty"`
+	CurrentPlayer           string           `json:",omitempty" msgpack:",omitempty"`
+	TurnOrder               []string         `json:",omitempty" msgpack:",omitempty"`
+	RequiredPieceCount      int              `json:",omitempty" msgpack:",omitempty"`
+	TurnComplete            bool             `json:",omitempty" msgpack:",omitempty"`
+	CurrentTurnNumber       int              `json:",omitempty" msgpack:",omitempty"`
+	Winner                  string           `json:",omitempty" msgpack:",omitempty"`
+	PilesWon                int              `json:",omitempty" msgpack:",omitempty"`
+	NextTurnStarter         string           `json:",omitempty" msgpack:",omitempty"`
+	DeclarationOrder        []string         `json:",omitempty" msgpack:",omitempty"`
+	CurrentDeclarerIndex    int              `json:",omitempty" msgpack:",omitempty"`
+	CurrentDeclarer         string           `json:",omitempty" msgpack:",omitempty"`
+	Declarations            map[string]int   `json:",omitempty" msgpack:",omitempty"`
+	DeclarationTotal        int              `json:",omitempty" msgpack:",omitempty"`
+	RedealMultiplier        int              `json:",omitempty" msgpack:",omitempty"`
+	DealingCards            bool             `json:",omitempty" msgpack:",omitempty"`
+	WeakPlayers             []string         `json:",omitempty" msgpack:",omitempty"`
+	WeakPlayersAwaiting     []string         `json:",omitempty" msgpack:",omitempty"`
+	DecisionsReceived       int              `json:",omitempty" msgpack:",omitempty"`
+	DecisionsNeeded         int              `json:",omitempty" msgpack:",omitempty"`
+	SimultaneousMode        bool             `json:",omitempty" msgpack:",omitempty"`
+	DecisionTimeout         float64          `json:",omitempty" msgpack:",omitempty"`
+	DisplayDuration         float64          `json:",omitempty" msgpack:",omitempty"`
+	PlayerStats             map[string]Stats `json:",omitempty" msgpack:",omitempty"`
+	TurnWinner              string           `json:",omitempty" msgpack:",omitempty"`
+	WinningPlay             *Winning         `json:",omitempty" msgpack:",omitempty"`
+	NextPhase               string           `json:",omitempty" msgpack:",omitempty"`
+	AutoTransition          bool             `json:",omitempty" msgpack:",omitempty"`
+	AutoTransitionTriggered bool             `json:",omitempty" msgpack:",omitempty"`
+	TransitioningTo         string           `json:",omitempty" msgpack:",omitempty"`
+	RoundNumber             int              `json:",omitempty" msgpack:",omitempty"`
+	CurrentStarter          string           `json:",omitempty" msgpack:",omitempty"`
+	StarterReason           string           `json:",omitempty" msgpack:",omitempty"`
+	RoundScores             map[string]Score `json:",omitempty" msgpack:",omitempty"`
+	TotalScores             map[string]int   `json:",omitempty" msgpack:",omitempty"`
+	GameComplete            bool             `json:",omitempty" msgpack:",omitempty"`
+	Winners                 []string         `json:",omitempty" msgpack:",omitempty"`
+}
+
+// Player is one seat of a Room.
+type Player struct {
+	Name               string
+	IsBot              bool
+	AvatarColor        string
+	Hand               []string
+	HandSize           int
+	ZeroDeclaresInARow int
+	Declared           int
+	CapturedPiles      int
+	Score              int
+}
+
+// Laid is what a player laid on the table.
+type Laid struct {
+	Pieces     []string
+	PieceCount int
+	PlayType   string
+	PlayValue  float64
+	IsValid    bool
+	Timestamp  float64
+}
+
+// Winning is the play that won a turn.
+type Winning struct {
+	Player string
+	Pieces []string
+	Value  float64
+	Type   string
+}
+
+// Stats are a player's of one round.
+type Stats struct{ TurnsWon, PerfectRounds int }
+
+// Score is a player's of one round.
+type Score struct {
+	Declared, Actual, BaseScore, Bonus int
+	HitValue                           float64
+	Multiplier, FinalScore, TotalScore int
+}
+
+// told is one event of a recorded game: what its server told the players, as
+// JSON whose names are those of a Room's fields.
+type told struct {
+	Type string
+	JSON []byte
+}
+
+func (e told) Apply(r *Room, _ meta) error {
+	var p struct {
+		Phase, NewPhase, Reason string
+		PhaseData, Updates      json.RawMessage
+		Players                 map[string]Player
+	}
+	if err := json.Unmarshal(e.JSON, &p); err != nil {
+		return err
+	}
+	switch {
+	case e.Type == "phase_data_update":
+		r.Reason = p.Reason
+		if err := json.Unmarshal(p.Updates, &r.Table); err != nil {
+			return err
+		}
+	case e.Type == "phase_change" && p.Phase != "":
+		r.Phase, r.Reason, r.Players, r.Table = p.Phase, p.Reason, p.Players, Table{}
+		if err := json.Unmarshal(p.PhaseData, &r.Table); err != nil {
+			return err
+		}
+	case e.Type == "phase_change":
+		r.Phase = p.NewPhase
+	default:
+		r.Actions++
+	}
+	r.Round = max(r.Round, r.Table.RoundNumber)
+	return nil
+}
+
+// RoomKind is the kind of the recorded games with a typed state.
+func RoomKind() savepoint.Kind[Room] {
+	return savepoint.Kind[Room]{
+		Name:   "room",
+		Events: savepoint.Events[Room]{"told": told{}},
+		Phase:  func(r *Room) string { return r.Phase },
+	}
+}
+
+// EachTold reads the recording and gives fn each event with the id of its room.
+func EachTold(path string, fn func(room string, e savepoint.Event[Room]) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("recorded games: %w", err)
+	}
+	defer f.Close()
+	in := bufio.NewScanner(f)
+	in.Buffer(nil, 16<<20)
+	for n := 1; in.Scan(); n++ {
+		var l line
+		err := json.Unmarshal(in.Bytes(), &l)
+		var b []byte
+		if err == nil {
+			b, err = json.Marshal(fieldNames(l.Payload))
+		}
+		if err == nil {
+			err = fn(l.Room, told{Type: l.Type, JSON: b})
+		}
+		if err != nil {
+			return fmt.Errorf("recorded games: %s, event %d: %w", path, n, err)
+		}
+	}
+	return in.Err()
+}
+
+// fieldNames takes the underscores out of names, so that they are those of Go
+// fields but for the case, which encoding/json does not mind.
+func fieldNames(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		named := make(map[string]any, len(v))
+		for name, e := range v {
+			named[strings.ReplaceAll(name, "_", "")] = fieldNames(e)
+		}
+		return named
+	case []any:
+		for i := range v {
+			v[i] = fieldNames(v[i])
+		}
+	}
+	return v
+}
