@@ -28,6 +28,17 @@ func ringSize(e *boltEngine) int64 {
 	return e.ring.place.size()
 }
 
+// TestBoltRing_Sizes: any size asked for becomes one that bbolt takes as a value.
+func TestBoltRing_Sizes(t *testing.T) {
+	o := boltOptions{}
+	for _, size := range []int64{1, 4096, 1 << 20, 1 << 30, 1 << 31, 1 << 40, 1<<63 - 1} {
+		segment, segments := o.ringParts(size)
+		require.Zero(t, segment%4096)
+		require.GreaterOrEqual(t, segments, int64(2))
+		require.LessOrEqual(t, segment*segments, int64(1<<30), size)
+	}
+}
+
 // TestBoltRing_FoldsAreLarge: what comes while a fold runs asks for the next one,
 // which waits until the ring is nearly full again.
 func TestBoltRing_FoldsAreLarge(t *testing.T) {

@@ -163,7 +163,7 @@ func (r *boltRing) encode(steps []engine.Step, out []engine.Result) {
 	r.cuts = r.cuts[:0]
 	head := record.StepGroup{Number: g.counters.number, Pos: g.counters.pos, Machines: g.counters.machines}
 	r.group.Build(head.Append)
-	var sw record.StepWrite
+	sw := r.write // its room
 	for i := range steps {
 		s := &steps[i]
 		if out[i].Err = g.take(s); out[i].Err != nil {
@@ -189,6 +189,9 @@ func (r *boltRing) encode(steps []engine.Step, out []engine.Result) {
 			r.cuts = append(r.cuts, ringCut{w.Machine, m.ring, from + 4, r.group.Len()})
 		}
 	}
+	clear(sw.Events[:cap(sw.Events)]) // the caller's bytes
+	clear(sw.Snaps[:cap(sw.Snaps)])
+	r.write = record.StepWrite{Machine: sw.Machine, Events: sw.Events, Snaps: sw.Snaps}
 }
 
 // keep copies a payload to memory that stays until it is folded.

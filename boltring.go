@@ -38,10 +38,11 @@ type boltRing struct {
 	file    ringFile
 	place   ringFound // of folding; changed when the ring grows, and then of writing, too
 
-	group journal.Group // of writing
-	chunk []byte        // room for the payloads kept in the overlay; of writing
-	cuts  []ringCut     // of writing
-	heads headCache     // of writing
+	group journal.Group    // of writing
+	chunk []byte           // room for the payloads kept in the overlay; of writing
+	cuts  []ringCut        // of writing
+	write record.StepWrite // of writing
+	heads headCache        // of writing
 
 	folding sync.Mutex
 	fold    boltGroup    // of folding

@@ -13,7 +13,7 @@ const (
 	ringParts    = 8 // segments, unless they would be too small or too large
 	smallestPart = journal.Align
 	largestPart  = 64 << 20
-	largestRing  = 16 << 30
+	largestRing  = 1 << 30 // a value of bbolt is shorter than 2 GiB
 )
 
 // How a ring without a size of its own grows: from the first size up to the

@@ -56,8 +56,8 @@ type Options struct {
 	// into one change of the file's pages. It takes that much of the file, at most
 	// as much memory, and after a crash Open stores what it holds. 0 is the
 	// default: on Linux a ring that begins with 1 MiB and grows to 32 MiB under
-	// load, elsewhere none. Below 0 is no ring: each group of writes is a
-	// transaction of its own. It may differ from one Open to the next.
+	// load, elsewhere none. More than 1 GiB is 1 GiB. Below 0 is no ring: each group
+	// of writes is a transaction of its own. It may differ from one Open to the next.
 	Journal int64
 	// Logger is told what an operator should know. Default: silent.
 	Logger *slog.Logger
