@@ -36,6 +36,19 @@ func TestRun(t *testing.T) {
 	require.FileExists(t, filepath.Join(out, "durable--games--20-machines.svg"))
 }
 
+// The load of the original's author is run in its three shapes, and each
+// operation's latency stands beside its target.
+func TestRun_Author(t *testing.T) {
+	dir := t.TempDir()
+	var stdout, stderr bytes.Buffer
+	err := run(context.Background(), []string{"-dir", dir, "-machines", "20", "-rounds", "1", "-sustained", "300ms", "-wait", "0s", "-only", "author"}, &stdout, &stderr)
+	require.NoError(t, err, stderr.String())
+	for _, shape := range []string{"steady", "burst", "wave"} { // row L5
+		require.Regexp(t, `(?m)^\| `+shape+` +\| +save \|.* 50ms \| `, stdout.String()) // row L4
+		require.Regexp(t, shape+`: [1-9]\d* of [1-9]\d* operations done`, stdout.String())
+	}
+}
+
 func TestRun_Refuses(t *testing.T) {
 	for _, args := range [][]string{{"-only", "nothing"}, {"-peers", "nobody"}, {"-writers", "0"}, {"-machines", "x"}} {
 		require.Error(t, run(context.Background(), args, new(bytes.Buffer), new(bytes.Buffer)))
