@@ -41,9 +41,13 @@ func (w *world) transcript() []string {
 			st, err := s.Load(ctx, id)
 			st.Pos = 0
 			say("load %s %+v %s", id, st, why(err))
-			for seq := range w.model[k][id].seq() + 2 {
-				if s.Kind() == "only" && seq < w.model[k][id].seq() {
+			p := w.model[k][id]
+			for seq := range p.seq() + 2 {
+				if s.Kind() == "only" && seq < p.seq() {
 					continue // what is kept depends on when it was saved
+				}
+				if seq < p.begins() {
+					continue // a snapshot with a tag may answer, unless deleteSnapshot chose it among those there were
 				}
 				st, err := s.At(ctx, id, savepoint.AtSeq(seq))
 				st.Pos = 0
