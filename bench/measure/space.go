@@ -1,13 +1,11 @@
 package measure
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
@@ -69,11 +67,6 @@ func Space(dir, recorded string) ([]Stored, error) {
 // storeRecorded stores each room of the recording as a machine; JSON is that of
 // the lines' payloads.
 func storeRecorded(path, recorded string, s *Stored) error {
-	f, err := os.Open(recorded)
-	if err != nil {
-		return fmt.Errorf("recorded games: %w", err)
-	}
-	defer f.Close()
 	db, err := savepoint.Open(path, nil)
 	if err != nil {
 		return err
@@ -85,19 +78,9 @@ func storeRecorded(path, recorded string, s *Stored) error {
 	if err != nil {
 		return err
 	}
-	in := bufio.NewScanner(f)
-	in.Buffer(nil, 16<<20)
 	var last *savepoint.Ack
-	for in.Scan() {
-		var l struct {
-			Room    string          `json:"room_id"`
-			Type    string          `json:"event_type"`
-			Payload json.RawMessage `json:"payload"`
-		}
+	err = workload.EachLine(recorded, func(l *workload.Line) error {
 		var set map[string]any
-		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
-			return err
-		}
 		dec := json.NewDecoder(bytes.NewReader(l.Payload))
 		dec.UseNumber()
 		if err := dec.Decode(&set); err != nil {
@@ -105,10 +88,11 @@ func storeRecorded(path, recorded string, s *Stored) error {
 		}
 		whole(set)
 		s.Things++
-		s.JSON += int64(len(in.Bytes()))
+		s.JSON += int64(l.Bytes)
 		last = rooms.Go(context.Background(), l.Room, savepoint.DocUpdate{Set: set, Reason: l.Type})
-	}
-	if err := in.Err(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	if last == nil {

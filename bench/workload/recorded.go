@@ -38,33 +38,62 @@ func (s seen) Apply(t *tally, _ meta) error {
 	return nil
 }
 
-// line is an event in the file of recorded games.
-type line struct {
-	Room    string         `json:"room_id"`
-	Type    string         `json:"event_type"`
-	Payload map[string]any `json:"payload"`
-	Player  *string        `json:"player_id"`
-	Time    float64        `json:"timestamp"`
+// Line is an event in the file of recorded games.
+type Line struct {
+	Room    string          `json:"room_id"`
+	Type    string          `json:"event_type"`
+	Payload json.RawMessage `json:"payload"`
+	Player  *string         `json:"player_id"`
+	Time    float64         `json:"timestamp"`
+
+	Bytes int `json:"-"` // of the whole line
+}
+
+// document is the payload, nil where there is none.
+func (l *Line) document() (doc map[string]any, err error) {
+	if len(l.Payload) > 0 {
+		err = json.Unmarshal(l.Payload, &doc)
+	}
+	return doc, err
+}
+
+// EachLine reads the file of recorded games and gives fn each event, in order, to
+// keep. Errors name the file and the event.
+func EachLine(path string, fn func(l *Line) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("recorded games: %w", err)
+	}
+	defer f.Close()
+	in := bufio.NewScanner(f)
+	in.Buffer(nil, 16<<20)
+	for n := 1; in.Scan(); n++ {
+		l := &Line{Bytes: len(in.Bytes())}
+		err := json.Unmarshal(in.Bytes(), l)
+		if err == nil {
+			err = fn(l)
+		}
+		if err != nil {
+			return fmt.Errorf("recorded games: %s, event %d: %w", path, n, err)
+		}
+	}
+	if err := in.Err(); err != nil {
+		return fmt.Errorf("recorded games: %w", err)
+	}
+	return nil
 }
 
 // recorded gives each machine a stretch of the recorded events; with more
 // machines than there are stretches, several machines have the same one.
 func recorded(machines, events int, path string) (*Load, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("recorded games: %w", err)
-	}
-	defer f.Close()
 	rooms := map[string][]savepoint.Event[tally]{}
 	var order []string
-	in := bufio.NewScanner(f)
-	in.Buffer(nil, 16<<20)
-	for n := 1; in.Scan(); n++ {
-		var l line
-		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
-			return nil, fmt.Errorf("recorded games: %s, event %d: %w", path, n, err)
+	err := EachLine(path, func(l *Line) error {
+		doc, err := l.document()
+		if err != nil {
+			return err
 		}
-		ev := seen{Type: l.Type, Payload: l.Payload, Time: l.Time}
+		ev := seen{Type: l.Type, Payload: doc, Time: l.Time}
 		if l.Player != nil {
 			ev.Player = *l.Player
 		}
@@ -72,9 +101,10 @@ func recorded(machines, events int, path string) (*Load, error) {
 			order = append(order, l.Room)
 		}
 		rooms[l.Room] = append(rooms[l.Room], ev)
-	}
-	if err := in.Err(); err != nil {
-		return nil, fmt.Errorf("recorded games: %w", err)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	var all []savepoint.Event[tally]
 	for _, room := range order {

@@ -1,10 +1,7 @@
 package workload
 
 import (
-	"bufio"
 	"encoding/json"
-	"fmt"
-	"os"
 	"strings"
 
 	"github.com/liap-tui/savepoint"
@@ -152,28 +149,17 @@ func RoomKind() savepoint.Kind[Room] {
 
 // EachTold reads the recording and gives fn each event with the id of its room.
 func EachTold(path string, fn func(room string, e savepoint.Event[Room]) error) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("recorded games: %w", err)
-	}
-	defer f.Close()
-	in := bufio.NewScanner(f)
-	in.Buffer(nil, 16<<20)
-	for n := 1; in.Scan(); n++ {
-		var l line
-		err := json.Unmarshal(in.Bytes(), &l)
-		var b []byte
-		if err == nil {
-			b, err = json.Marshal(fieldNames(l.Payload))
-		}
-		if err == nil {
-			err = fn(l.Room, told{Type: l.Type, JSON: b})
-		}
+	return EachLine(path, func(l *Line) error {
+		doc, err := l.document()
 		if err != nil {
-			return fmt.Errorf("recorded games: %s, event %d: %w", path, n, err)
+			return err
 		}
-	}
-	return in.Err()
+		b, err := json.Marshal(fieldNames(doc))
+		if err != nil {
+			return err
+		}
+		return fn(l.Room, told{Type: l.Type, JSON: b})
+	})
 }
 
 // fieldNames takes the underscores out of names, so that they are those of Go
