@@ -36,6 +36,7 @@ func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error 
 	if r.encode(steps, out); !g.dirty {
 		return nil
 	}
+	r.pack()
 	place, err := r.journal.Load().Append(&r.group)
 	if errors.Is(err, journal.ErrFull) && !r.grows() {
 		// A fold that is under way makes room.
@@ -53,7 +54,7 @@ func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error 
 		e.halt(err)
 		return err
 	}
-	e.overlay.add(ringGroup{place.LSN, r.keep(r.group.Payload())}, r.cuts)
+	e.overlay.add(ringGroup{place.LSN, r.keep(r.payload)}, r.cuts)
 	r.settled(g)
 	e.versions.add(g.versionChanges())
 	if r.foldDue() {
@@ -153,16 +154,15 @@ func (r *boltRing) overlayHead(key string) (boltHead, bool, error) {
 	return h, true, nil
 }
 
-// encode takes the steps and puts the accepted ones into the record.
+// encode takes the steps and puts the accepted ones into the payload.
 func (r *boltRing) encode(steps []engine.Step, out []engine.Result) {
 	g := &r.e.group
-	if len(r.group.Payload()) > biggestKept {
-		r.group = journal.Group{}
+	if cap(r.payload) > biggestKept {
+		r.payload = nil
 	}
-	r.group.Reset()
 	r.cuts = r.cuts[:0]
 	head := record.StepGroup{Number: g.counters.number, Pos: g.counters.pos, Machines: g.counters.machines}
-	r.group.Build(head.Append)
+	b := head.Append(r.payload[:0])
 	sw := r.write // its room
 	for i := range steps {
 		s := &steps[i]
@@ -170,7 +170,7 @@ func (r *boltRing) encode(steps []engine.Step, out []engine.Result) {
 			continue
 		}
 		out[i].Pos = g.positions(s)
-		r.group.Build(func(dst []byte) []byte { return record.AppendStepLen(dst, len(s.Writes)) })
+		b = record.AppendStepLen(b, len(s.Writes))
 		for j := range s.Writes {
 			w := &s.Writes[j]
 			m := g.whose[j]
@@ -184,14 +184,32 @@ func (r *boltRing) encode(steps []engine.Step, out []engine.Result) {
 			for k := range w.Snapshots {
 				sw.Snaps = append(sw.Snaps, record.StepSnapshot{Seq: w.Snapshots[k].Seq, Bytes: w.Snapshots[k].Bytes})
 			}
-			from := r.group.Len()
-			r.group.Build(sw.Append)
-			r.cuts = append(r.cuts, ringCut{w.Machine, m.ring, from + 4, r.group.Len()})
+			from := len(b)
+			b = sw.Append(b)
+			r.cuts = append(r.cuts, ringCut{w.Machine, m.ring, from + 4, len(b)})
 		}
 	}
 	clear(sw.Events[:cap(sw.Events)]) // the caller's bytes
 	clear(sw.Snaps[:cap(sw.Snaps)])
 	r.write = record.StepWrite{Machine: sw.Machine, Events: sw.Events, Snaps: sw.Snaps}
+	r.payload = b
+}
+
+// pack makes the payload a record: compressed where that takes fewer blocks of
+// the ring, which is what the disk writes.
+func (r *boltRing) pack() {
+	if len(r.group.Payload()) > biggestKept {
+		r.group = journal.Group{}
+	}
+	r.group.Reset()
+	if n := len(r.payload); !r.e.opt.noCompression && journal.Span(n) > journal.Align && int64(n) <= r.place.head.Segment {
+		r.group.Build(func(dst []byte) []byte { return record.PackGroup(dst, r.payload) })
+		if journal.Span(r.group.Len()) < journal.Span(n) {
+			return
+		}
+		r.group.Reset()
+	}
+	r.group.Write(r.payload)
 }
 
 // keep copies a payload to memory that stays until it is folded.

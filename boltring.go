@@ -38,11 +38,12 @@ type boltRing struct {
 	file    ringFile
 	place   ringFound // of folding; changed when the ring grows, and then of writing, too
 
-	group journal.Group    // of writing
-	chunk []byte           // room for the payloads kept in the overlay; of writing
-	cuts  []ringCut        // of writing
-	write record.StepWrite // of writing
-	heads headCache        // of writing
+	payload []byte           // of the group; of writing
+	group   journal.Group    // the same as it is written; of writing
+	chunk   []byte           // room for the payloads kept in the overlay; of writing
+	cuts    []ringCut        // of writing
+	write   record.StepWrite // of writing
+	heads   headCache        // of writing
 
 	folding sync.Mutex
 	fold    boltGroup    // of folding
@@ -201,7 +202,11 @@ func (e *boltEngine) readRing(found *boltFound) ([]ringGroup, error) {
 	}
 	var groups []ringGroup
 	for _, rec := range s.Records() {
-		groups = append(groups, ringGroup{rec.LSN, rec.Payload})
+		payload, err := record.UnpackGroup(rec.Payload, r.head.Segment)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: record %d of the journal: %w", ErrCorrupt, e.path, rec.LSN, err)
+		}
+		groups = append(groups, ringGroup{rec.LSN, payload})
 	}
 	return groups, nil
 }

@@ -200,7 +200,7 @@ func TestSalt_Forged(t *testing.T) {
 		if !known {
 			rg.seed = Salt{9, 9, 9}.seed()
 		}
-		at := w.at(2) - rg.base + span(w.live[1].Length)
+		at := w.at(2) - rg.base + Span(w.live[1].Length)
 		inner := append(make([]byte, headerSize), "forged"...)
 		rg.seal(inner, 3, at+Align)
 		payload := make([]byte, Align+200)

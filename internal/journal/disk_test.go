@@ -274,8 +274,8 @@ func (w *world) free(n int) bool {
 	at := int64(0)
 	if len(w.live) > 0 {
 		p := w.live[len(w.live)-1]
-		at = p.Offset - w.disk.area[0] + span(p.Length)
-		if (at-1)%testSegment+1+span(n) <= testSegment {
+		at = p.Offset - w.disk.area[0] + Span(p.Length)
+		if (at-1)%testSegment+1+Span(n) <= testSegment {
 			return true
 		}
 	}

@@ -56,7 +56,7 @@ func (g *Group) init() {
 
 // padded is the record with zeros behind it up to a multiple of Align.
 func (g *Group) padded() []byte {
-	n, want := len(g.b), int(span(g.Len()))
+	n, want := len(g.b), int(Span(g.Len()))
 	if cap(g.b) < want {
 		g.b = slices.Grow(g.b, want-n)
 	}

@@ -86,7 +86,7 @@ func (j *Journal) Append(g *Group) (Place, error) {
 	if err := j.Err(); err != nil {
 		return Place{}, err
 	}
-	need := span(g.Len())
+	need := Span(g.Len())
 	if need > j.ring.Segment {
 		return Place{}, ErrTooLarge
 	}

@@ -96,7 +96,7 @@ func TestGroup(t *testing.T) {
 		g.Reset()
 		g.Build(func(dst []byte) []byte { return append(dst, bytes.Repeat([]byte{1}, size)...) })
 		b := g.padded()
-		assert.Len(t, b, int(span(size)))
+		assert.Len(t, b, int(Span(size)))
 		assert.Zero(t, uintptr(unsafe.Pointer(&b[0]))%Align, "buffers begin at a page")
 		assert.Equal(t, len(b)-headerSize-size, bytes.Count(b[headerSize+size:], []byte{0}), "the padding is zeros")
 		assert.Equal(t, size, g.Len())

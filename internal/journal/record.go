@@ -44,8 +44,8 @@ const (
 	recordMagic = 0x73767072 // "svpr"
 )
 
-// span is how many bytes of the ring a payload takes.
-func span(payload int) int64 { return roundUp(headerSize+int64(payload), Align) }
+// Span is how many bytes of the ring a payload takes.
+func Span(payload int) int64 { return roundUp(headerSize+int64(payload), Align) }
 
 // seedAt is the checksum's state before a record at the place at. A page number
 // times an odd number is another one for each page, and different states give

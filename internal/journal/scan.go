@@ -75,7 +75,7 @@ func (r *ring) walk(f io.ReaderAt, fn func(p Place, block []byte) bool) error {
 		for at := int64(0); at < r.Segment; {
 			p, ok := r.header(b[at:], first+at)
 			if ok && fn(p, b[at:]) {
-				at += span(p.Length)
+				at += Span(p.Length)
 			} else {
 				at += Align
 			}
@@ -118,8 +118,8 @@ func (s *Scanned) judge(torn []Place) error {
 // start of the next segment if it does not fit.
 func (r *ring) follows(a, b Place) bool {
 	at := a.Offset - r.base
-	want := at + span(a.Length)
-	if at%r.Segment+span(a.Length)+span(b.Length) > r.Segment {
+	want := at + Span(a.Length)
+	if at%r.Segment+Span(a.Length)+Span(b.Length) > r.Segment {
 		want = (at/r.Segment + 1) % r.Segments * r.Segment
 	}
 	return b.Offset-r.base == want

@@ -1,0 +1,41 @@
+package record
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/golang/snappy"
+)
+
+// packedShape is the first byte of a group that is compressed: a snappy block
+// of the group follows. It is a shape like stepShape.
+const packedShape = 2
+
+// PackGroup adds a group to dst, compressed.
+func PackGroup(dst, group []byte) []byte {
+	dst = slices.Grow(append(dst, packedShape), snappy.MaxEncodedLen(len(group)))
+	at := len(dst)
+	return dst[:at+len(snappy.Encode(dst[at:cap(dst)], group))]
+}
+
+// UnpackGroup gives the group that [PackGroup] was given, of at most limit
+// bytes, in memory of its own. A group that is not packed is the answer itself.
+func UnpackGroup(b []byte, limit int64) ([]byte, error) {
+	if len(b) == 0 || b[0] != packedShape {
+		return b, nil
+	}
+	n, err := snappy.DecodedLen(b[1:])
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("packed group: %w", err)
+	case int64(n) > limit:
+		return nil, fmt.Errorf("%w: packed group of %d bytes, at most %d", ErrTooLong, n, limit)
+	case n/densest > len(b):
+		return nil, fmt.Errorf("packed group of %d bytes cannot hold %d", len(b), n)
+	}
+	group, err := snappy.Decode(make([]byte, n), b[1:])
+	if err != nil {
+		return nil, fmt.Errorf("packed group: %w", err)
+	}
+	return group, nil
+}
