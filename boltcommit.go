@@ -37,6 +37,9 @@ func (e *boltEngine) commitRing(steps []engine.Step, out []engine.Result) error 
 		return nil
 	}
 	r.pack()
+	if r.crowded() {
+		r.awaitFold()
+	}
 	place, err := r.journal.Load().Append(&r.group)
 	if errors.Is(err, journal.ErrFull) && !r.grows() {
 		// A fold that is under way makes room.

@@ -64,11 +64,24 @@ func (r *boltRing) endFolding() {
 
 // foldDue tells whether the ring has less than a quarter of its segments left
 // beside the one being filled: so folds are large, and there is room for what
-// comes meanwhile.
+// comes meanwhile. Groups that compress well fill memory before they fill the
+// ring: then it is due when they do.
 func (r *boltRing) foldDue() bool {
 	s := r.journal.Load().State()
-	return s.Free < max(1, s.Segments/4)
+	young, _ := r.e.overlay.bytes()
+	return s.Free < max(1, s.Segments/4) || young >= r.due.Load()
 }
+
+// crowded tells whether so much is in memory that the next group waits for the
+// fold under way, as it does for a full ring.
+func (r *boltRing) crowded() bool {
+	_, all := r.e.overlay.bytes()
+	return all >= 2*r.due.Load()
+}
+
+// dueAt is how many bytes of groups in memory make a fold due, for a ring of that
+// size: what is folded at once is what an opening after a crash has to fold.
+func dueAt(size int64) int64 { return size / 2 * 3 }
 
 // fold stores what is in the ring only, in one transaction with the lsn of its
 // last group (R11), and what also puts, if it is not nil. Without a ring it is

@@ -29,6 +29,7 @@ type ringGeneration struct {
 	machines map[string]int32 // their places in newest
 	newest   []*ringRef
 	groups   []ringGroup
+	bytes    int64 // of the groups
 }
 
 // last is the machine's newest write.
@@ -77,6 +78,7 @@ func (o *boltOverlay) add(g ringGroup, cuts []ringCut) {
 	defer o.mu.Unlock()
 	gen := o.young()
 	gen.groups = append(gen.groups, g)
+	gen.bytes += int64(len(g.payload))
 	for i := range cuts {
 		c := &cuts[i]
 		refs[i] = ringRef{lsn: g.lsn, write: g.payload[c.from:c.to]}
@@ -102,6 +104,17 @@ func (g *ringGeneration) put(c *ringCut, ref *ringRef) {
 	if c.ring != nil {
 		c.ring.generation, c.ring.at = g.id, at
 	}
+}
+
+// bytes is what the groups take in memory: those that no fold has taken yet, and
+// all of them.
+func (o *boltOverlay) bytes() (young, all int64) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for _, gen := range o.generations {
+		all += gen.bytes
+	}
+	return o.young().bytes, all
 }
 
 // seal gives all groups, in order, for a fold, and how many generations they are.

@@ -49,6 +49,7 @@ type boltRing struct {
 	fold    boltGroup    // of folding
 	folds   time.Time    // when the last fold began; of folding
 	most    int64        // how large it may become; of writing
+	due     atomic.Int64 // see foldDue
 	wanted  atomic.Int64 // the size it should have; 0 = as it is
 
 	wake  chan struct{}
@@ -273,6 +274,7 @@ func (e *boltEngine) openRing(found *boltFound) error {
 	r := &boltRing{e: e, file: file, place: *f,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
 	r.journal.Store(j)
+	r.due.Store(dueAt(f.size()))
 	r.most, r.folds = e.opt.ringMost, time.Now()
 	r.fold.e = e
 	e.overlay = newOverlay()

@@ -145,6 +145,7 @@ func (r *boltRing) begin(next *ringFound) error {
 		return r.e.ringError(err)
 	}
 	r.place = *next
+	r.due.Store(dueAt(next.size()))
 	r.journal.Swap(j).Close()
 	if stopped := r.e.stopped.Load(); stopped != nil { // meanwhile, and the old one was told
 		return *stopped

@@ -1,0 +1,96 @@
+package savepoint
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/journal"
+)
+
+// long is a write of n records of 1 KiB each that compress well.
+func long(expect uint64, n int) engine.Step {
+	w := boltWrite("a", expect, n)
+	for i := range w.Events {
+		w.Events[i].Bytes = bytes.Repeat(fmt.Appendf(nil, "record %08d ", expect+uint64(i)), 64)
+	}
+	return boltStep(w)
+}
+
+// TestBoltRing_Packs: a group takes fewer blocks of the ring where compression
+// helps, and is the same afterwards: in the ring, after a kill, and folded. One
+// that fills no block stays as it is.
+func TestBoltRing_Packs(t *testing.T) {
+	blocks := map[bool]int64{}
+	for _, raw := range []bool{false, true} {
+		o := ringOptions["Small"]
+		o.noCompression = raw
+		e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+		for i := range uint64(5) {
+			require.NoError(t, boltCommit(e, long(21*i, 20)))
+			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 21*i+20, 1))))
+		}
+		want := holds(t, e)
+		killed := copyBolt(t, e)
+		found := ringPlace(t, killed)
+		b, err := os.ReadFile(killed)
+		require.NoError(t, err)
+		s, err := journal.Scan(bytes.NewReader(b), found.place, found.id, found.salt, found.folded)
+		require.NoError(t, err)
+		require.Len(t, s.Records(), 10)
+		for i, r := range s.Records() {
+			blocks[raw] += journal.Span(r.Length) / journal.Align
+			require.Equal(t, i%2 == 0 && !raw, r.Payload[0] == 2, "record %d", i)
+		}
+		for _, o := range []boltOptions{{readOnly: true}, {noCompression: !raw, ringBytes: 1 << 20}, {}} {
+			again := boltAt(t, killed, o)
+			require.Equal(t, want, holds(t, again))
+			require.NoError(t, again.Close())
+		}
+	}
+	require.EqualValues(t, 5*6+5, blocks[true])
+	require.EqualValues(t, 5*1+5, blocks[false])
+}
+
+// TestBoltRing_FoldsByMemory: what compresses well is folded before it fills the
+// ring, and a group waits while twice as much is in memory.
+func TestBoltRing_FoldsByMemory(t *testing.T) {
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
+	seq, done := uint64(0), make(chan error)
+	held := func(fn func()) { // no fold meanwhile
+		e.ring.folding.Lock()
+		defer e.ring.folding.Unlock()
+		fn()
+	}
+	until := func(enough func() bool, most uint64) {
+		for most += seq; !enough(); seq += 20 {
+			require.Less(t, seq, most)
+			require.NoError(t, boltCommit(e, long(seq, 20)))
+		}
+	}
+	held(func() {
+		until(e.ring.foldDue, 500)
+		require.Greater(t, seq<<10, uint64(ringOptions["Small"].ringBytes))
+		s := e.ring.journal.Load().State()
+		require.Greater(t, s.Free, s.Segments/2)
+	})
+	require.Eventually(t, func() bool { return e.ring.journal.Load().State().Folded > 0 }, time.Minute, time.Millisecond)
+	held(func() {
+		until(e.ring.crowded, 1000)
+		require.Positive(t, e.ring.journal.Load().State().Free)
+		go func() { done <- boltCommit(e, long(seq, 20)) }()
+		select {
+		case <-done:
+			t.Error("it does not wait for the fold")
+			close(done)
+		case <-time.After(50 * time.Millisecond):
+		}
+	})
+	require.NoError(t, <-done)
+}
