@@ -19,9 +19,10 @@ var (
 	ErrClosed = errors.New("commit: queue is closed")
 )
 
-// yields is how often the committer lets others run while the queue still
-// grows. It makes groups larger without making anybody wait for a clock.
-const yields = 16
+// yields is how often the committer lets others run at the most, while the queue
+// still grows or somebody who has a place has not pushed yet. It makes groups
+// larger without making anybody wait for a clock.
+const yields = 64
 
 // Queue is the way into the committer. All methods may be called from several
 // goroutines.
@@ -164,7 +165,7 @@ func (q *Queue[T]) loop() {
 			q.work.Wait()
 		}
 		q.running = true
-		for n, last := 0, 0; n < yields && len(q.items) > last; n++ {
+		for n, last := 0, 0; n < yields && (len(q.items) > last || q.reserved > len(q.items)); n++ {
 			last = len(q.items)
 			q.mu.Unlock()
 			runtime.Gosched()
