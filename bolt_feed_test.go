@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -103,6 +105,18 @@ func stretchesIn(t *testing.T, tx *bolt.Tx, bucket []byte) (all []stretchKey) {
 	return all
 }
 
+// covered are the stretches of a closed file, which have to cover each position
+// once.
+func covered(t *testing.T, path string) []stretchKey {
+	t.Helper()
+	all := stretches(t, path)
+	require.Equal(t, uint64(1), all[0].first)
+	for i := 1; i < len(all); i++ {
+		require.Equal(t, all[i-1].last+1, all[i].first)
+	}
+	return all
+}
+
 // TestBoltPositions_AreNoTruth: whatever happens to the buckets positions and
 // numbers, the feed says the same, for readers at once, and opening for writing
 // stores them anew.
@@ -134,14 +148,15 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 			k, _ := c.Prev()
 			return tx.Bucket(bucketPositions).Delete(k)
 		},
-		"stretches damaged": func(tx *bolt.Tx) error {
+		"stretches damaged, and no index": func(tx *bolt.Tx) error {
 			b := tx.Bucket(bucketPositions)
 			c := b.Cursor()
 			k, v := c.First()
 			k2, v2 := c.Last()
-			return errors.Join(b.Put(k, flip(v)), b.Put(k2, flip(v2)))
+			return errors.Join(b.Put(k, flip(v)), b.Put(k2, flip(v2)), tx.DeleteBucket(bucketIndexes))
 		},
 		"stretches change places": func(tx *bolt.Tx) error { return swapLast(tx.Bucket(bucketPositions)) },
+		"numbers change places":   func(tx *bolt.Tx) error { return swapLast(tx.Bucket(bucketNumbers)) },
 		"a number damaged": func(tx *bolt.Tx) error {
 			b := tx.Bucket(bucketNumbers)
 			k, v := b.Cursor().First()
@@ -164,11 +179,7 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 				}
 				return nil
 			})
-			all := stretches(t, path)
-			require.Equal(t, uint64(1), all[0].first)
-			for i := 1; i < len(all); i++ {
-				require.Equal(t, all[i-1].last+1, all[i].first, "positions are covered without holes")
-			}
+			covered(t, path)
 		})
 	}
 }
@@ -204,6 +215,47 @@ func TestBoltPositions_FewStretches(t *testing.T) {
 	require.Equal(t, uint64(n), all[len(all)-1].last)
 }
 
+// TestBoltPositions_LongStretches: stretches become as long as they may, and
+// cover each position once.
+func TestBoltPositions_LongStretches(t *testing.T) {
+	const longest = record.LongestStretch
+	for name, c := range map[string]struct{ groups, size, most int }{
+		"many groups":     {60, 100, 12},
+		"one group":       {1, 2*longest + 1, 3},
+		"as long as that": {longest / 64, 64, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "long.db")
+			e, err := openBolt(path, boltOptions{})
+			require.NoError(t, err)
+			for i := range c.groups {
+				commitBolt(t, e, boltWrite("m", uint64(i*c.size), c.size))
+			}
+			require.Len(t, fed(t, e, 0), c.groups*c.size)
+			require.NoError(t, e.Close())
+			all := covered(t, path)
+			require.Equal(t, stretchKey{1, longest}, all[0])
+			require.LessOrEqual(t, len(all), c.most)
+		})
+	}
+}
+
+// TestBoltPositions_FullStretch: a stretch that is as long as it may be is not
+// stored anew with what comes.
+func TestBoltPositions_FullStretch(t *testing.T) {
+	e := boltAt(t, filepath.Join(t.TempDir(), "full.db"), boltOptions{})
+	commitBolt(t, e, boltWrite("m", 0, record.LongestStretch))
+	next := e.counters.pos + 1
+	var from uint64
+	require.NoError(t, e.update(func(tx *boltTx) (err error) {
+		e.group.tx = tx
+		_, from, err = e.group.joinable(next, next)
+		return err
+	}))
+	e.group.end()
+	require.Equal(t, next, from)
+}
+
 // TestBoltPositions_JoinStopsAtDamage: a short stretch that is damaged stays, and
 // what is written behind it is read.
 func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
@@ -223,6 +275,8 @@ func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
 		commitBolt(t, e, boltWrite("m", seq, 1))
 	}
 	require.Len(t, fed(t, e, 0), 40)
+	require.NoError(t, e.Close())
+	require.Contains(t, covered(t, path), stretchKey{5, 5})
 }
 
 // TestBoltPositions_MendsOne: a hole of one position is stored anew, wherever it is.
@@ -330,6 +384,110 @@ func TestBoltPositions_PutBack(t *testing.T) {
 	edit(t, path, func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
 	e = boltAt(t, path, boltOptions{readOnly: true})
 	require.Equal(t, []uint64{1, 2, 3, 4}, ofKind())
+}
+
+// TestBoltPositions_PutBackEverywhere: events of several machines that are put back
+// at once change all the stretches that have them, up to the last position.
+func TestBoltPositions_PutBackEverywhere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "back.db")
+	e, err := openBolt(path, boltOptions{})
+	require.NoError(t, err)
+	const groups, events = 3, 20
+	for i := range groups {
+		commitBolt(t, e, boltWrite("a", uint64(i*events), events), boltWrite("b", uint64(i*events), events))
+	}
+	whole := fed(t, e, 0)
+	older := map[string][]engine.Stored{}
+	_, err = e.Feed(t.Context(), 0, func(r engine.Record) error {
+		older[r.Machine] = append(older[r.Machine], engine.Stored{Seq: r.Seq, Pos: r.Pos, Event: engine.Event{Bytes: bytes.Clone(r.Bytes)}})
+		return r.Err
+	})
+	require.NoError(t, err)
+	const seq = groups * events
+	commitBolt(t, e, engine.Write{Machine: "a", Expect: seq, Seq: seq, TrimTo: seq}, engine.Write{Machine: "b", Expect: seq, Seq: seq, TrimTo: seq})
+	require.Empty(t, fed(t, e, 0))
+	commitBolt(t, e, engine.Write{Machine: "b", Kind: 3, Expect: seq, Seq: seq, Older: older["b"]},
+		engine.Write{Machine: "a", Kind: 3, Expect: seq, Seq: seq, Older: older["a"]})
+	require.Equal(t, whole, fed(t, e, 0))
+	require.Len(t, queried(t, e, engine.Query{Kind: 3}), 2*seq)
+	require.NoError(t, e.Close())
+	require.Len(t, covered(t, path), groups)
+}
+
+// TestBoltPositions_PutBackIntoDamage: an event that is put back does not make
+// the stretch that has its position whole again where that is damaged.
+func TestBoltPositions_PutBackIntoDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "back.db")
+	e, err := openBolt(path, boltOptions{})
+	require.NoError(t, err)
+	commitBolt(t, e, boltWrite("a", 0, 20), boltWrite("b", 0, 20))
+	whole := fed(t, e, 0)
+	commitBolt(t, e, engine.Write{Machine: "a", Expect: 20, Seq: 20, TrimTo: 1})
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketPositions).Put(appendValueKey(nil, 1, 40), []byte("rubbish"))
+	})
+	e = boltAt(t, path, boltOptions{})
+	commitBolt(t, e, engine.Write{Machine: "a", Kind: 3, Expect: 20, Seq: 20,
+		Older: []engine.Stored{{Seq: 1, Pos: 1, Event: boltWrite("a", 0, 1).Events[0]}}})
+	require.Equal(t, whole, fed(t, e, 0))
+}
+
+// TestBoltPositions_DiskFull: where the disk has no room for the order of records
+// the file opens all the same, and is read; the next opening stores it.
+func TestBoltPositions_DiskFull(t *testing.T) {
+	path := historyFile(t, boltOptions{}, 60)
+	e := boltAt(t, path, boltOptions{readOnly: true})
+	want := fed(t, e, 0)
+	require.NoError(t, e.Close())
+	for fail := 2; ; fail++ { // the first marks the file as open
+		edit(t, path, func(tx *bolt.Tx) error {
+			return errors.Join(tx.DeleteBucket(bucketPositions), tx.DeleteBucket(bucketIndexes), tx.DeleteBucket(bucketNumbers))
+		})
+		n, opened := 0, false
+		var o boltOptions
+		o.seams.commit = func(tx *boltTx) error {
+			if n++; n == fail && !opened {
+				return failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)(tx)
+			}
+			return tx.commit()
+		}
+		e, err := openBolt(path, o)
+		require.NoError(t, err, "commit %d failed", fail)
+		opened = true
+		reached := n >= fail
+		require.Equal(t, want, fed(t, e, 0))
+		require.NoError(t, e.Close())
+		require.NoError(t, boltAt(t, path, boltOptions{}).Close())
+		covered(t, path)
+		if !reached {
+			require.Greater(t, fail, 3, "numbers and stretches have a transaction each")
+			return
+		}
+	}
+}
+
+// countedContext ends after some looks at it.
+type countedContext struct {
+	context.Context
+	looks, end int
+}
+
+func (c *countedContext) Err() error {
+	if c.looks++; c.looks == c.end {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestBoltGather_Ends: gathering ends with its context between two transactions.
+func TestBoltGather_Ends(t *testing.T) {
+	e := boltAt(t, historyFile(t, boltOptions{}, 60), boltOptions{readOnly: true, lookBytes: 500})
+	ctx := &countedContext{Context: t.Context()}
+	require.NoError(t, e.Scan(ctx, "", "", 0, func(string, engine.Head) error { return nil }))
+	heads := ctx.looks
+	_, err := e.gather(&countedContext{Context: t.Context(), end: heads + 2}, stretchKey{1, e.counters.pos}, false)
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 // TestBoltGather: no more places than that are kept, those that are reached

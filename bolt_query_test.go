@@ -2,9 +2,13 @@ package savepoint
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,6 +17,17 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
 )
+
+// rareEvent is the only one of its kind in a searchFile, in every respect.
+const rareEvent = 1234
+
+// searchKind is the kind of event n of a searchFile.
+func searchKind(n int) uint32 {
+	if n == rareEvent {
+		return 7
+	}
+	return uint32(1 + n%9/5)
+}
 
 // searchFile is a closed file with 3,000 events of nine machines, and what each
 // is about, by position.
@@ -26,11 +41,11 @@ func searchFile(t *testing.T, o boltOptions) (path string, all []engine.Terms) {
 		for i := range 30 {
 			n := group*30 + i
 			w := boltWrite(fmt.Sprint("m", n%9), uint64(n/9), 1)
-			w.Kind = uint32(1 + n%9/5)
+			w.Kind = searchKind(n)
 			w.Events[0].Terms = engine.Terms{Name: fmt.Sprint("name", group%7), From: fmt.Sprint("from", i%3), To: fmt.Sprint("to", i%4),
 				Actor: fmt.Sprint("actor", n%400), Origin: uint8(1 + n%3), Time: int64(n)}
-			if n == 1234 {
-				w.Events[0].Terms.Name = "rare"
+			if n == rareEvent {
+				w.Events[0].Terms = engine.Terms{Name: "rare", From: "rare", To: "rare", Actor: "rare", Origin: 9, Time: int64(n)}
 			}
 			all = append(all, w.Events[0].Terms)
 			w.Events[0] = enveloped(w.Events[0])
@@ -40,6 +55,31 @@ func searchFile(t *testing.T, o boltOptions) (path string, all []engine.Terms) {
 	}
 	require.NoError(t, e.Close())
 	return path, all
+}
+
+// meant are the positions of a searchFile that a query asks for.
+func meant(q engine.Query, all []engine.Terms) (found []uint64) {
+	f := newBoltFilter(q)
+	for i, terms := range all {
+		env := record.Envelope{Time: terms.Time, Name: terms.Name, From: terms.From, To: terms.To, Actor: terms.Actor, Origin: terms.Origin}
+		if f.event(searchKind(i), terms.Time, env.Append(nil)) {
+			found = append(found, uint64(i+1))
+		}
+	}
+	return found
+}
+
+// queried are the positions that a query finds, oldest first.
+func queried(t *testing.T, e *boltEngine, q engine.Query) (found []uint64) {
+	t.Helper()
+	require.NoError(t, e.Query(context.Background(), q, func(r engine.Record) error {
+		found = append(found, r.Pos)
+		return r.Err
+	}))
+	if q.Newest {
+		slices.Reverse(found)
+	}
+	return found
 }
 
 // TestBoltIndex_IsNoTruth: whatever happens to the index, a query finds the same,
@@ -75,18 +115,7 @@ func TestBoltIndex_IsNoTruth(t *testing.T) {
 					e, err := openBolt(path, o)
 					require.NoError(t, err)
 					for _, q := range queries {
-						found := map[uint64]bool{}
-						require.NoError(t, e.Query(context.Background(), q, func(r engine.Record) error {
-							require.NoError(t, r.Err)
-							found[r.Pos] = true
-							return nil
-						}))
-						f := newBoltFilter(q)
-						for i, terms := range all {
-							env := record.Envelope{Time: terms.Time, Name: terms.Name, From: terms.From, To: terms.To, Actor: terms.Actor, Origin: terms.Origin}
-							want := f.event(uint32(1+i%9/5), terms.Time, env.Append(nil))
-							require.Equal(t, want, found[uint64(i+1)], "%+v: position %d", q, i+1)
-						}
+						require.Equal(t, meant(q, all), queried(t, e, q), "%+v", q)
 					}
 					require.NoError(t, e.Close())
 				}
@@ -106,32 +135,97 @@ func TestBoltIndex_IsNoTruth(t *testing.T) {
 	}
 }
 
-// TestBoltIndex_LeavesOut: a rare event is found without a look at the other
-// stretches: damage to them is not even seen.
+// TestBoltIndex_LeavesOut: what each filter asks for is found without a look at the
+// stretches that have nothing for it: damage to them is not even seen.
 func TestBoltIndex_LeavesOut(t *testing.T) {
+	path, all := searchFile(t, boltOptions{})
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, q := range []engine.Query{{Name: "rare"}, {From: "rare"}, {To: "rare"}, {Actor: "rare"}, {Origin: 9}, {Kind: 7}, {Name: "never"},
+		{MinTime: rareEvent, MaxTime: rareEvent}, {MaxTime: 99}, {MinTime: 2950, MaxTime: math.MaxInt64}} {
+		t.Run(fmt.Sprintf("%+v", q), func(t *testing.T) {
+			want := meant(q, all)
+			path := filepath.Join(t.TempDir(), "search.db")
+			require.NoError(t, os.WriteFile(path, whole, 0o600))
+			edit(t, path, func(tx *bolt.Tx) (err error) {
+				damaged := 0
+				for _, s := range stretchesIn(t, tx, bucketPositions) {
+					has := func(pos uint64) bool { return pos >= s.first && pos <= s.last }
+					if s.size() >= indexedStretch && !slices.ContainsFunc(want, has) {
+						damaged++
+						err = errors.Join(err, tx.Bucket(bucketPositions).Put(appendValueKey(nil, s.first, s.last), []byte("rubbish")))
+					}
+				}
+				require.Positive(t, damaged)
+				return err
+			})
+			e := boltAt(t, path, boltOptions{readOnly: true})
+			for _, newest := range []bool{false, true} {
+				trail := boltTrail{e: e, end: engine.All, most: queryPage, filter: newBoltFilter(q)}
+				if newest {
+					trail.newest, trail.at, trail.end = true, engine.All, 1
+				}
+				var found []uint64
+				for !trail.done {
+					require.NoError(t, trail.next(t.Context()))
+					require.False(t, trail.gather, "a stretch was read that has nothing")
+					for i := range trail.page {
+						found = append(found, trail.page[i].place.Pos)
+					}
+				}
+				if newest {
+					slices.Reverse(found)
+				}
+				require.Equal(t, want, found)
+			}
+		})
+	}
+}
+
+// TestBoltIndex_Bounds: a stretch has its first time and its last one.
+func TestBoltIndex_Bounds(t *testing.T) {
 	path, _ := searchFile(t, boltOptions{})
-	edit(t, path, func(tx *bolt.Tx) (err error) {
-		for _, s := range stretchesIn(t, tx, bucketPositions) {
-			if s.size() >= indexedStretch && (s.first > 1235 || s.last < 1235) {
-				err = errors.Join(err, tx.Bucket(bucketPositions).Put(appendValueKey(nil, s.first, s.last), []byte("rubbish")))
-			}
-		}
-		return err
-	})
 	e := boltAt(t, path, boltOptions{readOnly: true})
-	for _, newest := range []bool{false, true} {
-		trail := boltTrail{e: e, end: engine.All, most: queryPage, filter: newBoltFilter(engine.Query{Name: "rare"})}
-		if newest {
-			trail.newest, trail.at, trail.end = true, engine.All, 1
+	for _, s := range stretches(t, path) {
+		for _, pos := range []uint64{max(s.first, 2), s.last} {
+			require.Equal(t, []uint64{pos}, queried(t, e, engine.Query{MinTime: int64(pos - 1), MaxTime: int64(pos - 1)}))
 		}
-		var found []uint64
-		for !trail.done {
-			require.NoError(t, trail.next(t.Context()))
-			require.False(t, trail.gather, "a stretch was read that has nothing")
-			for i := range trail.page {
-				found = append(found, trail.page[i].place.Pos)
-			}
+	}
+}
+
+// TestBoltIndex_Size: stretches of 256 positions and more have contents.
+func TestBoltIndex_Size(t *testing.T) {
+	for n, want := range map[int]int{255: 0, 256: 1} {
+		path := filepath.Join(t.TempDir(), "size.db")
+		e, err := openBolt(path, boltOptions{})
+		require.NoError(t, err)
+		commitBolt(t, e, boltWrite("m", 0, n))
+		require.NoError(t, e.Close())
+		edit(t, path, func(tx *bolt.Tx) error {
+			require.Len(t, stretchesIn(t, tx, bucketIndexes), want, "%d positions", n)
+			return nil
+		})
+	}
+}
+
+// TestBoltQuery_UnknownTerms: a record of a form that this build does not know may
+// be what any query means: it is given, while it is in the ring and from the file.
+func TestBoltQuery_UnknownTerms(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "unknown.db")
+	o := boltOptions{ringBytes: 1 << 20}
+	e := boltAt(t, path, o)
+	w := boltWrite("m", 0, 2*indexedStretch)
+	for i := range w.Events {
+		w.Events[i].Terms = engine.Terms{Name: "known", From: "known", To: "known", Actor: "known", Origin: 1}
+		w.Events[i] = enveloped(w.Events[i])
+	}
+	w.Events[0].Bytes = binary.AppendUvarint(nil, 1<<40) // a field of a later build
+	commitBolt(t, e, w)
+	for _, where := range []string{"ring", "file"} {
+		for _, q := range []engine.Query{{Name: "x"}, {From: "x"}, {To: "x"}, {Actor: "x"}, {Origin: 2}} {
+			require.Equal(t, []uint64{1}, queried(t, e, q), "%s: %+v", where, q)
 		}
-		require.Equal(t, []uint64{1235}, found)
+		require.NoError(t, e.Close())
+		e = boltAt(t, path, o)
 	}
 }

@@ -1,6 +1,8 @@
 package savepoint
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -81,4 +83,35 @@ func TestBoltRing_Conformance(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestBoltRing_PackedGroups: groups of all sizes up to more than a segment come
+// back from the ring, those that shrink by compression and those that do not.
+func TestBoltRing_PackedGroups(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 7))
+	e, err := openBolt(filepath.Join(t.TempDir(), "test.db"), ringOptions["Tiny"])
+	require.NoError(t, err)
+	for i, n := range []int{10, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200} {
+		for _, shrinks := range []bool{true, false} {
+			var writes []engine.Write
+			for j := range n {
+				w := boltWrite(fmt.Sprint("m", i, j, shrinks), 0, 1)
+				if !shrinks {
+					for k := range w.Events[0].Bytes {
+						w.Events[0].Bytes[k] = byte(rng.Uint32())
+					}
+					rng.Shuffle(len(w.Head), func(a, b int) { w.Head[a], w.Head[b] = w.Head[b], byte(rng.Uint32()) })
+				}
+				writes = append(writes, w)
+			}
+			commitBolt(t, e, writes...)
+			want := holds(t, e)
+			path := copyBolt(t, e)
+			killBolt(e)
+			e, err = openBolt(path, ringOptions["Tiny"])
+			require.NoError(t, err)
+			require.Equal(t, want, holds(t, e))
+		}
+	}
+	require.NoError(t, e.Close())
 }

@@ -317,6 +317,8 @@ func TestQuery_Refuses(t *testing.T) {
 	require.ErrorIs(t, err, savepoint.ErrBadCursor, "of one kind")
 	_, err = db.Query(t.Context(), savepoint.Query{ID: "a"})
 	require.ErrorContains(t, err, "Kind")
+	_, err = db.Query(t.Context(), savepoint.Query{Kind: "table", ID: "a\x00"})
+	require.ErrorIs(t, err, savepoint.ErrBadID)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = db.Query(ctx, savepoint.Query{})

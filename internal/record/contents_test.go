@@ -1,6 +1,9 @@
 package record
 
 import (
+	"bytes"
+	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -18,20 +21,59 @@ func TestContents_RoundTrip(t *testing.T) {
 		b := maker.Contents(nil)
 		require.LessOrEqual(t, len(b), ContentsLimit)
 		require.NoError(t, got.Parse(b))
+		want := Contents{MinTime: math.MaxInt64, MaxTime: math.MinInt64}
+		terms := map[Sums]bool{}
 		for _, p := range places {
-			require.Contains(t, got.Actors, p.Sums.Actor)
-			require.True(t, p.Time >= got.MinTime && p.Time <= got.MaxTime)
+			want.MinTime, want.MaxTime = min(want.MinTime, p.Time), max(want.MaxTime, p.Time)
+			want.Actors = append(want.Actors, p.Sums.Actor)
 			p.Sums.Actor = 0
-			require.Contains(t, got.Terms, p.Sums)
-			if n > 300 {
-				break
-			}
+			terms[p.Sums] = true
+		}
+		slices.Sort(want.Actors)
+		require.Equal(t, [2]int64{want.MinTime, want.MaxTime}, [2]int64{got.MinTime, got.MaxTime})
+		require.True(t, slices.Equal(slices.Compact(want.Actors), got.Actors), "each of the actors once")
+		require.Len(t, got.Terms, len(terms), "each of the terms once")
+		for _, s := range got.Terms {
+			require.True(t, terms[s])
 		}
 		for i := range min(len(b), 60) {
 			require.Error(t, got.Parse(b[:i]))
 		}
 	}
 	require.ErrorIs(t, got.Parse([]byte{contentsShape + 1}), ErrNewer)
+}
+
+// TestContents_Actors: all actors there may be are told, from the first to the last.
+func TestContents_Actors(t *testing.T) {
+	var places []Place
+	for i := range LongestStretch {
+		places = append(places, Place{Pos: uint64(i + 1), Sums: Sums{Actor: uint16(i * 65535 / (LongestStretch - 1))}})
+	}
+	var maker StretchMaker
+	maker.Append(nil, 1, places)
+	var got Contents
+	require.NoError(t, got.Parse(maker.Contents(nil)))
+	require.Len(t, got.Actors, LongestStretch)
+	require.Equal(t, []uint16{0, math.MaxUint16}, []uint16{got.Actors[0], got.Actors[LongestStretch-1]})
+}
+
+// TestContents_Refuses: what contradicts itself is no contents.
+func TestContents_Refuses(t *testing.T) {
+	begin := []byte{contentsShape, 0, 0}
+	with := func(terms uint64, rest ...byte) []byte {
+		return append(binary.AppendUvarint(bytes.Clone(begin), terms), rest...)
+	}
+	var got Contents
+	require.NoError(t, got.Parse(with(0, 2, 0, 1)))
+	for name, b := range map[string][]byte{
+		"an actor twice":           with(0, 2, 3, 0),
+		"an actor beyond the last": with(0, 2, 3, 0xfd, 0xff, 0x03),
+		"bytes behind the end":     with(0, 1, 1, 0),
+		"terms beyond any memory":  with(1<<63, 0),
+		"more than a stretch has":  append(with(LongestStretch+1), make([]byte, (LongestStretch+1)*termsLen+1)...),
+	} {
+		require.Error(t, got.Parse(b), name)
+	}
 }
 
 func FuzzContents(f *testing.F) {

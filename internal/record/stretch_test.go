@@ -1,6 +1,9 @@
 package record
 
 import (
+	"bytes"
+	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -46,6 +49,73 @@ func TestStretch_RoundTrip(t *testing.T) {
 	}
 	_, err := ParseStretch([]byte{stretchShape + 1, 0, 0}, 1, nil)
 	require.ErrorIs(t, err, ErrNewer)
+}
+
+// TestStretch_ManyTerms: which of the terms takes a byte, or two if there are
+// more than 256.
+func TestStretch_ManyTerms(t *testing.T) {
+	var maker StretchMaker
+	for terms, width := range map[int]int{255: 1, 256: 1, 257: 2} {
+		var places []Place
+		for i := range 300 {
+			places = append(places, Place{Pos: uint64(i + 1), Number: 1, Seq: 1, Sums: Sums{Known: true, Name: uint32(i % terms)}})
+		}
+		b := maker.Append(nil, 1, places)
+		require.Len(t, b, 1+2+2+terms*termsLen+300*(width+2+4))
+		got, err := ParseStretch(b, 1, nil)
+		require.NoError(t, err)
+		require.Equal(t, places, got)
+	}
+}
+
+// TestStretch_Longest: the longest stretch of the largest numbers is within the limit.
+func TestStretch_Longest(t *testing.T) {
+	var maker StretchMaker
+	var places []Place
+	for i := range uint64(LongestStretch) {
+		places = append(places, Place{Pos: 1<<63 + i<<50, Number: math.MaxUint64, Seq: math.MaxUint64,
+			Time: math.MinInt64 + int64(i%2)*math.MaxInt64, Sums: Sums{Known: true, Name: uint32(i)}})
+	}
+	b := maker.Append(nil, 1, places)
+	require.LessOrEqual(t, len(b), StretchLimit)
+	require.Greater(t, len(b), StretchLimit*8/10, "the limit is not far above")
+	got, err := ParseStretch(b, 1, nil)
+	require.NoError(t, err)
+	require.Equal(t, places, got)
+}
+
+// TestStretch_Refuses: what contradicts itself is no stretch.
+func TestStretch_Refuses(t *testing.T) {
+	var maker StretchMaker
+	two := maker.Append(nil, 5, []Place{{Pos: 5, Number: 1, Seq: 1}, {Pos: 6, Number: 1, Seq: 2}})
+	const of, second = 3 + termsLen, 3 + termsLen + 2 + 4 + 4
+	change := func(at int, to byte) []byte {
+		b := bytes.Clone(two)
+		b[at] = to
+		return b
+	}
+	same, err := ParseStretch(change(second, 1), 5, nil)
+	require.NoError(t, err)
+	require.Len(t, same, 2)
+	for name, b := range map[string][]byte{
+		"a term there is not":       change(of, 1),
+		"a position twice":          change(second, 0),
+		"bytes behind the end":      append(bytes.Clone(two), 0),
+		"more terms than places":    append([]byte{stretchShape, 0, 1}, make([]byte, termsLen)...),
+		"terms beyond any memory":   append(binary.AppendUvarint([]byte{stretchShape, 1}, 1<<63), make([]byte, 20)...),
+		"positions beyond the last": append(binary.AppendUvarint(bytes.Clone(two[:second]), math.MaxUint64), two[second+1:]...),
+	} {
+		got, err := ParseStretch(b, 5, []Place{{Pos: 7}})
+		require.Error(t, err, name)
+		require.Len(t, got, 1, name)
+	}
+}
+
+// TestSums_AreStored: files hold these sums, so they stay what they are.
+func TestSums_AreStored(t *testing.T) {
+	require.Equal(t, uint32(0xe3069283), TermSum([]byte("123456789")))
+	require.Equal(t, uint16(0xe306^0x9283), ActorSum([]byte("123456789")))
+	require.Zero(t, ActorSum(nil))
 }
 
 // FuzzStretch: no input is believed for more than it holds, and what is read

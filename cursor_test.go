@@ -1,0 +1,27 @@
+package savepoint
+
+import (
+	"encoding/base64"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestCursor_Stays: programs keep cursors over restarts and updates, so their text
+// stays what it is, with the sum of what was asked. What is cut off is none.
+func TestCursor_Stays(t *testing.T) {
+	q := Query{Kind: "game", ID: "g-42", Since: time.Unix(1, 2), Until: time.Unix(3, 4), From: "a", To: "b", Name: "c", Actor: "d",
+		Origin: OriginTimeout, Correlation: "e", Newest: true, Limit: 7, Cursor: "not in the sum"}
+	want := cursor{query: q.sum(), pos: 1000, seq: 17, number: 3}
+	const text = "AX5Di2boBxED"
+	require.Equal(t, text, want.String())
+	var have cursor
+	require.NoError(t, have.parse(text, q.sum()))
+	require.Equal(t, want, have)
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	require.NoError(t, err)
+	for i := 1; i < len(b); i++ {
+		require.ErrorIs(t, have.parse(base64.RawURLEncoding.EncodeToString(b[:i]), q.sum()), ErrBadCursor, "%d bytes", i)
+	}
+}
