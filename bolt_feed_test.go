@@ -256,27 +256,46 @@ func TestBoltPositions_FullStretch(t *testing.T) {
 	require.Equal(t, next, from)
 }
 
-// TestBoltPositions_JoinStopsAtDamage: a short stretch that is damaged stays, and
-// what is written behind it is read.
+// TestBoltPositions_JoinStopsAtDamage: a short stretch that is damaged stays, one
+// that is lost leaves a hole, and what is written behind it is read.
 func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "join.db")
-	e, err := openBolt(path, boltOptions{})
-	require.NoError(t, err)
-	for seq := range uint64(14) {
-		commitBolt(t, e, boltWrite("m", seq, 1))
+	for _, lost := range []bool{false, true} {
+		t.Run(fmt.Sprint("lost ", lost), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "join.db")
+			e, err := openBolt(path, boltOptions{})
+			require.NoError(t, err)
+			for seq := range uint64(14) {
+				commitBolt(t, e, boltWrite("m", seq, 1))
+			}
+			require.NoError(t, e.Close())
+			edit(t, path, func(tx *bolt.Tx) error {
+				key, b := appendValueKey(nil, 5, 5), tx.Bucket(bucketPositions)
+				if lost {
+					return b.Delete(key)
+				}
+				return b.Put(key, []byte("rubbish"))
+			})
+			var o boltOptions
+			n := 0
+			o.seams.commit = func(tx *boltTx) error {
+				if n++; lost && n == 2 { // it stays a hole
+					return failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)(tx)
+				}
+				return tx.commit()
+			}
+			e = boltAt(t, path, o)
+			for seq := uint64(14); seq < 40; seq++ {
+				commitBolt(t, e, boltWrite("m", seq, 1))
+			}
+			require.Len(t, fed(t, e, 0), 40)
+			require.NoError(t, e.Close())
+			if all := stretches(t, path); lost {
+				require.NotContains(t, all, stretchKey{5, 5})
+				require.NoError(t, boltAt(t, path, boltOptions{}).Close())
+			}
+			require.Contains(t, covered(t, path), stretchKey{5, 5})
+		})
 	}
-	require.NoError(t, e.Close())
-	edit(t, path, func(tx *bolt.Tx) error {
-		b := tx.Bucket(bucketPositions)
-		return b.Put(appendValueKey(nil, 5, 5), []byte("rubbish"))
-	})
-	e = boltAt(t, path, boltOptions{})
-	for seq := uint64(14); seq < 40; seq++ {
-		commitBolt(t, e, boltWrite("m", seq, 1))
-	}
-	require.Len(t, fed(t, e, 0), 40)
-	require.NoError(t, e.Close())
-	require.Contains(t, covered(t, path), stretchKey{5, 5})
 }
 
 // TestBoltPositions_MendsOne: a hole of one position is stored anew, wherever it is.
@@ -323,13 +342,43 @@ func TestBoltFeed_DamagedEvent(t *testing.T) {
 
 // TestBoltFeed_LargeRecords: a page of large records is cut into smaller ones.
 func TestBoltFeed_LargeRecords(t *testing.T) {
-	e := boltAt(t, filepath.Join(t.TempDir(), "large.db"), boltOptions{lookBytes: 20_000})
+	path := filepath.Join(t.TempDir(), "large.db")
+	e := boltAt(t, path, boltOptions{lookBytes: 20_000, noCompression: true})
 	for seq := range uint64(40) {
 		w := boltWrite("a", seq, 1)
 		w.Events[0].Bytes = []byte(fmt.Sprintf("%*d", 7000, seq))
 		commitBolt(t, e, w)
 	}
-	require.Len(t, fed(t, e, 0), 40)
+	want := fed(t, e, 0)
+	require.Len(t, want, 40)
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
+	require.Equal(t, want, fed(t, boltAt(t, path, boltOptions{readOnly: true, lookBytes: 20_000}), 0), "each once, in how many pieces it may be")
+}
+
+// TestBoltFeed_Numbers: the number of a purged machine is nobody's, which is no
+// damage; that of a machine with events is.
+func TestBoltFeed_Numbers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "numbers.db")
+	e, err := openBolt(path, boltOptions{})
+	require.NoError(t, err)
+	commitBolt(t, e, boltWrite("a", 0, 1), boltWrite("b", 0, 1), boltWrite("c", 0, 1))
+	commitBolt(t, e, engine.Write{Machine: "a", Expect: 1, Purge: true})
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bolt.Tx) error { return tx.Bucket(bucketNumbers).Delete(appendNumberKey(nil, 2)) })
+	e = boltAt(t, path, boltOptions{readOnly: true})
+	var whose [4]string
+	var errs [4]error
+	require.NoError(t, e.view(func(tx *boltTx) error {
+		for n := range whose {
+			whose[n], errs[n] = tx.machineOf(uint64(n))
+		}
+		return nil
+	}))
+	require.Equal(t, [4]string{3: "c"}, whose)
+	require.ErrorContains(t, errs[2], "number 2")
+	errs[2] = nil
+	require.Equal(t, [4]error{}, errs)
 }
 
 // TestBoltPositions_Terms: what a stretch says about a record is what the record
@@ -396,6 +445,7 @@ func TestBoltPositions_PutBackEverywhere(t *testing.T) {
 	for i := range groups {
 		commitBolt(t, e, boltWrite("a", uint64(i*events), events), boltWrite("b", uint64(i*events), events))
 	}
+	commitBolt(t, e, boltWrite("c", 0, 1))
 	whole := fed(t, e, 0)
 	older := map[string][]engine.Stored{}
 	_, err = e.Feed(t.Context(), 0, func(r engine.Record) error {
@@ -404,14 +454,15 @@ func TestBoltPositions_PutBackEverywhere(t *testing.T) {
 	})
 	require.NoError(t, err)
 	const seq = groups * events
-	commitBolt(t, e, engine.Write{Machine: "a", Expect: seq, Seq: seq, TrimTo: seq}, engine.Write{Machine: "b", Expect: seq, Seq: seq, TrimTo: seq})
+	commitBolt(t, e, engine.Write{Machine: "a", Expect: seq, Seq: seq, TrimTo: seq}, engine.Write{Machine: "b", Expect: seq, Seq: seq, TrimTo: seq},
+		engine.Write{Machine: "c", Expect: 1, Seq: 1, TrimTo: 1})
 	require.Empty(t, fed(t, e, 0))
 	commitBolt(t, e, engine.Write{Machine: "b", Kind: 3, Expect: seq, Seq: seq, Older: older["b"]},
-		engine.Write{Machine: "a", Kind: 3, Expect: seq, Seq: seq, Older: older["a"]})
+		engine.Write{Machine: "a", Kind: 3, Expect: seq, Seq: seq, Older: older["a"]}, engine.Write{Machine: "c", Kind: 3, Expect: 1, Seq: 1, Older: older["c"]})
 	require.Equal(t, whole, fed(t, e, 0))
-	require.Len(t, queried(t, e, engine.Query{Kind: 3}), 2*seq)
+	require.Len(t, queried(t, e, engine.Query{Kind: 3}), 2*seq+1)
 	require.NoError(t, e.Close())
-	require.Len(t, covered(t, path), groups)
+	require.Len(t, covered(t, path), groups+1)
 }
 
 // TestBoltPositions_PutBackIntoDamage: an event that is put back does not make

@@ -9,7 +9,7 @@ import (
 )
 
 // TestCursor_Stays: programs keep cursors over restarts and updates, so their text
-// stays what it is, with the sum of what was asked. What is cut off is none.
+// stays what it is, with the sum of what was asked. What is cut off is none, and what goes on behind its end.
 func TestCursor_Stays(t *testing.T) {
 	q := Query{Kind: "game", ID: "g-42", Since: time.Unix(1, 2), Until: time.Unix(3, 4), From: "a", To: "b", Name: "c", Actor: "d",
 		Origin: OriginTimeout, Correlation: "e", Newest: true, Limit: 7, Cursor: "not in the sum"}
@@ -24,4 +24,5 @@ func TestCursor_Stays(t *testing.T) {
 	for i := 1; i < len(b); i++ {
 		require.ErrorIs(t, have.parse(base64.RawURLEncoding.EncodeToString(b[:i]), q.sum()), ErrBadCursor, "%d bytes", i)
 	}
+	require.ErrorIs(t, have.parse(base64.RawURLEncoding.EncodeToString(append(b, 0)), q.sum()), ErrBadCursor)
 }

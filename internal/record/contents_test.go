@@ -43,16 +43,21 @@ func TestContents_RoundTrip(t *testing.T) {
 	require.ErrorIs(t, got.Parse([]byte{contentsShape + 1}), ErrNewer)
 }
 
-// TestContents_Actors: all actors there may be are told, from the first to the last.
-func TestContents_Actors(t *testing.T) {
+// TestContents_Longest: the contents of a stretch with as many actors and terms
+// as it has records are within the limit, and tell all actors from the first to the last.
+func TestContents_Longest(t *testing.T) {
 	var places []Place
 	for i := range LongestStretch {
-		places = append(places, Place{Pos: uint64(i + 1), Sums: Sums{Actor: uint16(i * 65535 / (LongestStretch - 1))}})
+		actor := uint16(i * math.MaxUint16 / (LongestStretch - 1))
+		places = append(places, Place{Pos: uint64(i + 1), Time: math.MinInt64, Sums: Sums{Name: uint32(i), Actor: actor}})
 	}
 	var maker StretchMaker
 	maker.Append(nil, 1, places)
+	b := maker.Contents(nil)
+	require.LessOrEqual(t, len(b), ContentsLimit)
 	var got Contents
-	require.NoError(t, got.Parse(maker.Contents(nil)))
+	require.NoError(t, got.Parse(b))
+	require.Len(t, got.Terms, LongestStretch)
 	require.Len(t, got.Actors, LongestStretch)
 	require.Equal(t, []uint16{0, math.MaxUint16}, []uint16{got.Actors[0], got.Actors[LongestStretch-1]})
 }
