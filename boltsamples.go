@@ -23,7 +23,7 @@ const (
 	sampledMachines = 16
 	fewestMachines  = 4
 	sampleBytes     = 4 << 10 // of each, its beginning
-	firstDue        = 64
+	firstDue        = 16
 	laterDue        = 2  // times as many snapshots before the next try
 	mostOfKind      = 32 // dictionaries
 )
