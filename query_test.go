@@ -266,6 +266,9 @@ func TestQuery_PurgedMachine(t *testing.T) {
 		require.NoError(t, err)
 		m1, err := s.Query(ctx, mine)
 		require.NoError(t, err)
+		last := savepoint.Query{ID: "a", Limit: 3, Newest: true}
+		l1, err := s.Query(ctx, last)
+		require.NoError(t, err)
 		require.NoError(t, s.Purge(ctx, "a"))
 		write("a", 2)
 		all.Cursor, all.Limit = p1.Next, 100
@@ -278,6 +281,10 @@ func TestQuery_PurgedMachine(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, m2.Records, 2)
 		require.Equal(t, uint64(1), m2.Records[0].Seq)
+		last.Cursor = l1.Next
+		l2, err := s.Query(ctx, last)
+		require.NoError(t, err)
+		require.Empty(t, l2.Records, "appended since")
 		page, err := s.Query(ctx, savepoint.Query{Newest: true})
 		require.NoError(t, err)
 		require.Len(t, page.Records, 7)
