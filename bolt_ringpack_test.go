@@ -3,6 +3,7 @@ package savepoint
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -56,6 +57,56 @@ func TestBoltRing_Packs(t *testing.T) {
 	}
 	require.EqualValues(t, 5*6+5, blocks[true])
 	require.EqualValues(t, 5*1+5, blocks[false])
+}
+
+// TestBoltRing_PackedGroups: groups of all sizes up to more than a segment come
+// back from the ring, those that shrink by compression and those that do not.
+func TestBoltRing_PackedGroups(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 7))
+	e, err := openBolt(filepath.Join(t.TempDir(), "test.db"), ringOptions["Tiny"])
+	require.NoError(t, err)
+	for i, n := range []int{10, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200} {
+		for _, shrinks := range []bool{true, false} {
+			var writes []engine.Write
+			for j := range n {
+				w := boltWrite(fmt.Sprint("m", i, j, shrinks), 0, 1)
+				if !shrinks {
+					for k := range w.Events[0].Bytes {
+						w.Events[0].Bytes[k] = byte(rng.Uint32())
+					}
+					rng.Shuffle(len(w.Head), func(a, b int) { w.Head[a], w.Head[b] = w.Head[b], byte(rng.Uint32()) })
+				}
+				writes = append(writes, w)
+			}
+			commitBolt(t, e, writes...)
+			want := holds(t, e)
+			path := copyBolt(t, e)
+			killBolt(e)
+			e, err = openBolt(path, ringOptions["Tiny"])
+			require.NoError(t, err)
+			require.Equal(t, want, holds(t, e))
+		}
+	}
+	require.NoError(t, e.Close())
+}
+
+// TestBoltRing_PackedDamage: a record that is whole and does not unpack is damage,
+// not the end of the ring.
+func TestBoltRing_PackedDamage(t *testing.T) {
+	e, err := openBolt(filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
+	require.NoError(t, err)
+	commitBolt(t, e, boltWrite("m", 0, 1))
+	var g journal.Group
+	g.Reset()
+	_, err = g.Write([]byte{2, 0xff})
+	require.NoError(t, err)
+	_, err = e.ring.journal.Load().Append(&g)
+	require.NoError(t, err)
+	path := copyBolt(t, e)
+	killBolt(e)
+	_, err = openBolt(path, ringOptions["Small"])
+	require.ErrorIs(t, err, ErrCorrupt)
+	require.ErrorContains(t, err, "record 2 of the journal")
 }
 
 // TestBoltRing_FoldsByMemory: what compresses well is folded before it fills the

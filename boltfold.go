@@ -81,7 +81,7 @@ func (r *boltRing) crowded() bool {
 
 // dueAt is how many bytes of groups in memory make a fold due, for a ring of that
 // size: what is folded at once is what an opening after a crash has to fold.
-func dueAt(size int64) int64 { return size / 2 * 3 }
+func dueAt(size int64) int64 { return size / 4 * 5 }
 
 // fold stores what is in the ring only, in one transaction with the lsn of its
 // last group (R11), and what also puts, if it is not nil. Without a ring it is

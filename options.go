@@ -53,12 +53,12 @@ type Options struct {
 	Now func() time.Time
 	// Journal is the size in bytes of the write-ahead ring inside the file, which
 	// makes a write durable with one sync instead of two and groups many of them
-	// into one change of the file's pages. It takes that much of the file, about one
-	// and a half times as much memory while it is full, at most three times as much,
-	// and after a crash Open stores what it holds. 0 is the default: on Linux a ring
-	// that begins with 1 MiB and grows to 32 MiB under load, elsewhere none. More
-	// than 1 GiB is 1 GiB. Below 0 is no ring: each group of writes is a transaction
-	// of its own. It may differ from one Open to the next.
+	// into one change of the file's pages. It takes that much of the file, about as
+	// much memory while it is full, at most two and a half times as much, and after a
+	// crash Open stores what it holds. 0 is the default: on Linux a ring that begins
+	// with 1 MiB and grows to 32 MiB under load, elsewhere none. More than 1 GiB is
+	// 1 GiB. Below 0 is no ring: each group of writes is a transaction of its own. It
+	// may differ from one Open to the next.
 	Journal int64
 	// Logger is told what an operator should know. Default: silent.
 	Logger *slog.Logger

@@ -44,7 +44,8 @@ type Page[T any] struct {
 	// show, oldest first they come at the end.
 	Next string
 	// Damaged are the errors of records that may belong to the page and cannot be
-	// read, each a [*CorruptError].
+	// read: a [*CorruptError], or what matches [ErrNewer], or [ErrBadEvent] where the
+	// kind does not know the event.
 	Damaged []error
 }
 

@@ -204,7 +204,7 @@ func (s *session) opens() error {
 
 // A crash with a full ring of the default size.
 const (
-	fullRing = 48 << 20
+	fullRing = 40 << 20
 	fullName = ", after a crash, ring full"
 )
 
