@@ -46,14 +46,18 @@ func (b *boltDictionaries) parse(k, v []byte) (*record.Dictionary, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("dictionary %x: %w", k, err)
-	case h.Type != record.TypeDictionary || h.Flags != 0 || h.Codec != record.Raw || len(k) != dictionaryKeyLen ||
+	case h.Type != record.TypeDictionary || h.Flags != 0 || len(k) != dictionaryKeyLen ||
 		h.Kind != binary.BigEndian.Uint32(k) || h.Seq != uint64(binary.BigEndian.Uint32(k[4:])):
 		return nil, fmt.Errorf("dictionary %x: it is %s %d of kind %d", k, h.Type, h.Seq, h.Kind)
 	}
-	if d, ok := b.known.Load(uint32(h.Number)); ok && bytes.Equal(d.(*record.Dictionary).Bytes(), payload) {
+	text, _, err := record.Decode(nil, h.Codec, payload, h.Raw)
+	if err != nil {
+		return nil, fmt.Errorf("dictionary %x: %w", k, err)
+	}
+	if d, ok := b.known.Load(uint32(h.Number)); ok && bytes.Equal(d.(*record.Dictionary).Bytes(), text) {
 		return d.(*record.Dictionary), nil
 	}
-	d, err := record.NewDictionary(bytes.Clone(payload))
+	d, err := record.NewDictionary(bytes.Clone(text))
 	if err == nil && !b.learn(d) {
 		err = fmt.Errorf("another one has its id %08x", d.ID())
 	}
@@ -210,9 +214,10 @@ func (b *boltDictionaries) forget(number uint64) {
 // putDictionary stores a dictionary twice.
 func (g *boltGroup) putDictionary(kind, generation uint32, d *record.Dictionary) error {
 	key := dictionaryKey(kind, generation)
-	h := record.Header{Type: record.TypeDictionary, Kind: kind, Number: uint64(d.ID()), Seq: uint64(generation), Raw: uint32(len(d.Bytes()))}
+	h := record.Header{Type: record.TypeDictionary, Kind: kind, Number: uint64(d.ID()), Seq: uint64(generation)}
+	text := g.encode(&h, d.Bytes(), nil)
 	for _, t := range []*boltTree{&g.tx.dictionaries, &g.tx.copies} {
-		if err := t.put(key, record.AppendValue(nil, &h, d.Bytes(), nil)); err != nil {
+		if err := t.put(key, record.AppendValue(nil, &h, text, nil)); err != nil {
 			return err
 		}
 	}
