@@ -178,3 +178,23 @@ func TestBoltBlock_DoesNotGoOn(t *testing.T) {
 		})
 	}
 }
+
+// TestBoltBlock_PositionsDescend: an event that is put back with a later position
+// than the one behind it stands in a block of its own, and all are read.
+func TestBoltBlock_PositionsDescend(t *testing.T) {
+	for name, o := range map[string]boltOptions{"direct": {}, "ring": {ringBytes: 1 << 20}} {
+		t.Run(name, func(t *testing.T) {
+			e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+			commitBolt(t, e, boltWrite("a", 0, 4))
+			other := boltWrite("b", 0, 1)
+			other.Seq = 5 // positions 5 to 8 are nobody's
+			commitBolt(t, e, other)
+			commitBolt(t, e, engine.Write{Machine: "a", Expect: 4, Seq: 4, TrimTo: 2})
+			back := engine.Stored{Seq: 3, Pos: 7, Event: boltWrite("a", 2, 1).Events[0]}
+			commitBolt(t, e, engine.Write{Machine: "a", Kind: 1, Schema: 2, Expect: 4, Seq: 4, Older: []engine.Stored{back}})
+			items, err := boltRead(e, "a")
+			require.NoError(t, err)
+			require.Equal(t, []string{"2:3:7 event 3 of a", "2:4:4 event 4 of a"}, items[:2])
+		})
+	}
+}

@@ -81,9 +81,11 @@ func (g *boltGroup) byMachine() []*boltMachine {
 	return g.busy
 }
 
-// follows says whether an event may stand behind another in one block.
+// follows says whether an event may stand behind another in one block. Events that
+// are put back may have later positions than those behind them.
 func (e *boltEvent) follows(before *boltEvent) bool {
-	return e.number == before.number && e.entry.Seq == before.entry.Seq+1 && e.kind == before.kind && e.schema == before.schema
+	return e.number == before.number && e.entry.Seq == before.entry.Seq+1 && e.entry.Pos > before.entry.Pos &&
+		e.kind == before.kind && e.schema == before.schema
 }
 
 // storeRun puts consecutive events of one machine, behind those of its newest
