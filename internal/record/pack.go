@@ -25,15 +25,13 @@ func UnpackGroup(b []byte, limit int64) ([]byte, error) {
 		return b, nil
 	}
 	n, err := snappy.DecodedLen(b[1:])
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("packed group: %w", err)
-	case int64(n) > limit:
-		return nil, fmt.Errorf("%w: packed group of %d bytes, at most %d", ErrTooLong, n, limit)
-	case n/densest > len(b):
-		return nil, fmt.Errorf("packed group of %d bytes cannot hold %d", len(b), n)
+	if err == nil && int64(n) > limit {
+		err = fmt.Errorf("%w: %d bytes, at most %d", ErrTooLong, n, limit)
 	}
-	group, err := snappy.Decode(make([]byte, n), b[1:])
+	var group []byte
+	if err == nil {
+		group, _, err = Decode(nil, Snappy, b[1:], uint32(n))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("packed group: %w", err)
 	}
