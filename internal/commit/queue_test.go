@@ -3,6 +3,8 @@ package commit
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,6 +39,25 @@ func TestQueue_OrderAndGroups(t *testing.T) {
 	assert.Less(t, groups, 100, "what is queued while a group runs becomes one group")
 	require.ErrorIs(t, q.Reserve(t.Context(), false), ErrClosed)
 	q.Close()
+}
+
+// TestQueue_WaitsForPlaces: who has a place when a group is taken goes into it,
+// also where nothing is pushed for a while.
+func TestQueue_WaitsForPlaces(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // they take turns
+	var groups [][]int
+	q := New(10, 1<<20, func(g []int, _ func()) { groups = append(groups, slices.Clone(g)) })
+	require.NoError(t, q.Reserve(t.Context(), false))
+	require.NoError(t, q.Reserve(t.Context(), false))
+	go func() {
+		for range yields / 4 {
+			runtime.Gosched()
+		}
+		q.Push(2, 1)
+	}()
+	q.Push(1, 1)
+	q.Close()
+	require.Equal(t, [][]int{{1, 2}}, groups)
 }
 
 func TestQueue_Bounds(t *testing.T) {
