@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -285,10 +283,9 @@ func TestBoltDictionary_TransactionThatFails(t *testing.T) {
 	// A dictionary that was made in a transaction that stored nothing is not used.
 	path := filepath.Join(t.TempDir(), "test.db")
 	var fail atomic.Bool
-	full := failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)
 	e, err := openBolt(path, boltOptions{dictionaryDue: 24, seams: boltSeams{commit: func(tx *boltTx) error {
 		if fail.Load() {
-			return full(tx)
+			return diskFull(tx)
 		}
 		return tx.commit()
 	}}})

@@ -33,6 +33,9 @@ func failing(err error, after bool) func(*boltTx) error {
 	}
 }
 
+// diskFull is a commit that finds no room and stores nothing.
+var diskFull = failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)
+
 func TestBoltFault_Commit(t *testing.T) {
 	write := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
 	for name, c := range map[string]struct {

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -131,6 +129,13 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 		b[len(b)-1] ^= 1
 		return b
 	}
+	flipEnds := func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketPositions)
+		c := b.Cursor()
+		k, v := c.First()
+		k2, v2 := c.Last()
+		return errors.Join(b.Put(k, flip(v)), b.Put(k2, flip(v2)))
+	}
 	for name, change := range map[string]func(tx *bolt.Tx) error{
 		"a file made before them": func(tx *bolt.Tx) error {
 			return errors.Join(tx.DeleteBucket(bucketPositions), tx.DeleteBucket(bucketNumbers))
@@ -148,15 +153,10 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 			k, _ := c.Prev()
 			return tx.Bucket(bucketPositions).Delete(k)
 		},
-		"stretches damaged, and no index": func(tx *bolt.Tx) error {
-			b := tx.Bucket(bucketPositions)
-			c := b.Cursor()
-			k, v := c.First()
-			k2, v2 := c.Last()
-			return errors.Join(b.Put(k, flip(v)), b.Put(k2, flip(v2)), tx.DeleteBucket(bucketIndexes))
-		},
-		"stretches change places": func(tx *bolt.Tx) error { return swapLast(tx.Bucket(bucketPositions)) },
-		"numbers change places":   func(tx *bolt.Tx) error { return swapLast(tx.Bucket(bucketNumbers)) },
+		"stretches damaged":               flipEnds,
+		"stretches damaged, and no index": func(tx *bolt.Tx) error { return errors.Join(flipEnds(tx), tx.DeleteBucket(bucketIndexes)) },
+		"stretches change places":         func(tx *bolt.Tx) error { return swapLast(tx.Bucket(bucketPositions)) },
+		"numbers change places":           func(tx *bolt.Tx) error { return swapLast(tx.Bucket(bucketNumbers)) },
 		"a number damaged": func(tx *bolt.Tx) error {
 			b := tx.Bucket(bucketNumbers)
 			k, v := b.Cursor().First()
@@ -279,7 +279,7 @@ func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
 			n := 0
 			o.seams.commit = func(tx *boltTx) error {
 				if n++; lost && n == 2 { // it stays a hole
-					return failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)(tx)
+					return diskFull(tx)
 				}
 				return tx.commit()
 			}
@@ -499,7 +499,7 @@ func TestBoltPositions_DiskFull(t *testing.T) {
 		var o boltOptions
 		o.seams.commit = func(tx *boltTx) error {
 			if n++; n == fail && !opened {
-				return failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)(tx)
+				return diskFull(tx)
 			}
 			return tx.commit()
 		}

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -197,7 +195,7 @@ func TestBoltRing_DiskFullAtFold(t *testing.T) {
 	o := ringOptions["Tiny"]
 	o.seams.commit = func(tx *boltTx) error {
 		if full.Load() {
-			return failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)(tx)
+			return diskFull(tx)
 		}
 		return tx.commit()
 	}
@@ -242,7 +240,7 @@ func TestBoltRing_DiskFullAtOpen(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "copy.db")
 		require.NoError(t, os.WriteFile(path, want, 0o600))
 		full := again
-		full.seams.commit = failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)
+		full.seams.commit = diskFull
 		r, err := openBolt(path, full)
 		require.NoError(t, err)
 		items, err := boltRead(r, "a")

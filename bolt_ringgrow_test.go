@@ -1,10 +1,8 @@
 package savepoint
 
 import (
-	"io/fs"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -119,7 +117,7 @@ func TestBoltRing_NoRoomToGrow(t *testing.T) {
 		root, _ := tx.ringRoot()
 		if size.Load() > 0 && root == 0 { // a bucket that is not written yet
 			size.Add(1)
-			return failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)(tx)
+			return diskFull(tx)
 		}
 		return tx.commit()
 	}
@@ -136,7 +134,7 @@ func TestBoltRing_NoRoomToGrow(t *testing.T) {
 	full := boltOptions{ringBytes: 64 << 10}
 	full.seams.commit = func(tx *boltTx) error {
 		if root, _ := tx.ringRoot(); root == 0 {
-			return failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)(tx)
+			return diskFull(tx)
 		}
 		return tx.commit()
 	}
@@ -148,7 +146,7 @@ func TestBoltRing_NoRoomToGrow(t *testing.T) {
 	require.NoError(t, boltAt(t, path, boltOptions{}).Close())
 	full.seams.commit = func(tx *boltTx) error {
 		if root, there := tx.ringRoot(); there && root == 0 {
-			return failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)(tx)
+			return diskFull(tx)
 		}
 		return tx.commit()
 	}

@@ -228,7 +228,9 @@ func (s *Stored) count(path, bucket string) error {
 	return db.View(func(tx *bolt.Tx) error {
 		for _, also := range []string{"dictionaries", "copies"} {
 			if b := tx.Bucket([]byte(also)); b != nil && bucket == "snapshots" {
-				_ = b.ForEach(func(k, v []byte) error { s.Bytes += int64(len(k) + len(v)); return nil })
+				if err := b.ForEach(func(k, v []byte) error { s.Bytes += int64(len(k) + len(v)); return nil }); err != nil {
+					return err
+				}
 			}
 		}
 		return tx.Bucket([]byte(bucket)).ForEach(func(k, v []byte) error {

@@ -202,7 +202,8 @@ func (s *session) opens() error {
 	return nil
 }
 
-// A crash with a full ring of the default size.
+// A crash with a full ring of the default size: what makes a fold due, five
+// quarters of its 32 MiB.
 const (
 	fullRing = 40 << 20
 	fullName = ", after a crash, ring full"
