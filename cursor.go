@@ -51,5 +51,5 @@ func (c *cursor) parse(text string, query uint32) error {
 // sum tells queries apart by what they ask, not by Limit and Cursor.
 func (q *Query) sum() uint32 {
 	return crc32.Checksum(fmt.Appendf(nil, "%q %q %d %d %q %q %q %q %d %q %t", q.Kind, q.ID, q.Since.UnixNano(), q.Until.UnixNano(),
-		q.From, q.To, q.Name, q.Actor, q.Origin, q.Correlation, q.Newest), castagnoli)
+		q.From, q.To, q.Name, q.Actor, q.Origin, q.Correlation, q.Newest), crc32.MakeTable(crc32.Castagnoli))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/engine/bolt"
 	"github.com/liap-tui/savepoint/engine/memory"
 	"github.com/liap-tui/savepoint/internal/commit"
 	"github.com/liap-tui/savepoint/internal/record"
@@ -83,7 +84,7 @@ func Open(path string, opts *Options) (*DB, error) {
 		db.eng = e
 	}
 	db.report.Clean = true
-	if r, ok := db.eng.(interface{ OpenReport() OpenReport }); ok {
+	if r, ok := db.eng.(engine.Reporter); ok {
 		db.report = r.OpenReport()
 	}
 	db.background, db.cancel = context.WithCancel(context.Background())
@@ -117,10 +118,9 @@ func OpenEngine(path string, opts *Options) (engine.Engine, error) {
 	return e, nil
 }
 
-func openFile(path string, o *Options) (*boltEngine, error) {
-	ring, most := ringSizes(o.Journal)
-	e, err := openBolt(path, boltOptions{readOnly: o.ReadOnly, lockTimeout: o.LockTimeout, noCompression: o.NoCompression,
-		logger: o.Logger, version: libraryVersion, ringBytes: ring, ringMost: most})
+func openFile(path string, o *Options) (*bolt.Engine, error) {
+	e, err := bolt.Open(path, &bolt.Options{ReadOnly: o.ReadOnly, LockTimeout: o.LockTimeout, NoCompression: o.NoCompression,
+		Logger: o.Logger, Version: libraryVersion, Journal: o.Journal})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}

@@ -12,17 +12,17 @@ import (
 // Errors of opening a file.
 var (
 	// ErrLocked says that another process, or this one, has the file open.
-	ErrLocked = errors.New("savepoint: file is in use")
+	ErrLocked = engine.ErrLocked
 	// ErrForeign says that the file is not one of savepoint's.
-	ErrForeign = errors.New("savepoint: not a savepoint file")
+	ErrForeign = engine.ErrForeign
 	// ErrNewer says that a newer version of the program wrote the file or the
 	// machine. Nothing is damaged; use the newer program.
-	ErrNewer = errors.New("savepoint: written by a newer version")
+	ErrNewer = engine.ErrNewer
 	// ErrNoMigration says that no migrations lead from the version of what is
 	// stored to the kind's. Nothing is damaged; list them in Kind.Migrations.
 	ErrNoMigration = errors.New("savepoint: no migration")
 	// ErrCorrupt says that bytes on disk are not what was written.
-	ErrCorrupt = errors.New("savepoint: corrupt")
+	ErrCorrupt = engine.ErrCorrupt
 	// ErrReadOnly refuses a write to a file that was opened for reading.
 	ErrReadOnly = engine.ErrReadOnly
 )
@@ -72,7 +72,7 @@ var (
 	ErrInDoubt = engine.ErrInDoubt
 	// ErrStopped says that an earlier failure of the disk ended all writing.
 	// Reopen the file.
-	ErrStopped = errors.New("savepoint: stopped after a failure of the disk")
+	ErrStopped = engine.ErrStopped
 	// ErrUnsupported says that the engine, or the strategy, cannot do this.
 	ErrUnsupported = engine.ErrUnsupported
 	// ErrClosed says that the database is closed.

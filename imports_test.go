@@ -31,10 +31,9 @@ const (
 // first row that matches decides, and a package that no row matches is refused. An import that ends in
 // "/*" allows all below it. Fix the code, not the table.
 var rules = []rule{
-	{"buckets.go", list(rootMay, bbolt)},
-	{"bolt.go", list(rootMay, bbolt)},
 	{"*.go", rootMay},
 	{"engine", nil},
+	{"engine/bolt", []string{root + "/engine", root + "/internal/journal", root + "/internal/pagecheck", root + "/internal/record", bbolt}},
 	{"engine/enginetest", list([]string{root + "/engine"}, testify+"/*")},
 	{"engine/*", []string{root + "/engine"}},
 	{"internal/codec", []string{msgpack, msgpack + "/*"}},
@@ -49,14 +48,11 @@ var rules = []rule{
 // testRules is the table for test files: what the package itself may import comes on top, and so do the
 // package under test and testify.
 var testRules = []rule{
-	{"bolt_test.go", list(rootTestsMay, bbolt)},
-	{"bolt_*_test.go", list(rootTestsMay, bbolt)},
-	{"buckets_test.go", list(rootTestsMay, bbolt)},
 	{"*damage*_test.go", list(rootTestsMay, bbolt)},
 	{"*.go", rootTestsMay},
 	{"examples/*", []string{root + "/savepointtest"}},
 	{"engine", []string{root + "/engine/*"}},
-	{"engine/*", []string{root + "/engine/*"}},
+	{"engine/*", []string{root + "/engine/*", bbolt}},
 	{"internal/pagecheck", []string{bbolt}},
 	{"*", nil},
 }
@@ -64,7 +60,7 @@ var testRules = []rule{
 var (
 	rootMay = []string{
 		root + "/engine", root + "/engine/*",
-		root + "/internal/commit", root + "/internal/journal", root + "/internal/record", root + "/internal/codec", root + "/internal/pagecheck",
+		root + "/internal/commit", root + "/internal/record", root + "/internal/codec",
 	}
 	rootTestsMay = list(rootMay, root, root+"/examples/*", root+"/internal/crashload")
 

@@ -44,7 +44,7 @@ type logStart struct{ number, base uint64 }
 // cutMeanwhile says whether an error comes from a log that was compacted, or put
 // back, while it was read in several looks.
 func (db *DB) cutMeanwhile(ctx context.Context, k *kind, id string, seen logStart, err error) bool {
-	if errors.Is(err, errLookChanged) {
+	if errors.Is(err, engine.ErrChanged) {
 		return true
 	}
 	if !rebuildable(err) || seen.number == 0 {

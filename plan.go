@@ -77,7 +77,7 @@ func (p *planner) start(source string) {
 // free gives the room back. What the attempts made is not part of it.
 func (p *planner) free() {
 	*p = planner{chain: p.chain, tail: p.tail, replay: replay{events: p.replay.events}}
-	if p.tail.reset(); p.tail.size() > biggestKept {
+	if p.tail.reset(); p.tail.size() > longestTail {
 		p.tail = tail{}
 	}
 	planners.Put(p)

@@ -336,7 +336,7 @@ func (db *DB) posOf(ctx context.Context, k *kind, id string, seq uint64) (pos ui
 // reach is the machine at a point.
 func (db *DB) reach(ctx context.Context, k *kind, id string, p Point) (r *rebuilt, err error) {
 	for n := 1; ; n++ {
-		if r, err = db.reachOnce(ctx, k, id, p); !errors.Is(err, errLookChanged) || n >= attempts {
+		if r, err = db.reachOnce(ctx, k, id, p); !errors.Is(err, engine.ErrChanged) || n >= attempts {
 			return r, err
 		}
 	}

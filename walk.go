@@ -103,7 +103,7 @@ func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
 	if errors.Is(err, engine.ErrDamaged) {
 		err = nil // of the head; it is told at the end
 	}
-	if errors.Is(err, errLookChanged) { // what was taken is right; the rest is looked at anew
+	if errors.Is(err, engine.ErrChanged) { // what was taken is right; the rest is looked at anew
 		err, more = nil, true
 	}
 	if err == nil && !more && !w.full() {

@@ -25,6 +25,22 @@ var (
 	ErrClosed = errors.New("closed")
 	// ErrDamaged is matched by every *Damage.
 	ErrDamaged = errors.New("damaged")
+	// ErrChanged ends a long Load whose machine was trimmed or purged under it: load it again.
+	ErrChanged = errors.New("the machine was trimmed or purged while it was read: load it again")
+	// ErrStopped is matched by writes after an earlier failure of the disk ended all writing.
+	ErrStopped = errors.New("savepoint: stopped after a failure of the disk")
+)
+
+// Errors of opening.
+var (
+	// ErrLocked says that another process, or this one, has the file open.
+	ErrLocked = errors.New("savepoint: file is in use")
+	// ErrForeign says that the file is not one of savepoint's.
+	ErrForeign = errors.New("savepoint: not a savepoint file")
+	// ErrNewer says that a newer version of the program wrote it.
+	ErrNewer = errors.New("savepoint: written by a newer version")
+	// ErrCorrupt says that bytes on disk are not what was written.
+	ErrCorrupt = errors.New("savepoint: corrupt")
 )
 
 // Stop ends a Load or a Scan from within its callback without an error.

@@ -1,0 +1,54 @@
+package bolt
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// commitAllocs is how often a group of so many steps makes the engine allocate, each
+// with so many events of a machine it knows, while no fold is due.
+func commitAllocs(t *testing.T, o config, machines, events int) float64 {
+	t.Helper()
+	const warm, runs = 10, 40
+	e := boltAt(t, filepath.Join(t.TempDir(), "allocs.db"), o)
+	groups := make([][]engine.Step, warm+runs+1)
+	for i := range groups {
+		for m := range machines {
+			groups[i] = append(groups[i], boltStep(boltWrite(fmt.Sprint("machine ", m), uint64(i*events), events)))
+		}
+	}
+	out := make([]engine.Result, machines)
+	next := 0
+	commit := func() {
+		if err := e.Commit(t.Context(), groups[next], out); err != nil {
+			t.Fatal(err)
+		}
+		next++
+	}
+	for range warm {
+		commit()
+	}
+	allocs := testing.AllocsPerRun(runs, commit)
+	for i := range out {
+		require.NoError(t, out[i].Err)
+	}
+	return allocs
+}
+
+// TestBoltRing_CommitAllocs: the committer allocates for a group, not for an
+// event: two or three memory blocks.
+func TestBoltRing_CommitAllocs(t *testing.T) {
+	for _, c := range []struct {
+		machines, events int
+		most             float64
+	}{{1, 1, 4}, {64, 1, 4}, {256, 1, 4}, {64, 16, 4}} {
+		n := commitAllocs(t, config{ringBytes: 16 << 20}, c.machines, c.events)
+		assert.LessOrEqual(t, n, c.most, "%d machines, %d events each", c.machines, c.events)
+	}
+}

@@ -1,0 +1,233 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"os"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// The file's buckets; docs/FORMAT.md has their keys and values. What a machine
+// has in events and snapshots stands under its number.
+var (
+	bucketMeta      = []byte("meta")
+	bucketCounters  = []byte("counters")
+	bucketMachines  = []byte("machines")
+	bucketEvents    = []byte("events")
+	bucketSnapshots = []byte("snapshots")
+	bucketPositions = []byte("positions")
+	bucketNumbers   = []byte("numbers")
+	bucketIndexes   = []byte("indexes")
+	bucketJournal   = []byte("journal")
+
+	bucketDictionaries = []byte("dictionaries")
+	bucketCopies       = []byte("copies") // of bucket dictionaries
+)
+
+// The keys of bucket meta, and the one of bucket counters, which has a bucket
+// of its own so that bbolt keeps it in the root page, which each transaction
+// rewrites anyway.
+var (
+	metaFile     = []byte("file")
+	metaMark     = []byte("mark")
+	metaNote     = "note/"
+	countersLast = []byte("last")
+	countersRing = []byte("ring")
+
+	countersVersions = []byte("versions")
+
+	journalRing = []byte("ring") // the only key of bucket journal, made once and never put again
+)
+
+// valueKeyLen is the length of a key in events and snapshots: machine number and
+// seq, big-endian. A piece other than the first has its number behind them.
+const (
+	valueKeyLen = 16
+	pieceKeyLen = 20
+)
+
+func appendValueKey(b []byte, number, seq uint64) []byte {
+	b = binary.BigEndian.AppendUint64(b, number)
+	return binary.BigEndian.AppendUint64(b, seq)
+}
+
+func appendPieceKey(b []byte, number, seq uint64, piece uint32) []byte {
+	b = appendValueKey(b, number, seq)
+	if piece == 0 {
+		return b
+	}
+	return binary.BigEndian.AppendUint32(b, piece)
+}
+
+// splitValueKey is the reverse; ok is false for a key that is none.
+func splitValueKey(k []byte) (number, seq uint64, piece uint32, ok bool) {
+	if len(k) != valueKeyLen && len(k) != pieceKeyLen {
+		return 0, 0, 0, false
+	}
+	number, seq = binary.BigEndian.Uint64(k), binary.BigEndian.Uint64(k[8:])
+	if len(k) == pieceKeyLen {
+		piece = binary.BigEndian.Uint32(k[valueKeyLen:])
+	}
+	return number, seq, piece, true
+}
+
+// initialMmap is reserved at open, so that a growing file does not wait for
+// readers before it can be mapped anew. It takes addresses, not memory.
+const initialMmap = 1 << 30
+
+// boltHandle is an open bbolt file. Nothing but the engine's guard calls it.
+type boltHandle struct {
+	db *bbolt.DB
+}
+
+// openHandle opens the file that open returns, already locked and checked.
+func openHandle(path string, readOnly bool, mode os.FileMode, mmap int, open func(string, int, os.FileMode) (*os.File, error)) (*boltHandle, error) {
+	db, err := bbolt.Open(path, mode, &bbolt.Options{
+		Timeout:         time.Second, // the lock is already held
+		ReadOnly:        readOnly,
+		InitialMmapSize: mmap,
+		FreelistType:    bbolt.FreelistMapType,
+		OpenFile:        open,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &boltHandle{db: db}, nil
+}
+
+// How much a file grows at a time: a quarter of itself, within bounds. bbolt
+// alone makes it 16 MiB at once.
+const (
+	leastGrowth = 256 << 10
+	mostGrowth  = 64 << 20
+)
+
+// begin starts a transaction. A caught panic leaves it behind as it is: the
+// handle is dead then, and nothing of it may be called any more.
+func (h *boltHandle) begin(write bool) (*boltTx, error) {
+	tx, err := h.db.Begin(write)
+	if err != nil {
+		return nil, err
+	}
+	if write { // nobody else looks at it now
+		h.db.AllocSize = int(min(max(tx.Size()/4, leastGrowth), mostGrowth))
+	}
+	return &boltTx{
+		tx:        tx,
+		meta:      boltTree{tx: tx, name: bucketMeta},
+		counters:  boltTree{tx: tx, name: bucketCounters},
+		machines:  boltTree{tx: tx, name: bucketMachines},
+		events:    boltTree{tx: tx, name: bucketEvents},
+		snapshots: boltTree{tx: tx, name: bucketSnapshots},
+		positions: boltTree{tx: tx, name: bucketPositions},
+		numbers:   boltTree{tx: tx, name: bucketNumbers},
+		indexes:   boltTree{tx: tx, name: bucketIndexes},
+
+		dictionaries: boltTree{tx: tx, name: bucketDictionaries},
+		copies:       boltTree{tx: tx, name: bucketCopies},
+	}, nil
+}
+
+func (h *boltHandle) close() error { return h.db.Close() }
+
+// boltTx is a transaction and its buckets.
+type boltTx struct {
+	tx                                          *bbolt.Tx
+	meta, counters, machines, events, snapshots boltTree
+	positions, numbers, indexes                 boltTree // of the feed and queries; older files have none
+	dictionaries, copies                        boltTree // older files have none
+}
+
+func (tx *boltTx) trees() []*boltTree {
+	return []*boltTree{&tx.meta, &tx.counters, &tx.machines, &tx.events, &tx.snapshots}
+}
+
+// create makes the buckets that are not there.
+func (tx *boltTx) create() error {
+	for _, t := range append(tx.trees(), &tx.positions, &tx.numbers, &tx.indexes, &tx.dictionaries, &tx.copies) {
+		if _, err := tx.tx.CreateBucketIfNotExists(t.name); err != nil {
+			return err
+		}
+		t.b = nil
+	}
+	return nil
+}
+
+// missing names the first bucket that is not there.
+func (tx *boltTx) missing() string {
+	for _, t := range tx.trees() {
+		if !t.there() {
+			return string(t.name)
+		}
+	}
+	return ""
+}
+
+// ringRoot is the page that holds the ring, 0 where there is none. Nothing but
+// createRing and removeRing may change the bucket: bbolt would move the ring.
+func (tx *boltTx) ringRoot() (root uint64, there bool) {
+	b := tx.tx.Bucket(bucketJournal)
+	if b == nil {
+		return 0, false
+	}
+	return uint64(b.Root()), true
+}
+
+// createRing makes the bucket with the ring in it.
+func (tx *boltTx) createRing(value []byte) error {
+	b, err := tx.tx.CreateBucket(bucketJournal)
+	if err != nil {
+		return err
+	}
+	return b.Put(journalRing, value)
+}
+
+// removeRing frees the ring's pages.
+func (tx *boltTx) removeRing() error { return tx.tx.DeleteBucket(bucketJournal) }
+
+func (h *boltHandle) pageSize() int64 { return int64(h.db.Info().PageSize) }
+
+func (tx *boltTx) id() uint64      { return uint64(tx.tx.ID()) }
+func (tx *boltTx) commit() error   { return tx.tx.Commit() }
+func (tx *boltTx) rollback() error { return tx.tx.Rollback() }
+
+// boltTree is one bucket in a transaction, looked up when it is first used. Keys
+// and values it returns die with the transaction; values put into it must live
+// as long.
+type boltTree struct {
+	tx   *bbolt.Tx
+	name []byte
+	b    *bbolt.Bucket
+}
+
+func (t *boltTree) bucket() *bbolt.Bucket {
+	if t.b == nil {
+		t.b = t.tx.Bucket(t.name)
+	}
+	return t.b
+}
+
+func (t *boltTree) there() bool                 { return t.bucket() != nil }
+func (t *boltTree) get(key []byte) []byte       { return t.bucket().Get(key) }
+func (t *boltTree) put(key, value []byte) error { return t.bucket().Put(key, value) }
+func (t *boltTree) remove(key []byte) error     { return t.bucket().Delete(key) }
+func (t *boltTree) cursor() boltCursor          { return boltCursor{t.bucket().Cursor()} }
+
+// boltCursor walks a bucket. It is invalid after a put or remove.
+type boltCursor struct{ c *bbolt.Cursor }
+
+func (c boltCursor) seek(key []byte) (k, v []byte) { return c.c.Seek(key) }
+func (c boltCursor) next() (k, v []byte)           { return c.c.Next() }
+func (c boltCursor) prev() (k, v []byte)           { return c.c.Prev() }
+func (c boltCursor) first() (k, v []byte)          { return c.c.First() }
+func (c boltCursor) last() (k, v []byte)           { return c.c.Last() }
+
+// before is the last key below key. In a transaction that has removed keys it
+// may find none where there is one.
+func (c boltCursor) before(key []byte) (k, v []byte) {
+	if k, _ := c.c.Seek(key); k == nil {
+		return c.c.Last()
+	}
+	return c.c.Prev()
+}

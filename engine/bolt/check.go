@@ -1,0 +1,165 @@
+package bolt
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/liap-tui/savepoint/internal/pagecheck"
+	"github.com/liap-tui/savepoint/internal/record"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// wholeCheck is how many bytes of pages a file that was closed cleanly may have
+// to be looked at whole; one that was not, or has a damaged meta page, always is.
+// Of a larger one it is the meta pages, the free list, the tree of buckets and the
+// two small buckets.
+const wholeCheck = 64 << 20
+
+// checkBoltFile proves with plain reads that the file is one of ours and that
+// bbolt can be let loose on it, before it is mapped and before anything in it is
+// changed. A file opened for writing gets its meta page healed.
+func checkBoltFile(f *os.File, o *config, found *boltFound, rep *engine.OpenReport) error {
+	began := time.Now()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	metas := pagecheck.ReadMetas(f)
+	if err := knownMeta(f, info.Size(), &metas); err != nil {
+		return err
+	}
+	pages, err := pagecheck.New(f, info.Size(), &metas)
+	if err != nil {
+		return pageError(err)
+	}
+	var top boltTop
+	if err := pages.Top(top.see, string(bucketMeta), string(bucketCounters)); err != nil {
+		return pageError(err)
+	}
+	if found.ring.id, err = parseBoltFile(top.file, func() bool { return ours(f, info.Size()) }); err != nil {
+		return err
+	}
+	found.clean = boltMarkClean(top.mark)
+	newest := metas.Newest()
+	if !found.clean || metas.Damaged() || int64(newest.Pages)*int64(newest.PageSize) <= o.wholeCheck {
+		heads := headCheck{o: o, file: f.Name()}
+		if err := pages.Whole(heads.see); err != nil {
+			return pageError(err)
+		}
+		rep.DamagedHeads = heads.damaged
+	}
+	seen := pages.Report()
+	rep.Clean, rep.MetaDamaged = found.clean, metas.Damaged()
+	rep.Check = engine.PageCheck{Whole: seen.Whole, Pages: int64(seen.Used), Bytes: seen.Bytes, Time: time.Since(began)}
+	if rep.MetaDamaged {
+		o.logger.Warn("one of the two meta pages is damaged: opened at the other one, the last commit may be missing", "file", f.Name(), "transaction", newest.Tx)
+	}
+	if o.readOnly {
+		return nil
+	}
+	rep.MetaHealed, err = healMeta(f, newest, o)
+	return err
+}
+
+// knownMeta refuses a file that bbolt would take for a new one, or would not know.
+func knownMeta(f io.ReaderAt, size int64, metas *pagecheck.Metas) error {
+	if size == 0 {
+		return fmt.Errorf("%w: the file is empty: if it never held anything, remove it", engine.ErrCorrupt)
+	}
+	best := metas.Newest()
+	switch {
+	case best == nil && (metas[0].Magic || ours(f, size)):
+		return fmt.Errorf("%w: both meta pages are damaged: restore a backup", engine.ErrCorrupt)
+	case best == nil && blank(f, size):
+		return fmt.Errorf("%w: the file holds only zeros", engine.ErrCorrupt)
+	case best == nil:
+		return fmt.Errorf("%w: it is not a bbolt file", engine.ErrForeign)
+	case best.Version > pagecheck.Version:
+		return fmt.Errorf("%w: bbolt format %d", engine.ErrNewer, best.Version)
+	case best.Version < pagecheck.Version:
+		return fmt.Errorf("%w: bbolt format %d", engine.ErrForeign, best.Version)
+	case best.FreeList == pagecheck.NoFreeList: // bbolt would write at once
+		return fmt.Errorf("%w: it has no free list", engine.ErrForeign)
+	}
+	return nil
+}
+
+// pageError says what to do about damaged pages.
+func pageError(err error) error {
+	if !errors.Is(err, pagecheck.ErrDamaged) {
+		return err // of the disk
+	}
+	return fmt.Errorf("%w: %w: nothing was changed; keep the file and restore a backup", engine.ErrCorrupt, err)
+}
+
+// searched is how much of a file is looked through to tell whose it is.
+const searched = 64 << 20
+
+// ours looks for a value of ours in a file whose meta pages are damaged.
+func ours(f io.ReaderAt, size int64) bool {
+	const step = 1 << 20
+	magic := record.Magic()
+	buf := make([]byte, min(size, step+int64(len(magic))))
+	for at := int64(0); at < min(size, searched); at += step {
+		n, _ := f.ReadAt(buf, at)
+		if bytes.Contains(buf[:n], magic) {
+			return true
+		}
+	}
+	return false
+}
+
+// blank tells whether the file begins with nothing but zeros, as one does that
+// was being made when the power failed.
+func blank(f io.ReaderAt, size int64) bool {
+	buf := make([]byte, min(size, 64<<10))
+	n, _ := f.ReadAt(buf, 0)
+	return len(bytes.Trim(buf[:n], "\x00")) == 0
+}
+
+// boltTop is what bucket meta says about the file.
+type boltTop struct{ file, mark []byte }
+
+func (t *boltTop) see(bucket string, key, value []byte) {
+	switch {
+	case bucket != string(bucketMeta):
+	case bytes.Equal(key, metaFile):
+		t.file = bytes.Clone(value)
+	case bytes.Equal(key, metaMark):
+		t.mark = bytes.Clone(value)
+	}
+}
+
+// headCheck counts the heads that are damaged or stand under another key. Their
+// machines answer for themselves when they are used; a name that was changed
+// nobody would ask for.
+type headCheck struct {
+	o       *config
+	file    string
+	damaged int
+}
+
+// headsNamed is how many damaged heads are logged by name.
+const headsNamed = 10
+
+func (c *headCheck) see(bucket string, key, value []byte) {
+	if bucket != string(bucketMachines) || value == nil {
+		return
+	}
+	if _, err := parseBoltHead(value, key, c.o.maxStep+valueSlack); err == nil || errors.Is(err, record.ErrNewer) {
+		return
+	} else if c.damaged++; c.damaged <= headsNamed {
+		c.o.logger.Warn("a head is damaged", "file", c.file, "machine", string(key), "error", err)
+	}
+}
+
+// metaUntouched tells whether transaction id left both meta pages as they were.
+func metaUntouched(f io.ReaderAt, id uint64) bool {
+	m := pagecheck.ReadMetas(f)
+	return !m.Damaged() && m[0].Tx != id && m[1].Tx != id
+}

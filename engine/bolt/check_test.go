@@ -1,0 +1,323 @@
+package bolt
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/pagecheck"
+)
+
+// reportOf opens a file and closes it.
+func reportOf(t testing.TB, path string, o config) engine.OpenReport {
+	t.Helper()
+	e, err := openWith(path, o)
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	rep := e.OpenReport()
+	assert.NotZero(t, rep.Time)
+	assert.NotZero(t, rep.Check.Time)
+	assert.Positive(t, rep.Check.Bytes)
+	assert.False(t, rep.MetaHealed && o.readOnly)
+	return rep
+}
+
+func TestBoltCheck_OpenReport(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	rep := reportOf(t, path, config{})
+	assert.True(t, rep.Created)
+	assert.True(t, rep.Clean)
+	assert.True(t, rep.Check.Whole)
+	rep = reportOf(t, path, config{})
+	assert.False(t, rep.Created)
+	assert.True(t, rep.Clean)
+	assert.NoError(t, rep.ReadOnly)
+	assert.Zero(t, rep.Replay)
+	assert.False(t, rep.MetaDamaged || rep.CountersRebuilt || rep.JournalReset)
+	rep = reportOf(t, path, config{readOnly: true, seams: boltSeams{syncFile: func(*os.File) error {
+		return errors.New("nothing is healed")
+	}}})
+	require.ErrorIs(t, rep.ReadOnly, engine.ErrReadOnly)
+
+	path, _ = ringSample(t, ringOptions["Small"], 20) // 7 of the groups are folded
+	rep = reportOf(t, path, config{readOnly: true})
+	assert.False(t, rep.Clean)
+	assert.True(t, rep.Replay.InMemory)
+	assert.EqualValues(t, 13, rep.Replay.Groups)
+	assert.EqualValues(t, 26, rep.Replay.Records)
+	assert.Positive(t, rep.Replay.Bytes)
+	var log bytes.Buffer
+	stored := reportOf(t, path, config{logger: slog.New(slog.NewTextHandler(&log, nil))})
+	assert.False(t, stored.Clean)
+	rep.Replay.InMemory, rep.Replay.Time, stored.Replay.Time = false, 0, 0
+	assert.Equal(t, rep.Replay, stored.Replay)
+	assert.Contains(t, log.String(), "report.replay.records=26")
+	rep = reportOf(t, path, config{})
+	assert.True(t, rep.Clean)
+	assert.Zero(t, rep.Replay)
+
+	path = boltSample(t)
+	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersLast) })
+	assert.True(t, reportOf(t, path, config{}).CountersRebuilt)
+	assert.False(t, reportOf(t, path, config{}).CountersRebuilt)
+}
+
+// TestBoltCheck_MetaBytes changes each byte of both meta pages: the newest state
+// is served, or the report says that the last commit may be missing.
+func TestBoltCheck_MetaBytes(t *testing.T) {
+	path := boltSample(t)
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	metas := pagecheck.ReadMetas(bytes.NewReader(raw))
+	bad := filepath.Join(t.TempDir(), "bad.db")
+	for page := range 2 {
+		for at := range 80 {
+			b := bytes.Clone(raw)
+			b[page*4096+at] ^= 0x41
+			require.NoError(t, os.WriteFile(bad, b, 0o600))
+			e, err := openWith(bad, config{readOnly: true})
+			require.NoError(t, err, "page %d byte %d", page, at)
+			var id uint64
+			require.NoError(t, e.view(func(tx *boltTx) error { id = tx.id(); return nil }))
+			require.NoError(t, e.Close())
+			if id != metas.Newest().Tx {
+				require.True(t, e.report.MetaDamaged, "page %d byte %d: silent", page, at)
+			}
+			require.Equal(t, at >= 16, e.report.MetaDamaged, "page %d byte %d: bbolt does not read its header", page, at)
+		}
+	}
+	// Opened for writing, it is whole again.
+	b := bytes.Clone(raw)
+	b[metas.Newest().At+40]++
+	require.NoError(t, os.WriteFile(bad, b, 0o600))
+	var log bytes.Buffer
+	assert.True(t, reportOf(t, bad, config{logger: slog.New(slog.NewTextHandler(&log, nil))}).MetaDamaged)
+	assert.Contains(t, log.String(), "the last commit may be missing")
+	assert.False(t, reportOf(t, bad, config{}).MetaDamaged)
+}
+
+// TestBoltCheck_BeforeBolt: of damage nothing is written, and the lock is free;
+// what a file was closed with decides whether a large one is looked at whole.
+func TestBoltCheck_BeforeBolt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	e, err := openWith(path, config{noCompression: true})
+	require.NoError(t, err)
+	for i := range uint64(60) {
+		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", i*20, 20))))
+	}
+	died := copyBolt(t, e)
+	require.NoError(t, e.Close())
+	spoil := func(path string) []byte { // the root of the events
+		var root uint64
+		db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+		require.NoError(t, err)
+		require.NoError(t, db.View(func(tx *bbolt.Tx) error {
+			root = uint64(tx.Bucket(bucketEvents).Root())
+			return nil
+		}))
+		require.NoError(t, db.Close())
+		raw, err := os.ReadFile(path)
+		require.NoError(t, err)
+		clear(raw[root*4096+16:][:16])
+		require.NoError(t, os.WriteFile(path, raw, 0o600))
+		return raw
+	}
+	clean, unclean := spoil(path), spoil(died)
+	for _, readOnly := range []bool{true, false} {
+		for at, raw := range map[string][]byte{path: clean, died: unclean} {
+			_, err := openWith(at, config{readOnly: readOnly})
+			require.ErrorIs(t, err, engine.ErrCorrupt)
+			require.ErrorIs(t, err, pagecheck.ErrDamaged, "found before bbolt has the file")
+			require.ErrorContains(t, err, at)
+			require.ErrorContains(t, err, "bucket \"events\"")
+			require.ErrorContains(t, err, "restore a backup")
+			have, err := os.ReadFile(at)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(raw, have), "nothing is written")
+		}
+	}
+	_, err = openWith(died, config{wholeCheck: 1})
+	require.ErrorIs(t, err, pagecheck.ErrDamaged, "one that was not closed is always looked at whole")
+	e, err = openWith(path, config{wholeCheck: 1, readOnly: true})
+	require.NoError(t, err)
+	defer e.Close()
+	assert.False(t, e.report.Check.Whole)
+	assert.Less(t, e.report.Check.Pages, int64(10))
+	_, err = boltRead(e, "a")
+	require.Error(t, err, "the guard has it, or the value's checksum")
+}
+
+// TestBoltCheck_Heads: a machine under another name is told of.
+func TestBoltCheck_Heads(t *testing.T) {
+	path := boltSample(t)
+	change(t, path, func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketMachines)
+		v := bytes.Clone(b.Get([]byte("a")))
+		if err := b.Delete([]byte("a")); err != nil {
+			return err
+		}
+		return b.Put([]byte("c"), v)
+	})
+	var log bytes.Buffer
+	rep := reportOf(t, path, config{logger: slog.New(slog.NewTextHandler(&log, nil))})
+	assert.Equal(t, 1, rep.DamagedHeads)
+	assert.Contains(t, log.String(), "machine=c")
+}
+
+// TestBoltCheck_ReplacedMeanwhile moves the file away while it is being checked.
+func TestBoltCheck_ReplacedMeanwhile(t *testing.T) {
+	path, other := boltSample(t), boltSample(t)
+	once := true
+	e := boltAt(t, path, config{seams: boltSeams{syncFile: func(f *os.File) error {
+		if once {
+			once = false
+			require.NoError(t, os.Rename(path, path+".away"))
+			require.NoError(t, os.Rename(other, path))
+		}
+		return f.Sync()
+	}}})
+	same, err := stillAt(path, e.file)
+	require.NoError(t, err)
+	assert.True(t, same)
+}
+
+// TestBoltCheck_HealedWhereItWas: bbolt's own copies have both meta pages say the
+// same but for the transaction, in either place.
+func TestBoltCheck_HealedWhereItWas(t *testing.T) {
+	for range 2 {
+		path := boltSample(t)
+		for range 2 {
+			copied := filepath.Join(t.TempDir(), "copy.db")
+			db, err := bbolt.Open(path, 0o600, nil)
+			require.NoError(t, err)
+			require.NoError(t, db.View(func(tx *bbolt.Tx) error { return tx.CopyFile(copied, 0o600) }))
+			require.NoError(t, db.Update(func(*bbolt.Tx) error { return nil }))
+			require.NoError(t, db.Close())
+			raw, err := os.ReadFile(copied)
+			require.NoError(t, err)
+			f, err := os.OpenFile(copied, os.O_RDWR, 0)
+			require.NoError(t, err)
+			o := config{}.withDefaults()
+			require.NoError(t, checkBoltFile(f, &o, new(boltFound), new(engine.OpenReport)))
+			require.NoError(t, f.Close())
+			have, err := os.ReadFile(copied)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(raw, have), "healing writes what is there")
+		}
+	}
+}
+
+// TestBoltCheck_HealedWhereTheDiskDiffers: the meta page is written only where
+// the disk has something else, or will not tell; it is synced always.
+func TestBoltCheck_HealedWhereTheDiskDiffers(t *testing.T) {
+	path := boltSample(t)
+	for name, heals := range map[string]bool{"same": false, "other": true, "silent": true} {
+		t.Run(name, func(t *testing.T) {
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			require.NoError(t, err)
+			defer f.Close()
+			o := config{}.withDefaults()
+			synced := 0
+			o.seams.syncFile = func(*os.File) error { synced++; return nil }
+			o.seams.readDisk = func(f *os.File, at int64, b []byte) error {
+				if name == "silent" {
+					return errors.ErrUnsupported
+				}
+				_, err := f.ReadAt(b, at)
+				if name == "other" {
+					b[len(b)/2] ^= 1
+				}
+				return err
+			}
+			var rep engine.OpenReport
+			require.NoError(t, checkBoltFile(f, &o, new(boltFound), &rep))
+			require.Equal(t, heals, rep.MetaHealed)
+			require.Equal(t, 1, synced)
+		})
+	}
+}
+
+// TestBoltCheck_NewFileHasBuckets: whichever meta page of a new file is lost,
+// the other one leads to all buckets.
+func TestBoltCheck_NewFileHasBuckets(t *testing.T) {
+	for page := range int64(2) {
+		path := filepath.Join(t.TempDir(), "test.db")
+		o := config{}.withDefaults()
+		made, err := createBolt(path, &o)
+		require.NoError(t, err)
+		require.True(t, made)
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		require.NoError(t, err)
+		_, err = f.WriteAt(bytes.Repeat([]byte{0xa5}, 512), page*int64(os.Getpagesize()))
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		e := boltAt(t, path, config{})
+		require.True(t, e.OpenReport().MetaDamaged)
+		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 1))))
+	}
+}
+
+// TestBoltRing_LostState: without the state of the ring nobody knows what in it
+// is new. After a clean close nothing is, and it is begun anew.
+func TestBoltRing_LostState(t *testing.T) {
+	lose := func(tx *bbolt.Tx) error {
+		v := bytes.Clone(tx.Bucket(bucketCounters).Get(countersRing))
+		v[len(v)-1]++
+		return tx.Bucket(bucketCounters).Put(countersRing, v)
+	}
+	o := ringOptions["Small"]
+	died, _ := ringSample(t, o, 12)
+	change(t, died, lose)
+	for _, readOnly := range []bool{true, false} {
+		_, err := openWith(died, config{ringBytes: o.ringBytes, readOnly: readOnly})
+		require.ErrorIs(t, err, engine.ErrCorrupt)
+		require.ErrorContains(t, err, "cannot be told from older ones")
+	}
+	for name, spoil := range map[string]func(t *testing.T, path string){
+		"state": func(t *testing.T, path string) { change(t, path, lose) },
+		"no state": func(t *testing.T, path string) {
+			change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersRing) })
+		},
+		"head": func(t *testing.T, path string) {
+			place := ringPlace(t, path).place
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			require.NoError(t, err)
+			_, err = f.WriteAt([]byte("xx"), place.Offset+12)
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, want := ringSample(t, o, 12)
+			e, err := openWith(path, o)
+			require.NoError(t, err)
+			require.NoError(t, e.Close())
+			spoil(t, path)
+			r, err := openWith(path, config{readOnly: true})
+			require.NoError(t, err)
+			require.True(t, r.report.JournalReset)
+			require.Equal(t, want, holds(t, r))
+			require.NoError(t, r.Close())
+			e, err = openWith(path, o)
+			require.NoError(t, err)
+			require.True(t, e.report.JournalReset)
+			require.Equal(t, want, holds(t, e))
+			for i := range uint64(30) {
+				require.NoError(t, boltCommit(e, boltStep(boltWrite("new", i, 1))))
+			}
+			want = holds(t, e)
+			killed := boltAt(t, copyBolt(t, e), o)
+			require.NoError(t, e.Close())
+			require.False(t, killed.report.JournalReset)
+			require.Equal(t, want, holds(t, killed))
+		})
+	}
+}

@@ -1,0 +1,129 @@
+package bolt
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// createBolt makes an empty file at path: whole under another name in the same
+// directory, closed, synced, renamed, and the directory synced. A crash leaves
+// the file whole or not there, and at most a leftover, which the next creation
+// removes. made is false when somebody else made the file first.
+//
+// The directory is locked meanwhile, so that of two processes the second finds
+// the first one's file instead of replacing it.
+func createBolt(path string, o *config) (made bool, err error) {
+	dirName, base := filepath.Split(path)
+	if dirName == "" {
+		dirName = "."
+	}
+	dir, err := os.Open(dirName)
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	if err := lockUntil(dir, true, time.Now().Add(o.lockTimeout)); err != nil {
+		return false, fmt.Errorf("lock the directory of %s to make it: %w", path, err)
+	}
+	defer unlockFile(dir)
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	removeLeftovers(dirName, base)
+	temp := filepath.Join(dirName, tempName(base))
+	if err := writeEmpty(temp, o); err != nil {
+		os.Remove(temp)
+		return false, fmt.Errorf("make %s: %w", path, err)
+	}
+	if err := o.seams.rename(temp, path); err != nil {
+		os.Remove(temp)
+		return false, err
+	}
+	if err := o.seams.syncFile(dir); err != nil {
+		return false, fmt.Errorf("sync the directory of %s: %w", path, err)
+	}
+	return true, nil
+}
+
+const tempMark = ".savepoint-new-"
+
+func tempName(base string) string {
+	var unique [8]byte
+	rand.Read(unique[:])
+	return "." + base + tempMark + hex.EncodeToString(unique[:])
+}
+
+// removeLeftovers removes what creations that a crash ended left behind. Nobody
+// is making such a file now: that takes the directory's lock.
+func removeLeftovers(dir, base string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	prefix := "." + base + tempMark
+	for _, e := range entries {
+		if n := e.Name(); len(n) == len(prefix)+16 && n[:len(prefix)] == prefix && e.Type().IsRegular() {
+			os.Remove(filepath.Join(dir, n))
+		}
+	}
+}
+
+// writeEmpty makes a file with all buckets and nothing in them.
+func writeEmpty(path string, o *config) error {
+	err := guarded(func() error {
+		create := func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			return o.seams.openFile(name, flag|os.O_EXCL, mode)
+		}
+		h, err := openHandle(path, false, o.mode, 0, create)
+		if err != nil {
+			return err
+		}
+		// Twice, so that either meta page leads to all buckets.
+		if err = writeOnce(h, o, fillEmpty); err == nil {
+			err = writeOnce(h, o, markEmpty)
+		}
+		return errors.Join(err, h.close())
+	})
+	if err != nil {
+		if fullDisk(err) || fullAtWrite(err) {
+			err = fmt.Errorf("%w: %w", engine.ErrDiskFull, err)
+		}
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(o.seams.syncFile(f), f.Close())
+}
+
+func writeOnce(h *boltHandle, o *config, fill func(tx *boltTx, o *config) error) error {
+	tx, err := h.begin(true)
+	if err != nil {
+		return err
+	}
+	if err := fill(tx, o); err != nil {
+		return errors.Join(err, tx.rollback())
+	}
+	return o.seams.commit(tx)
+}
+
+func fillEmpty(tx *boltTx, o *config) error {
+	if err := tx.create(); err != nil {
+		return err
+	}
+	if err := putBoltFile(tx, o.version); err != nil {
+		return err
+	}
+	return errors.Join(markEmpty(tx, o), tx.counters.put(countersLast, new(boltCounters).append(nil)))
+}
+
+func markEmpty(tx *boltTx, o *config) error { return putBoltMark(tx, true, o.version) }

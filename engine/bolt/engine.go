@@ -1,0 +1,446 @@
+// Package bolt keeps machines in one bbolt file, with a write-ahead journal inside it.
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// config say how a file is opened.
+type config struct {
+	readOnly      bool
+	lockTimeout   time.Duration // how long to wait for a file in use; 0 = 1 s
+	noCompression bool
+	mode          os.FileMode  // of a new file; 0 = 0600
+	version       string       // of the library, kept in the file
+	logger        *slog.Logger // nil = silent
+	maxStep       int          // 0 = boltMaxStep
+	lookBytes     int          // most stored bytes that a Load or Scan copies out per transaction; 0 = boltLookBytes
+	gathered      int          // most places of records that are gathered from the events at once; 0 = boltGathered
+	ringBytes     int64        // of the journal ring; 0 = direct: no ring, each group is one transaction
+	ringMost      int64        // how large it may grow; 0 = not at all
+	ringSegment   int64        // bytes of a segment of it; 0 = an eighth of the ring
+	wholeCheck    int64        // 0 = wholeCheck
+	dictionaryDue int          // snapshots of a kind before its first dictionary; 0 = firstDue
+	seams         boltSeams
+}
+
+// boltSeams are the places where a test injects faults; nil is the real thing.
+type boltSeams struct {
+	openFile func(name string, flag int, mode os.FileMode) (*os.File, error)
+	commit   func(tx *boltTx) error
+	read     func() // called in each read transaction, under the guard
+	write    func() // called in each write transaction, under the guard
+	syncFile func(f *os.File) error
+	readDisk func(f *os.File, at int64, b []byte) error
+	rename   func(from, to string) error
+	ringFile func(path string, same os.FileInfo) (ringFile, error)
+}
+
+const (
+	boltMaxStep   = 256 << 20
+	boltMaxKey    = 1024
+	boltLookBytes = 4 << 20
+	boltGathered  = 16 * record.LongestStretch
+	// valueSlack is what a stored payload may have beyond a step's bytes: the
+	// numbers of a block or a head.
+	valueSlack = 1 << 10
+)
+
+// withDefaults fills what is zero.
+func (o config) withDefaults() config {
+	def(&o.lockTimeout, time.Second)
+	def(&o.mode, 0o600)
+	def(&o.maxStep, boltMaxStep)
+	def(&o.lookBytes, boltLookBytes)
+	def(&o.gathered, boltGathered)
+	def(&o.wholeCheck, wholeCheck)
+	def(&o.dictionaryDue, firstDue)
+	if o.logger == nil {
+		o.logger = slog.New(slog.DiscardHandler)
+	}
+	s := &o.seams
+	if s.openFile == nil {
+		s.openFile = os.OpenFile
+	}
+	if s.commit == nil {
+		s.commit = (*boltTx).commit
+	}
+	if s.read == nil {
+		s.read = func() {}
+	}
+	if s.write == nil {
+		s.write = func() {}
+	}
+	if s.syncFile == nil {
+		s.syncFile = (*os.File).Sync
+	}
+	if s.readDisk == nil {
+		s.readDisk = readDisk
+	}
+	if s.rename == nil {
+		s.rename = os.Rename
+	}
+	if s.ringFile == nil {
+		s.ringFile = openRingFile
+	}
+	return o
+}
+
+// Engine keeps steps in one bbolt file: each group in one transaction, or,
+// with a ring, each group in the ring first and many of them in one transaction
+// later ([boltRing] has the invariants of that).
+//
+//  1. Whoever calls bbolt holds open for reading and is guarded; Close holds it
+//     for writing. After a caught panic dead is set and bbolt is never called
+//     again, not even to close.
+//  2. Whoever writes holds writing. After an error that leaves a transaction in
+//     doubt, stopped is set before writing is free again.
+//  3. counters is changed under writing, after the commit of what it counts.
+//  4. No callback of a caller runs within a transaction.
+type Engine struct {
+	path   string
+	opt    config
+	report engine.OpenReport // does not change after opening
+
+	open   sync.RWMutex
+	closed bool
+	handle *boltHandle
+	file   *os.File // the one bbolt has: it holds the lock
+
+	writing  sync.Mutex
+	group    boltGroup
+	counters boltCounters
+	machines atomic.Int64
+	versions liveVersions
+
+	dictionaries boltDictionaries
+
+	ring    *boltRing    // nil in direct mode and in a file opened for reading
+	full    error        // why the file can only be read though it was opened for writing
+	overlay *boltOverlay // what is in the ring only; nil where there is no ring to look into
+
+	dead    atomic.Pointer[error]
+	stopped atomic.Pointer[error]
+	looks   sync.Pool // of *boltLook
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// die records that bbolt panicked and answers what every call gets from now on.
+func (e *Engine) die(doing string, cause error) error {
+	err := fmt.Errorf("%w: %s %s: %w: close it and check the file", engine.ErrCorrupt, doing, e.path, cause)
+	if e.dead.CompareAndSwap(nil, &err) {
+		e.opt.logger.Error("the file is damaged, or its disk: no more reads and writes", "file", e.path, "while", doing, "error", cause)
+	}
+	e.stopRing(*e.dead.Load())
+	return *e.dead.Load()
+}
+
+// broken turns a panic into the death of the handle and wraps what bbolt says.
+func (e *Engine) broken(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, panicked := errors.AsType[*boltPanic](err); panicked {
+		return e.die(doing, err)
+	}
+	if e.handle == nil { // bbolt's own words while opening
+		return fmt.Errorf("%w: %s: %w", engine.ErrCorrupt, e.path, err)
+	}
+	return err
+}
+
+// usable is why nothing may be read, or nil. The caller holds open.
+func (e *Engine) usable() error {
+	if e.closed {
+		return engine.ErrClosed
+	}
+	if dead := e.dead.Load(); dead != nil {
+		return *dead
+	}
+	return nil
+}
+
+// view runs fn in a read transaction. fn copies what it needs and calls no
+// caller's code, so that the transaction is short.
+func (e *Engine) view(fn func(tx *boltTx) error) error {
+	e.open.RLock()
+	defer e.open.RUnlock()
+	if err := e.usable(); err != nil {
+		return err
+	}
+	return e.broken("read", guarded(func() error {
+		tx, err := e.handle.begin(false)
+		if err != nil {
+			return err
+		}
+		e.opt.seams.read()
+		err = fn(tx)
+		return errors.Join(err, tx.rollback())
+	}))
+}
+
+// update runs fn in a write transaction and commits it. An error matches
+// ErrNothingStored, or ErrInDoubt; after the second kind nothing is written any
+// more. The caller holds writing, or is the only one that knows e.
+func (e *Engine) update(fn func(tx *boltTx) error) error {
+	e.open.RLock()
+	defer e.open.RUnlock()
+	if err := e.writable(); err != nil {
+		return err
+	}
+	committing, id := false, uint64(0)
+	err := e.broken("write", guarded(func() error {
+		tx, err := e.handle.begin(true)
+		if err != nil {
+			return err
+		}
+		e.opt.seams.write()
+		id = tx.id()
+		err = e.ring.unmoved(tx)
+		if err == nil {
+			err = fn(tx)
+		}
+		if err != nil {
+			return errors.Join(err, tx.rollback())
+		}
+		committing = true
+		return e.opt.seams.commit(tx)
+	}))
+	switch {
+	case err == nil:
+		return nil
+	case !committing:
+		return fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
+	}
+	err = settleCommit(err, func() bool { return e.dead.Load() == nil && metaUntouched(e.file, id) })
+	if !errors.Is(err, engine.ErrNothingStored) {
+		e.halt(err)
+	}
+	return err
+}
+
+// halt ends all writing for good, the ring's too (R6).
+func (e *Engine) halt(err error) {
+	if e.stopped.CompareAndSwap(nil, &err) {
+		e.opt.logger.Error("a commit failed: no more writes until the file is opened again", "file", e.path, "error", err)
+	}
+	e.stopRing(err)
+}
+
+// writable is why nothing may be written, or nil; each reason matches
+// ErrNothingStored, for what was refused is surely not stored.
+func (e *Engine) writable() error {
+	err := e.usable()
+	if err == nil && e.opt.readOnly {
+		err = fmt.Errorf("%w: %s", engine.ErrReadOnly, e.path)
+	}
+	if err == nil && e.full != nil {
+		err = e.full
+	}
+	if stopped := e.stopped.Load(); err == nil && stopped != nil {
+		err = fmt.Errorf("%w: %w", engine.ErrStopped, withoutDoubt{*stopped})
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
+	}
+	return nil
+}
+
+// withoutDoubt tells an earlier error without matching what it matches: the
+// write refused now is not in doubt.
+type withoutDoubt struct{ cause error }
+
+func (e withoutDoubt) Error() string { return e.cause.Error() }
+
+// Commit makes the steps durable: in the ring with one write and one sync, or in
+// one transaction, where bbolt writes the changed pages, syncs, writes the meta
+// page that leads to them, and syncs again.
+//
+// A head that is damaged counts as being at the seq of the newest item that can
+// still be found, 0 if none: so a recovery can write a new one.
+func (e *Engine) Commit(ctx context.Context, steps []engine.Step, out []engine.Result) error {
+	clear(out)
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
+	}
+	if len(steps) != len(out) {
+		return fmt.Errorf("%w: %d steps and %d results", engine.ErrNothingStored, len(steps), len(out))
+	}
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	if e.ring != nil {
+		return e.commitRing(steps, out)
+	}
+	g := &e.group
+	g.begin(e.counters)
+	defer g.end()
+	err := e.update(func(tx *boltTx) error {
+		g.tx = tx
+		for i := range steps {
+			if out[i].Err = g.take(&steps[i]); out[i].Err == nil {
+				out[i].Pos = g.positions(&steps[i])
+			}
+		}
+		if !g.dirty {
+			return errNoStep
+		}
+		return g.store()
+	})
+	if errors.Is(err, errNoStep) {
+		return nil
+	}
+	if err != nil {
+		for i := range out {
+			out[i].Pos = nil
+		}
+		return err
+	}
+	e.counters = g.counters
+	e.machines.Store(int64(e.counters.machines))
+	if g.versions != nil {
+		e.versions.set(g.versions)
+	}
+	return nil
+}
+
+// errNoStep ends a transaction that has nothing to store.
+var errNoStep = errors.New("every step was refused")
+
+// Note reads a note.
+func (e *Engine) Note(ctx context.Context, name string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var value []byte
+	err := e.view(func(tx *boltTx) error {
+		b := tx.meta.get([]byte(metaNote + name))
+		if b == nil {
+			return nil
+		}
+		payload, err := parseBoltNote(b, name, e.opt.maxStep+valueSlack)
+		value = append([]byte{}, payload...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value, nil
+}
+
+// SetNote stores a note in a transaction of its own.
+func (e *Engine) SetNote(ctx context.Context, name string, value []byte) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
+	}
+	if len(name) > boltMaxKey || len(value) > e.opt.maxStep {
+		return fmt.Errorf("%w: %w: note of %d bytes under a name of %d", engine.ErrNothingStored, engine.ErrTooLarge, len(value), len(name))
+	}
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	if e.ring != nil { // a fold under way ends first
+		e.ring.folding.Lock()
+		defer e.ring.folding.Unlock()
+	}
+	return e.update(func(tx *boltTx) error {
+		key := []byte(metaNote + name)
+		if value == nil {
+			return tx.meta.remove(key)
+		}
+		return tx.meta.put(key, appendBoltNote(nil, name, value))
+	})
+}
+
+// Limits are those of the options.
+func (e *Engine) Limits() engine.Limits {
+	return engine.Limits{AtomicAcross: true, MaxStep: e.opt.maxStep}
+}
+
+// Size is the length of the file, which grows by a quarter of itself at a time
+// and never shrinks, and the number of machines.
+func (e *Engine) Size(ctx context.Context) (engine.Size, error) {
+	if err := ctx.Err(); err != nil {
+		return engine.Size{}, err
+	}
+	e.open.RLock()
+	defer e.open.RUnlock()
+	if err := e.usable(); err != nil {
+		return engine.Size{}, err
+	}
+	info, err := e.file.Stat()
+	if err != nil {
+		return engine.Size{}, err
+	}
+	return engine.Size{FileBytes: info.Size(), Machines: e.machines.Load()}, nil
+}
+
+// Close stores what the ring holds and marks the file as closed cleanly, unless
+// writing has stopped, and frees it. It waits for calls that are in bbolt.
+func (e *Engine) Close() error {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	var err error
+	e.ring.endFolding()
+	if !e.opt.readOnly && e.writableNow() {
+		err = e.fold(func(tx *boltTx) error { return putBoltMark(tx, true, e.opt.version) })
+		if err != nil {
+			err = fmt.Errorf("mark %s as closed: %w", e.path, err)
+		}
+	}
+	e.open.Lock()
+	defer e.open.Unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	return errors.Join(err, e.letGo())
+}
+
+func (e *Engine) writableNow() bool { return e.writableErr() == nil }
+
+func (e *Engine) writableErr() error {
+	e.open.RLock()
+	defer e.open.RUnlock()
+	return e.writable()
+}
+
+// appendBoltNote adds the stored note; its payload begins with the CRC-32C of
+// its name.
+func appendBoltNote(dst []byte, name string, value []byte) []byte {
+	sum := boltKeySum([]byte(name))
+	part := []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
+	return record.AppendValue(dst, &record.Header{Type: record.TypeNote, Raw: uint32(len(part) + len(value))}, part, value)
+}
+
+func parseBoltNote(b []byte, name string, limit int) ([]byte, error) {
+	h, payload, err := record.ParseValue(b, limit)
+	switch sum := boltKeySum([]byte(name)); {
+	case errors.Is(err, record.ErrNewer):
+		return nil, fmt.Errorf("%w: note %q: %w", engine.ErrNewer, name, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: note %q: %w", engine.ErrCorrupt, name, err)
+	case h.Type != record.TypeNote || len(payload) < 4:
+		return nil, fmt.Errorf("%w: note %q is a %s of %d bytes", engine.ErrCorrupt, name, h.Type, len(payload))
+	case payload[0] != byte(sum>>24) || payload[1] != byte(sum>>16) || payload[2] != byte(sum>>8) || payload[3] != byte(sum):
+		return nil, fmt.Errorf("%w: note %q is another one", engine.ErrCorrupt, name)
+	}
+	return payload[4:], nil
+}
+
+// def sets a zero field to its default.
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

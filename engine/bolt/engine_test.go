@@ -1,0 +1,84 @@
+package bolt
+
+import (
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/engine/enginetest"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// boltAt opens an engine whose cleanup closes it and runs bbolt's own check.
+func boltAt(t testing.TB, path string, o config) *Engine {
+	t.Helper()
+	e, err := openWith(path, o)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		assert.NoError(t, e.Close())
+		checkBolt(t, path)
+	})
+	return e
+}
+
+// checkBolt runs bbolt's own check on a closed file.
+func checkBolt(t testing.TB, path string) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, PreLoadFreelist: true})
+	if !assert.NoError(t, err) {
+		return
+	}
+	defer db.Close()
+	_ = db.View(func(tx *bbolt.Tx) error {
+		for err := range tx.Check() {
+			assert.NoError(t, err)
+		}
+		return nil
+	})
+}
+
+func TestBolt_Conformance(t *testing.T) {
+	for name, o := range map[string]config{
+		"Plain":    {},
+		"Short":    {lookBytes: 4 << 10}, // several transactions a look where nothing is removed
+		"NotSmall": {noCompression: true},
+		"Shared":   {dictionaryDue: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name != "Plain" && testing.Short() {
+				t.Skip()
+			}
+			var mu sync.Mutex
+			paths := map[engine.Engine]string{}
+			open := func(t *testing.T, path string) engine.Engine {
+				e := boltAt(t, path, o)
+				mu.Lock()
+				defer mu.Unlock()
+				paths[e] = path
+				return e
+			}
+			enginetest.Run(t, enginetest.Config{
+				Event: enveloped,
+				Open:  func(t *testing.T) engine.Engine { return open(t, filepath.Join(t.TempDir(), "test.db")) },
+				Reopen: func(t *testing.T, e engine.Engine) engine.Engine {
+					require.NoError(t, e.Close())
+					checkBolt(t, paths[e])
+					return open(t, paths[e])
+				},
+			})
+		})
+	}
+}
+
+// enveloped is an event whose bytes say what its terms say, as the library's do.
+func enveloped(ev engine.Event) engine.Event {
+	t := &ev.Terms
+	env := record.Envelope{Time: t.Time, Name: t.Name, From: t.From, To: t.To, Actor: t.Actor, Origin: t.Origin, Payload: ev.Bytes}
+	ev.Bytes = env.Append(nil)
+	return ev
+}

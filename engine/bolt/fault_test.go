@@ -1,0 +1,297 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// failing is a commit that answers err, before or after the real one.
+func failing(err error, after bool) func(*boltTx) error {
+	return func(tx *boltTx) error {
+		if after {
+			if real := tx.commit(); real != nil {
+				return real
+			}
+			return err
+		}
+		return errors.Join(tx.rollback(), err)
+	}
+}
+
+// diskFull is a commit that finds no room and stores nothing.
+var diskFull = failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)
+
+func TestBoltFault_Commit(t *testing.T) {
+	write := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
+	for name, c := range map[string]struct {
+		err    error
+		after  bool // it reached the meta page
+		stored bool // errors.Is ErrNothingStored must be false
+	}{
+		"full at a write":          {write, false, false},
+		"quota at a write":         {&fs.PathError{Op: "write", Path: "x", Err: syscall.EDQUOT}, false, false},
+		"full at growing":          {errors.New("file resize error: truncate x: no space left on device"), false, false},
+		"full at the meta page":    {write, true, true},
+		"full at a sync":           {syscall.ENOSPC, false, true},
+		"full at the growing sync": {errors.New("file sync error: sync x: no space left on device"), false, true},
+		"input/output at a sync":   {syscall.EIO, true, true},
+		"input/output at a write":  {&fs.PathError{Op: "write", Path: "x", Err: syscall.EIO}, false, true},
+		"no memory for the map":    {errors.New("mmap allocate error: cannot allocate memory"), false, true},
+		"anything else":            {errors.New("anything else"), false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "test.db")
+			var fail atomic.Bool
+			bad := failing(c.err, c.after)
+			e := boltAt(t, path, config{seams: boltSeams{commit: func(tx *boltTx) error {
+				if fail.Load() {
+					return bad(tx)
+				}
+				return tx.commit()
+			}}})
+			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 1))))
+			fail.Store(true)
+			err := boltCommit(e, boltStep(boltWrite("a", 1, 1)))
+			fail.Store(false)
+			require.Error(t, err)
+			require.ErrorContains(t, err, c.err.Error())
+			again := boltCommit(e, boltStep(boltWrite("a", 1, 1)))
+			if !c.stored {
+				require.ErrorIs(t, err, engine.ErrNothingStored)
+				require.ErrorIs(t, err, engine.ErrDiskFull)
+				require.NotErrorIs(t, err, engine.ErrInDoubt)
+				require.NoError(t, again, "it goes on once there is space")
+				return
+			}
+			require.ErrorIs(t, err, engine.ErrInDoubt)
+			require.NotErrorIs(t, err, engine.ErrNothingStored)
+			require.NotErrorIs(t, err, engine.ErrDiskFull)
+			require.ErrorIs(t, again, engine.ErrStopped)
+			require.ErrorIs(t, again, engine.ErrNothingStored)
+			require.NotErrorIs(t, again, engine.ErrInDoubt)
+			require.ErrorIs(t, e.SetNote(context.Background(), "n", nil), engine.ErrStopped)
+			_, err = boltRead(e, "a")
+			require.NoError(t, err, "reading goes on")
+			require.NoError(t, e.Close())
+			// Reopened, the write is whole or absent, and the file was not closed cleanly.
+			e = boltAt(t, path, config{})
+			assert.False(t, e.report.Clean)
+			items, err := boltRead(e, "a")
+			require.NoError(t, err)
+			want := 1
+			if c.after {
+				want = 2
+			}
+			assert.Len(t, items, want+1)
+			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", uint64(want), 1))))
+		})
+	}
+}
+
+func TestBoltFault_Panic(t *testing.T) {
+	for name, where := range map[string]string{"while reading": "read", "while writing": "write", "while committing": "commit"} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "test.db")
+			var bad atomic.Bool
+			boom := func(here string) {
+				if bad.Load() && here == where {
+					panic("page 7 already freed")
+				}
+			}
+			e, err := openWith(path, config{seams: boltSeams{
+				read: func() { boom("read") }, write: func() { boom("write") },
+				commit: func(tx *boltTx) error { boom("commit"); return tx.commit() },
+			}})
+			require.NoError(t, err)
+			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 1))))
+			bad.Store(true)
+			if where == "read" {
+				_, err = boltRead(e, "a")
+			} else {
+				err = boltCommit(e, boltStep(boltWrite("a", 1, 1)))
+			}
+			require.ErrorIs(t, err, engine.ErrCorrupt)
+			require.ErrorContains(t, err, "page 7 already freed")
+			if where == "commit" {
+				require.ErrorIs(t, err, engine.ErrInDoubt)
+			}
+			bad.Store(false)
+			// The handle is dead: everything answers, nothing hangs.
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, err := boltRead(e, "a")
+				assert.ErrorIs(t, err, engine.ErrCorrupt)
+				err = boltCommit(e, boltStep(boltWrite("a", 1, 1)))
+				assert.ErrorIs(t, err, engine.ErrCorrupt)
+				assert.ErrorIs(t, err, engine.ErrNothingStored)
+				_, err = e.Size(context.Background())
+				assert.ErrorIs(t, err, engine.ErrCorrupt)
+				assert.NoError(t, e.Close())
+				assert.NoError(t, e.Close())
+			}()
+			select {
+			case <-done:
+			case <-time.After(5 * time.Second):
+				t.Fatal("a dead handle hangs")
+			}
+			e = boltAt(t, path, config{}) // the lock is free
+			assert.False(t, e.report.Clean)
+			items, err := boltRead(e, "a")
+			require.NoError(t, err)
+			assert.Len(t, items, 2)
+		})
+	}
+}
+
+// TestBoltFault_Sigbus takes the end of the file away under the map.
+func TestBoltFault_Sigbus(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	e, err := openWith(path, config{})
+	require.NoError(t, err)
+	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 200))))
+	require.NoError(t, os.Truncate(path, 8192))
+	_, err = boltRead(e, "a")
+	require.ErrorIs(t, err, engine.ErrCorrupt)
+	require.ErrorIs(t, boltCommit(e, boltStep(boltWrite("a", 200, 1))), engine.ErrCorrupt)
+	require.NoError(t, e.Close())
+	_, err = openWith(path, config{})
+	require.ErrorIs(t, err, engine.ErrCorrupt)
+	_, err = openWith(path, config{})
+	require.ErrorIs(t, err, engine.ErrCorrupt, "the lock was freed")
+}
+
+// TestBoltFault_DiskFull fills a small disk and makes room again, 5 times.
+func TestBoltFault_DiskFull(t *testing.T) {
+	if os.Getuid() != 0 || runtime.GOOS != "linux" {
+		t.Skip("mounting a small disk takes root on Linux")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skip(err)
+	}
+	defer func() { assert.NoError(t, syscall.Unmount(dir, 0)) }()
+	path := filepath.Join(dir, "test.db")
+	e, err := openWith(path, config{noCompression: true})
+	require.NoError(t, err)
+	big := make([]byte, 60_000)
+	acked := uint64(0)
+	for round := range 5 {
+		ballast := filepath.Join(dir, "ballast")
+		require.NoError(t, os.WriteFile(ballast, nil, 0o600))
+		f, err := os.OpenFile(ballast, os.O_WRONLY, 0)
+		require.NoError(t, err)
+		for err == nil && round > 0 {
+			_, err = f.Write(big)
+		}
+		require.NoError(t, f.Close())
+		full := 0
+		for tries := 0; full == 0 && tries < 500; tries++ {
+			w := boltWrite("a", acked, 1)
+			w.Events[0].Bytes = big
+			w.TrimTo = acked // what frees pages makes it last a little
+			if round == 0 {
+				w.TrimTo = 0
+			}
+			err := boltCommit(e, boltStep(w))
+			if err == nil {
+				acked++
+				continue
+			}
+			require.ErrorIs(t, err, engine.ErrDiskFull)
+			require.ErrorIs(t, err, engine.ErrNothingStored)
+			full++
+			h, err := e.Load(context.Background(), "a", boltAll, func(it engine.Item) error { return it.Err })
+			require.NoError(t, err)
+			require.Equal(t, acked, h.Seq, "old data is readable")
+		}
+		if round == 0 {
+			require.Positive(t, full)
+			w := boltWrite("a", acked, 1)
+			w.TrimTo = acked
+			err := boltCommit(e, boltStep(w))
+			if err != nil {
+				require.ErrorIs(t, err, engine.ErrNothingStored)
+			} else {
+				acked++
+			}
+		}
+		require.NoError(t, os.Remove(ballast))
+		if round > 0 {
+			w := boltWrite("a", acked, 1)
+			w.TrimTo = acked
+			require.NoError(t, boltCommit(e, boltStep(w)), "it works again by itself")
+			acked++
+		}
+		if round == 0 {
+			require.NoError(t, syscall.Mount("none", dir, "tmpfs", syscall.MS_REMOUNT, "size=12m"))
+		}
+	}
+	require.NoError(t, e.Close())
+	checkBolt(t, path)
+}
+
+func TestBoltFault_LockedInOneProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	e := boltAt(t, path, config{})
+	begin := time.Now()
+	_, err := openWith(path, config{lockTimeout: 100 * time.Millisecond})
+	require.ErrorIs(t, err, engine.ErrLocked)
+	require.ErrorContains(t, err, path)
+	assert.Less(t, time.Since(begin), 2*time.Second)
+	_, err = openWith(path, config{lockTimeout: 50 * time.Millisecond, readOnly: true})
+	require.ErrorIs(t, err, engine.ErrLocked)
+	// Somebody who waits gets it.
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		e.Close()
+	}()
+	second, err := openWith(path, config{lockTimeout: 10 * time.Second})
+	require.NoError(t, err)
+	require.NoError(t, second.Close())
+	// Readers share it.
+	r1 := boltAt(t, path, config{readOnly: true})
+	boltAt(t, path, config{readOnly: true})
+	require.ErrorIs(t, boltCommit(r1, boltStep(boltWrite("a", 0, 1))), engine.ErrReadOnly)
+	require.ErrorIs(t, r1.SetNote(context.Background(), "n", nil), engine.ErrReadOnly)
+}
+
+func TestBoltFault_CreatedByManyAtOnce(t *testing.T) {
+	for range 20 {
+		path := filepath.Join(t.TempDir(), "test.db")
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				e, err := openWith(path, config{lockTimeout: 30 * time.Second})
+				if !assert.NoError(t, err) {
+					return
+				}
+				assert.NoError(t, boltCommit(e, boltStep(boltWrite(fmt.Sprint("m", i), 0, 1))))
+				assert.NoError(t, e.Close())
+			})
+		}
+		wg.Wait()
+		e := boltAt(t, path, config{})
+		size, err := e.Size(context.Background())
+		require.NoError(t, err)
+		require.Equal(t, int64(8), size.Machines, "nobody's file was replaced")
+		entries, err := os.ReadDir(filepath.Dir(path))
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+	}
+}

@@ -1,0 +1,576 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// fed is a feed as text.
+func fed(t testing.TB, e engine.Feeder, after uint64) (lines []string) {
+	t.Helper()
+	_, err := e.Feed(context.Background(), after, func(r engine.Record) error {
+		if !errors.Is(r.Err, engine.ErrTrimmed) {
+			require.NoError(t, r.Err)
+			lines = append(lines, fmt.Sprintf("%d %q %d %q", r.Pos, r.Machine, r.Seq, r.Bytes))
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	return lines
+}
+
+// historyFile is a closed file with a random history.
+func historyFile(t *testing.T, o config, groups int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "history.db")
+	e, err := openWith(path, o)
+	require.NoError(t, err)
+	rng := rand.New(rand.NewPCG(9, uint64(groups)))
+	seqs := map[string]uint64{}
+	for range groups {
+		steps := randomSteps(rng, seqs)
+		out := make([]engine.Result, len(steps))
+		require.NoError(t, e.Commit(context.Background(), steps, out))
+		for i := range steps {
+			for _, w := range steps[i].Writes {
+				if out[i].Err != nil {
+					continue
+				}
+				if seqs[w.Machine] = w.Seq; w.Purge {
+					delete(seqs, w.Machine)
+				}
+			}
+		}
+	}
+	require.NoError(t, e.Close())
+	return path
+}
+
+// commitBolt stores writes, each a step of its own.
+func commitBolt(t testing.TB, e *Engine, writes ...engine.Write) {
+	t.Helper()
+	var steps []engine.Step
+	for _, w := range writes {
+		steps = append(steps, boltStep(w))
+	}
+	out := make([]engine.Result, len(steps))
+	require.NoError(t, e.Commit(context.Background(), steps, out))
+	for i := range out {
+		require.NoError(t, out[i].Err)
+	}
+}
+
+// edit changes a closed file behind the engine's back.
+func edit(t *testing.T, path string, fn func(tx *bbolt.Tx) error) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, nil)
+	require.NoError(t, err)
+	require.NoError(t, db.Update(fn))
+	require.NoError(t, db.Close())
+}
+
+// stretches are the stretches of a closed file.
+func stretches(t *testing.T, path string) (all []stretchKey) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+	require.NoError(t, err)
+	defer db.Close()
+	require.NoError(t, db.View(func(tx *bbolt.Tx) error { all = stretchesIn(t, tx, bucketPositions); return nil }))
+	return all
+}
+
+func stretchesIn(t *testing.T, tx *bbolt.Tx, bucket []byte) (all []stretchKey) {
+	t.Helper()
+	require.NoError(t, tx.Bucket(bucket).ForEach(func(k, _ []byte) error {
+		s, ok := splitStretchKey(k)
+		require.True(t, ok)
+		if len(all) == 0 || all[len(all)-1] != s {
+			all = append(all, s)
+		}
+		return nil
+	}))
+	return all
+}
+
+// covered are the stretches of a closed file, which have to cover each position
+// once.
+func covered(t *testing.T, path string) []stretchKey {
+	t.Helper()
+	all := stretches(t, path)
+	require.Equal(t, uint64(1), all[0].first)
+	for i := 1; i < len(all); i++ {
+		require.Equal(t, all[i-1].last+1, all[i].first)
+	}
+	return all
+}
+
+// TestBoltPositions_AreNoTruth: whatever happens to the buckets positions and
+// numbers, the feed says the same, for readers at once, and opening for writing
+// stores them anew.
+func TestBoltPositions_AreNoTruth(t *testing.T) {
+	whole := historyFile(t, config{}, 250)
+	e := boltAt(t, whole, config{readOnly: true})
+	want := fed(t, e, 0)
+	require.Greater(t, len(want), 200)
+	require.NoError(t, e.Close())
+	flip := func(b []byte) []byte {
+		b = append([]byte(nil), b...)
+		b[len(b)-1] ^= 1
+		return b
+	}
+	flipEnds := func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketPositions)
+		c := b.Cursor()
+		k, v := c.First()
+		k2, v2 := c.Last()
+		return errors.Join(b.Put(k, flip(v)), b.Put(k2, flip(v2)))
+	}
+	for name, change := range map[string]func(tx *bbolt.Tx) error{
+		"a file made before them": func(tx *bbolt.Tx) error {
+			return errors.Join(tx.DeleteBucket(bucketPositions), tx.DeleteBucket(bucketNumbers))
+		},
+		"numbers lost, and the first stretch": func(tx *bbolt.Tx) error {
+			if err := tx.DeleteBucket(bucketNumbers); err != nil {
+				return err
+			}
+			k, _ := tx.Bucket(bucketPositions).Cursor().First()
+			return tx.Bucket(bucketPositions).Delete(k)
+		},
+		"a stretch lost": func(tx *bbolt.Tx) error {
+			c := tx.Bucket(bucketPositions).Cursor()
+			c.Last()
+			k, _ := c.Prev()
+			return tx.Bucket(bucketPositions).Delete(k)
+		},
+		"stretches damaged":               flipEnds,
+		"stretches damaged, and no index": func(tx *bbolt.Tx) error { return errors.Join(flipEnds(tx), tx.DeleteBucket(bucketIndexes)) },
+		"stretches change places":         func(tx *bbolt.Tx) error { return swapLast(tx.Bucket(bucketPositions)) },
+		"numbers change places":           func(tx *bbolt.Tx) error { return swapLast(tx.Bucket(bucketNumbers)) },
+		"a number damaged": func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketNumbers)
+			k, v := b.Cursor().First()
+			return b.Put(k, flip(v))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := historyFile(t, config{}, 250)
+			edit(t, path, change)
+			for _, o := range []config{{readOnly: true}, {lookBytes: 3000, gathered: 60, readOnly: true}, {gathered: 100}, {ringBytes: 256 << 10}, {readOnly: true}} {
+				e, err := openWith(path, o)
+				require.NoError(t, err)
+				require.Equal(t, want, fed(t, e, 0))
+				require.Equal(t, want[len(want)/2:], fed(t, e, positionOf(want[len(want)/2])-1))
+				require.NoError(t, e.Close())
+			}
+			edit(t, path, func(tx *bbolt.Tx) error {
+				if name == "a file made before them" {
+					require.GreaterOrEqual(t, tx.Bucket(bucketNumbers).Stats().KeyN, tx.Bucket(bucketMachines).Stats().KeyN)
+				}
+				return nil
+			})
+			covered(t, path)
+		})
+	}
+}
+
+// swapLast makes the last two values of a bucket change places.
+func swapLast(b *bbolt.Bucket) error {
+	c := b.Cursor()
+	k, v := c.Last()
+	k2, v2 := c.Prev()
+	k, v, k2, v2 = bytes.Clone(k), bytes.Clone(v), bytes.Clone(k2), bytes.Clone(v2)
+	return errors.Join(b.Put(k, v2), b.Put(k2, v))
+}
+
+func positionOf(line string) (pos uint64) {
+	fmt.Sscanf(line, "%d", &pos)
+	return pos
+}
+
+// TestBoltPositions_FewStretches: single writes do not make a stretch each, and
+// what is joined reads as before.
+func TestBoltPositions_FewStretches(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "few.db")
+	e, err := openWith(path, config{})
+	require.NoError(t, err)
+	const n = 600
+	for seq := range uint64(n) {
+		commitBolt(t, e, boltWrite("m", seq, 1))
+	}
+	require.Len(t, fed(t, e, 0), n)
+	require.NoError(t, e.Close())
+	all := stretches(t, path)
+	require.Less(t, len(all), 2+n/256+16+16)
+	require.Equal(t, uint64(n), all[len(all)-1].last)
+}
+
+// TestBoltPositions_LongStretches: stretches become as long as they may, and
+// cover each position once.
+func TestBoltPositions_LongStretches(t *testing.T) {
+	const longest = record.LongestStretch
+	for name, c := range map[string]struct{ groups, size, most int }{
+		"many groups":     {60, 100, 12},
+		"one group":       {1, 2*longest + 1, 3},
+		"as long as that": {longest / 64, 64, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "long.db")
+			e, err := openWith(path, config{})
+			require.NoError(t, err)
+			for i := range c.groups {
+				commitBolt(t, e, boltWrite("m", uint64(i*c.size), c.size))
+			}
+			require.Len(t, fed(t, e, 0), c.groups*c.size)
+			require.NoError(t, e.Close())
+			all := covered(t, path)
+			require.Equal(t, stretchKey{1, longest}, all[0])
+			require.LessOrEqual(t, len(all), c.most)
+		})
+	}
+}
+
+// TestBoltPositions_FullStretch: a stretch that is as long as it may be is not
+// stored anew with what comes.
+func TestBoltPositions_FullStretch(t *testing.T) {
+	e := boltAt(t, filepath.Join(t.TempDir(), "full.db"), config{})
+	commitBolt(t, e, boltWrite("m", 0, record.LongestStretch))
+	next := e.counters.pos + 1
+	var from uint64
+	require.NoError(t, e.update(func(tx *boltTx) (err error) {
+		e.group.tx = tx
+		_, from, err = e.group.joinable(next, next)
+		return err
+	}))
+	e.group.end()
+	require.Equal(t, next, from)
+}
+
+// TestBoltPositions_JoinStopsAtDamage: a short stretch that is damaged stays, one
+// that is lost leaves a hole, and what is written behind it is read.
+func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		t.Run(fmt.Sprint("lost ", lost), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "join.db")
+			e, err := openWith(path, config{})
+			require.NoError(t, err)
+			for seq := range uint64(14) {
+				commitBolt(t, e, boltWrite("m", seq, 1))
+			}
+			require.NoError(t, e.Close())
+			edit(t, path, func(tx *bbolt.Tx) error {
+				key, b := appendValueKey(nil, 5, 5), tx.Bucket(bucketPositions)
+				if lost {
+					return b.Delete(key)
+				}
+				return b.Put(key, []byte("rubbish"))
+			})
+			var o config
+			n := 0
+			o.seams.commit = func(tx *boltTx) error {
+				if n++; lost && n == 2 { // it stays a hole
+					return diskFull(tx)
+				}
+				return tx.commit()
+			}
+			e = boltAt(t, path, o)
+			for seq := uint64(14); seq < 40; seq++ {
+				commitBolt(t, e, boltWrite("m", seq, 1))
+			}
+			require.Len(t, fed(t, e, 0), 40)
+			require.NoError(t, e.Close())
+			if all := stretches(t, path); lost {
+				require.NotContains(t, all, stretchKey{5, 5})
+				require.NoError(t, boltAt(t, path, config{}).Close())
+			}
+			require.Contains(t, covered(t, path), stretchKey{5, 5})
+		})
+	}
+}
+
+// TestBoltPositions_MendsOne: a hole of one position is stored anew, wherever it is.
+func TestBoltPositions_MendsOne(t *testing.T) {
+	for lost := uint64(1); lost <= 4; lost++ {
+		path := filepath.Join(t.TempDir(), "one.db")
+		e, err := openWith(path, config{})
+		require.NoError(t, err)
+		for seq := range uint64(4) {
+			commitBolt(t, e, boltWrite("m", seq, 1))
+		}
+		require.NoError(t, e.Close())
+		edit(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketPositions).Delete(appendValueKey(nil, lost, lost)) })
+		require.Len(t, stretches(t, path), 3)
+		require.NoError(t, boltAt(t, path, config{}).Close())
+		require.Len(t, stretches(t, path), 4, "position %d", lost)
+	}
+}
+
+// TestBoltFeed_DamagedEvent: a damaged block is told at its place, the rest is
+// there.
+func TestBoltFeed_DamagedEvent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "damaged.db")
+	e, err := openWith(path, config{noCompression: true})
+	require.NoError(t, err)
+	for seq := range uint64(3) {
+		a := boltWrite("a", seq, 1)
+		a.Schema += seq // so that each event has a block of its own
+		commitBolt(t, e, a, boltWrite("b", seq, 1))
+	}
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketEvents).Put(appendValueKey(nil, 1, 2), []byte("rubbish"))
+	})
+	e = boltAt(t, path, config{})
+	var got []string
+	_, err = e.Feed(t.Context(), 0, func(r engine.Record) error {
+		got = append(got, fmt.Sprint(r.Machine, r.Seq, " ", errors.Is(r.Err, engine.ErrDamaged)))
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"a1 false", "b1 false", "a2 true", "b2 false", "a3 false", "b3 false"}, got)
+}
+
+// TestBoltFeed_LargeRecords: a page of large records is cut into smaller ones.
+func TestBoltFeed_LargeRecords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "large.db")
+	e := boltAt(t, path, config{lookBytes: 20_000, noCompression: true})
+	for seq := range uint64(40) {
+		w := boltWrite("a", seq, 1)
+		w.Events[0].Bytes = []byte(fmt.Sprintf("%*d", 7000, seq))
+		commitBolt(t, e, w)
+	}
+	want := fed(t, e, 0)
+	require.Len(t, want, 40)
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
+	require.Equal(t, want, fed(t, boltAt(t, path, config{readOnly: true, lookBytes: 20_000}), 0), "each once, in how many pieces it may be")
+}
+
+// TestBoltFeed_Numbers: the number of a purged machine is nobody's, which is no
+// damage; that of a machine with events is.
+func TestBoltFeed_Numbers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "numbers.db")
+	e, err := openWith(path, config{})
+	require.NoError(t, err)
+	commitBolt(t, e, boltWrite("a", 0, 1), boltWrite("b", 0, 1), boltWrite("c", 0, 1))
+	commitBolt(t, e, engine.Write{Machine: "a", Expect: 1, Purge: true})
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketNumbers).Delete(appendNumberKey(nil, 2)) })
+	e = boltAt(t, path, config{readOnly: true})
+	var whose [4]string
+	var errs [4]error
+	require.NoError(t, e.view(func(tx *boltTx) error {
+		for n := range whose {
+			whose[n], errs[n] = tx.machineOf(uint64(n))
+		}
+		return nil
+	}))
+	require.Equal(t, [4]string{3: "c"}, whose)
+	require.ErrorContains(t, errs[2], "number 2")
+	errs[2] = nil
+	require.Equal(t, [4]error{}, errs)
+}
+
+// TestBoltPositions_Terms: what a stretch says about a record is what the record
+// says.
+func TestBoltPositions_Terms(t *testing.T) {
+	env := record.Envelope{Time: 5, Name: "played", From: "turn", To: "scoring", Actor: "ann", Origin: 2, Payload: []byte("x")}
+	s := record.SumsOf(3, env.Append(nil))
+	require.Equal(t, record.Sums{Known: true, Kind: 3, Name: record.TermSum([]byte("played")), From: record.TermSum([]byte("turn")),
+		To: record.TermSum([]byte("scoring")), Origin: 2, Actor: record.ActorSum([]byte("ann"))}, s)
+	env.To, env.Actor = "turn", ""
+	s = record.SumsOf(3, env.Append(nil))
+	require.Equal(t, s.From, s.To)
+	require.Zero(t, s.Actor)
+	require.False(t, record.SumsOf(3, []byte{0xff, 0xff}).Known)
+}
+
+// TestBoltPositions_PutBack: an event that was trimmed before its position was
+// stored anew is in the feed again once it is put back. By its kind it is found
+// like in its block, with the stretches and without.
+func TestBoltPositions_PutBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "back.db")
+	e, err := openWith(path, config{})
+	require.NoError(t, err)
+	for seq := range uint64(6) {
+		commitBolt(t, e, boltWrite("a", seq, 1), boltWrite("b", seq, 1))
+	}
+	whole := fed(t, e, 0)
+	var older []engine.Stored
+	_, err = e.Load(t.Context(), "a", engine.Want{Events: true, To: 4}, func(it engine.Item) error {
+		older = append(older, engine.Stored{Seq: it.Seq, Pos: it.Pos, Event: engine.Event{Bytes: append([]byte(nil), it.Bytes...)}})
+		return nil
+	})
+	require.NoError(t, err)
+	commitBolt(t, e, engine.Write{Machine: "a", Expect: 6, Seq: 6, TrimTo: 4})
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
+	e = boltAt(t, path, config{})
+	require.Len(t, fed(t, e, 0), 8)
+	for _, kind := range []uint32{2, 3} {
+		commitBolt(t, e, engine.Write{Machine: "a", Kind: kind, Expect: 6, Seq: 6, Older: older})
+		require.Equal(t, whole, fed(t, e, 0))
+	}
+	ofKind := func() (seqs []uint64) {
+		require.NoError(t, e.Query(t.Context(), engine.Query{Kind: 3}, func(r engine.Record) error {
+			seqs = append(seqs, r.Seq)
+			return r.Err
+		}))
+		return seqs
+	}
+	require.Equal(t, []uint64{1, 2, 3, 4}, ofKind())
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
+	e = boltAt(t, path, config{readOnly: true})
+	require.Equal(t, []uint64{1, 2, 3, 4}, ofKind())
+}
+
+// TestBoltPositions_PutBackEverywhere: events of several machines that are put back
+// at once change all the stretches that have them, up to the last position.
+func TestBoltPositions_PutBackEverywhere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "back.db")
+	e, err := openWith(path, config{})
+	require.NoError(t, err)
+	const groups, events = 3, 20
+	for i := range groups {
+		commitBolt(t, e, boltWrite("a", uint64(i*events), events), boltWrite("b", uint64(i*events), events))
+	}
+	commitBolt(t, e, boltWrite("c", 0, 1))
+	whole := fed(t, e, 0)
+	older := map[string][]engine.Stored{}
+	_, err = e.Feed(t.Context(), 0, func(r engine.Record) error {
+		older[r.Machine] = append(older[r.Machine], engine.Stored{Seq: r.Seq, Pos: r.Pos, Event: engine.Event{Bytes: bytes.Clone(r.Bytes)}})
+		return r.Err
+	})
+	require.NoError(t, err)
+	const seq = groups * events
+	commitBolt(t, e, engine.Write{Machine: "a", Expect: seq, Seq: seq, TrimTo: seq}, engine.Write{Machine: "b", Expect: seq, Seq: seq, TrimTo: seq},
+		engine.Write{Machine: "c", Expect: 1, Seq: 1, TrimTo: 1})
+	require.Empty(t, fed(t, e, 0))
+	commitBolt(t, e, engine.Write{Machine: "b", Kind: 3, Expect: seq, Seq: seq, Older: older["b"]},
+		engine.Write{Machine: "a", Kind: 3, Expect: seq, Seq: seq, Older: older["a"]}, engine.Write{Machine: "c", Kind: 3, Expect: 1, Seq: 1, Older: older["c"]})
+	require.Equal(t, whole, fed(t, e, 0))
+	require.Len(t, queried(t, e, engine.Query{Kind: 3}), 2*seq+1)
+	require.NoError(t, e.Close())
+	require.Len(t, covered(t, path), groups+1)
+}
+
+// TestBoltPositions_PutBackIntoDamage: an event that is put back does not make
+// the stretch that has its position whole again where that is damaged.
+func TestBoltPositions_PutBackIntoDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "back.db")
+	e, err := openWith(path, config{})
+	require.NoError(t, err)
+	commitBolt(t, e, boltWrite("a", 0, 20), boltWrite("b", 0, 20))
+	whole := fed(t, e, 0)
+	commitBolt(t, e, engine.Write{Machine: "a", Expect: 20, Seq: 20, TrimTo: 1})
+	require.NoError(t, e.Close())
+	edit(t, path, func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketPositions).Put(appendValueKey(nil, 1, 40), []byte("rubbish"))
+	})
+	e = boltAt(t, path, config{})
+	commitBolt(t, e, engine.Write{Machine: "a", Kind: 3, Expect: 20, Seq: 20,
+		Older: []engine.Stored{{Seq: 1, Pos: 1, Event: boltWrite("a", 0, 1).Events[0]}}})
+	require.Equal(t, whole, fed(t, e, 0))
+}
+
+// TestBoltPositions_DiskFull: where the disk has no room for the order of records
+// the file opens all the same, and is read; the next opening stores it.
+func TestBoltPositions_DiskFull(t *testing.T) {
+	path := historyFile(t, config{}, 60)
+	e := boltAt(t, path, config{readOnly: true})
+	want := fed(t, e, 0)
+	require.NoError(t, e.Close())
+	for fail := 2; ; fail++ { // the first marks the file as open
+		edit(t, path, func(tx *bbolt.Tx) error {
+			return errors.Join(tx.DeleteBucket(bucketPositions), tx.DeleteBucket(bucketIndexes), tx.DeleteBucket(bucketNumbers))
+		})
+		n, opened := 0, false
+		var o config
+		o.seams.commit = func(tx *boltTx) error {
+			if n++; n == fail && !opened {
+				return diskFull(tx)
+			}
+			return tx.commit()
+		}
+		e, err := openWith(path, o)
+		require.NoError(t, err, "commit %d failed", fail)
+		opened = true
+		reached := n >= fail
+		require.Equal(t, want, fed(t, e, 0))
+		require.NoError(t, e.Close())
+		require.NoError(t, boltAt(t, path, config{}).Close())
+		covered(t, path)
+		if !reached {
+			require.Greater(t, fail, 3, "numbers and stretches have a transaction each")
+			return
+		}
+	}
+}
+
+// countedContext ends after some looks at it.
+type countedContext struct {
+	context.Context
+	looks, end int
+}
+
+func (c *countedContext) Err() error {
+	if c.looks++; c.looks == c.end {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestBoltGather_Ends: gathering ends with its context between two transactions.
+func TestBoltGather_Ends(t *testing.T) {
+	e := boltAt(t, historyFile(t, config{}, 60), config{readOnly: true, lookBytes: 500})
+	ctx := &countedContext{Context: t.Context()}
+	require.NoError(t, e.Scan(ctx, "", "", 0, func(string, engine.Head) error { return nil }))
+	heads := ctx.looks
+	_, err := e.gather(&countedContext{Context: t.Context(), end: heads + 2}, stretchKey{1, e.counters.pos}, false)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestBoltGather: no more places than that are kept, those that are reached
+// first, and what they cover is said.
+func TestBoltGather(t *testing.T) {
+	const most = 30
+	e := boltAt(t, historyFile(t, config{}, 250), config{readOnly: true, gathered: most})
+	last := e.counters.pos
+	want := len(fed(t, e, 0))
+	require.Greater(t, want, 4*most)
+	for _, newest := range []bool{false, true} {
+		found := 0
+		for within := (stretchKey{1, last}); within.last >= within.first; {
+			g, err := e.gather(t.Context(), within, newest)
+			require.NoError(t, err)
+			require.LessOrEqual(t, len(g.places), most)
+			found += len(g.places)
+			for _, p := range g.places {
+				require.True(t, p.Pos >= g.within.first && p.Pos <= g.within.last)
+				require.NotEmpty(t, g.machines[p.Number])
+			}
+			if newest {
+				require.Equal(t, within.last, g.within.last)
+				within.last = g.within.first - 1
+			} else {
+				require.Equal(t, within.first, g.within.first)
+				within.first = g.within.last + 1
+			}
+			if within.last >= within.first {
+				require.Len(t, g.places, most)
+			}
+		}
+		require.Equal(t, want, found)
+	}
+}

@@ -1,0 +1,130 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// openBoltFile opens the file for bbolt: made if it is not there, locked, its
+// pages checked, its meta page healed, and all the time the one at path.
+func openBoltFile(path string, o *config, found *boltFound, rep *engine.OpenReport) (*os.File, error) {
+	deadline := time.Now().Add(o.lockTimeout)
+	for {
+		made, err := lookAt(path, o)
+		if err != nil {
+			return nil, err
+		}
+		f, err := lockedFile(path, o, deadline)
+		if err != nil {
+			return nil, err
+		}
+		*found, *rep = boltFound{}, engine.OpenReport{Created: made}
+		same, err := stillAt(path, f)
+		if err == nil && same {
+			if err = checkBoltFile(f, o, found, rep); err == nil {
+				same, err = stillAt(path, f) // checking takes its time
+			} else {
+				err = fmt.Errorf("%s: %w", path, err)
+			}
+		}
+		if err == nil && same {
+			return f, nil
+		}
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
+		if time.Now().After(deadline) { // somebody keeps moving it
+			return nil, fmt.Errorf("%w: %s is being replaced by another process", engine.ErrLocked, path)
+		}
+	}
+}
+
+// lookAt makes the file if it is not there, and refuses what is no file.
+func lookAt(path string, o *config) (made bool, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if o.readOnly {
+			return false, fmt.Errorf("%s does not exist, and opening with ReadOnly does not make it: %w", path, err)
+		}
+		if dir, err := os.Stat(filepath.Dir(path)); err != nil {
+			return false, fmt.Errorf("the directory of %s: %w: make it first", path, err)
+		} else if !dir.IsDir() {
+			return false, fmt.Errorf("%s is not a directory", filepath.Dir(path))
+		}
+		return createBolt(path, o)
+	case err != nil:
+		return false, err
+	case info.IsDir():
+		return false, fmt.Errorf("%w: %s is a directory: name a file in it", engine.ErrForeign, path)
+	case !info.Mode().IsRegular():
+		return false, fmt.Errorf("%w: %s is not a regular file", engine.ErrForeign, path)
+	}
+	return false, nil
+}
+
+// lockPause is the time between two tries to lock a file.
+const lockPause = 10 * time.Millisecond
+
+// lockedFile opens the file and takes its lock, at once or until the deadline:
+// shared for reading, else for itself alone.
+func lockedFile(path string, o *config, deadline time.Time) (*os.File, error) {
+	flag := os.O_RDWR
+	if o.readOnly {
+		flag = os.O_RDONLY
+	}
+	f, err := o.seams.openFile(path, flag, o.mode)
+	if errors.Is(err, fs.ErrPermission) && !o.readOnly {
+		return nil, fmt.Errorf("%w: to look at a file that may not be written, open it with ReadOnly", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := lockUntil(f, !o.readOnly, deadline); err != nil {
+		f.Close()
+		if errors.Is(err, engine.ErrLocked) {
+			return nil, fmt.Errorf("%w: %s is open in %s", engine.ErrLocked, path, lockHolder(path))
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return f, nil
+}
+
+func lockUntil(f *os.File, alone bool, deadline time.Time) error {
+	for {
+		err := lockFile(f, alone)
+		if !errors.Is(err, engine.ErrLocked) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(lockPause)
+	}
+}
+
+// stillAt tells whether path leads to f: it may have been renamed, removed or
+// replaced before the lock was taken. Two processes with two files of one name
+// would both write.
+func stillAt(path string, f *os.File) (bool, error) {
+	at, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return sameFile(at, f)
+}
+
+func sameFile(info os.FileInfo, f *os.File) (bool, error) {
+	open, err := f.Stat()
+	return err == nil && os.SameFile(info, open), err
+}

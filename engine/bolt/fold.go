@@ -1,0 +1,294 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// run folds whenever it is woken and a fold is still due: the groups that came
+// during the last one woke it, too, and by themselves are too few to be worth
+// it. After a full disk it waits a little.
+func (r *boltRing) run() {
+	defer close(r.ended)
+	for {
+		select {
+		case <-r.quit:
+			return
+		case <-r.wake:
+		}
+		if !r.foldDue() {
+			continue
+		}
+		err := r.e.fold(nil)
+		if err == nil {
+			continue
+		}
+		if r.e.stopped.Load() != nil || r.e.dead.Load() != nil {
+			return
+		}
+		r.e.opt.logger.Warn("the journal cannot be folded now", "file", r.e.path, "error", err)
+		select {
+		case <-r.quit:
+			return
+		case <-time.After(foldPause):
+			r.nudge()
+		}
+	}
+}
+
+// foldPause is the time between two tries to fold on a full disk.
+const foldPause = time.Second
+
+// nudge wakes the folder.
+func (r *boltRing) nudge() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// endFolding ends the folder and waits for a fold under way.
+func (r *boltRing) endFolding() {
+	if r == nil {
+		return
+	}
+	r.once.Do(func() { close(r.quit) })
+	<-r.ended
+}
+
+// foldDue tells whether the ring has less than a quarter of its segments left
+// beside the one being filled: so folds are large, and there is room for what
+// comes meanwhile. Groups that compress well fill memory before they fill the
+// ring: then it is due when they do.
+func (r *boltRing) foldDue() bool {
+	s := r.journal.Load().State()
+	young, _ := r.e.overlay.bytes()
+	return s.Free < max(1, s.Segments/4) || young >= r.due.Load()
+}
+
+// crowded tells whether so much is in memory that the next group waits for the
+// fold under way, as it does for a full ring.
+func (r *boltRing) crowded() bool {
+	_, all := r.e.overlay.bytes()
+	return all >= 2*r.due.Load()
+}
+
+// dueAt is how many bytes of groups in memory make a fold due, for a ring of that
+// size: what is folded at once is what an opening after a crash has to fold.
+func dueAt(size int64) int64 { return size / 4 * 5 }
+
+// fold stores what is in the ring only, in one transaction with the lsn of its
+// last group (R11), and what also puts, if it is not nil. Without a ring it is
+// an update with also.
+func (e *Engine) fold(also func(tx *boltTx) error) error {
+	r := e.ring
+	if r == nil {
+		return e.update(also)
+	}
+	r.folding.Lock()
+	defer r.folding.Unlock()
+	groups, generations := e.overlay.seal()
+	if len(groups) == 0 && also == nil {
+		return nil
+	}
+	wanted := r.measure()
+	g := &r.fold
+	defer g.end()
+	err := e.update(func(tx *boltTx) error {
+		if len(groups) > 0 {
+			if err := g.fold(tx, groups, e); err != nil {
+				return err
+			}
+			if err := g.store(); err != nil {
+				return err
+			}
+			if err := putRingState(tx, groups[len(groups)-1].lsn, r.place.salt); err != nil {
+				return err
+			}
+		}
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
+		if stopped := e.stopped.Load(); stopped != nil { // the ring, meanwhile
+			return withoutDoubt{*stopped}
+		}
+		return nil
+	})
+	if err != nil || len(groups) == 0 {
+		return err
+	}
+	if err := r.journal.Load().Folded(groups[len(groups)-1].lsn); err != nil {
+		e.halt(err)
+		return err
+	}
+	e.overlay.drop(generations)
+	r.wanted.Store(wanted)
+	return nil
+}
+
+// fold takes all groups into a transaction. What does not follow on what the
+// file holds ends all writing: the file is not what was appended to.
+func (g *boltGroup) fold(tx *boltTx, groups []ringGroup, e *Engine) error {
+	c, err := parseBoltCounters(tx.counters.get(countersLast))
+	if err == nil {
+		g.begin(c)
+		g.tx = tx
+		err = g.replay(groups)
+	}
+	if err != nil {
+		err = fmt.Errorf("fold the journal: %w", err)
+		e.halt(err)
+	}
+	return err
+}
+
+// countAgain takes the counters from the first group where those of the file are lost.
+func (g *boltGroup) countAgain(groups []ringGroup) error {
+	if len(groups) == 0 {
+		return nil
+	}
+	var head record.StepGroup
+	if _, err := head.Cut(groups[0].payload); err != nil {
+		return fmt.Errorf("%w: record %d: %w", errRingDiffers, groups[0].lsn, err)
+	}
+	g.begin(boltCounters{head.Number, head.Pos, head.Machines})
+	return nil
+}
+
+// replay takes the steps of groups again, in order. Each must get what it got
+// when it was appended: same numbers, same positions (R4, R11).
+func (g *boltGroup) replay(groups []ringGroup) error {
+	p := stepReader{g: g}
+	n := recordsIn(groups)
+	g.events, g.places = slices.Grow(g.events, n), slices.Grow(g.places, n)
+	for _, group := range groups {
+		if err := p.group(group.payload); err != nil {
+			if !errors.Is(err, record.ErrNewer) {
+				err = fmt.Errorf("%w: %w", errRingDiffers, err)
+			}
+			return fmt.Errorf("record %d of the journal: %w", group.lsn, err)
+		}
+	}
+	return nil
+}
+
+// recordsIn is about how many records the groups have, without those of the last:
+// room for them is made at once.
+func recordsIn(groups []ringGroup) int {
+	if len(groups) < 2 {
+		return 0
+	}
+	var first, last record.StepGroup
+	_, err := first.Cut(groups[0].payload)
+	if _, err2 := last.Cut(groups[len(groups)-1].payload); err != nil || err2 != nil || last.Pos < first.Pos {
+		return 0
+	}
+	bytes := 0
+	for i := range groups {
+		bytes += len(groups[i].payload)
+	}
+	return int(min(last.Pos-first.Pos, uint64(bytes)))
+}
+
+// stepReader takes payloads apart. Its room is used again for each step.
+type stepReader struct {
+	g       *boltGroup
+	w       record.StepWrite
+	writes  []engine.Write
+	numbers []uint64
+	pos     []uint64
+	events  []engine.Event
+	snaps   []engine.Snapshot
+	drops   []uint64
+}
+
+func (p *stepReader) group(payload []byte) error {
+	var head record.StepGroup
+	rest, err := head.Cut(payload)
+	if err != nil {
+		return err
+	}
+	if want := (boltCounters{head.Number, head.Pos, head.Machines}); p.g.counters != want {
+		return fmt.Errorf("it was appended at %+v, not at %+v", want, p.g.counters)
+	}
+	for len(rest) > 0 {
+		n, tail, err := record.CutStepLen(rest)
+		if err != nil {
+			return err
+		}
+		if rest, err = p.step(n, tail); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *stepReader) step(n int, rest []byte) ([]byte, error) {
+	p.writes, p.numbers, p.pos = p.writes[:0], p.numbers[:0], p.pos[:0]
+	p.events, p.snaps, p.drops = p.events[:0], p.snaps[:0], p.drops[:0]
+	for range n {
+		var b []byte
+		var err error
+		if b, rest, err = record.CutWrite(rest); err != nil {
+			return nil, err
+		}
+		if err := p.w.Parse(b); err != nil {
+			return nil, err
+		}
+		p.write()
+	}
+	s := engine.Step{Writes: p.writes}
+	if err := p.g.take(&s); err != nil {
+		return nil, err
+	}
+	for i, pos := range p.g.positions(&s) {
+		if m := p.g.whose[i]; pos != p.pos[i] || m.head.number != p.numbers[i] {
+			return nil, fmt.Errorf("machine %q gets number %d and position %d, not %d and %d", m.key, m.head.number, pos, p.numbers[i], p.pos[i])
+		}
+	}
+	return rest, nil
+}
+
+// write turns the write parsed last into the engine's. Its bytes are borrowed
+// from the payload.
+func (p *stepReader) write() {
+	w := &p.w
+	m := p.g.machines[string(w.Machine)]
+	if m == nil {
+		m = p.g.machine(string(w.Machine))
+		p.g.adopt(m, w)
+	}
+	events, snaps, drops := len(p.events), len(p.snaps), len(p.drops)
+	for _, ev := range w.Events {
+		p.events = append(p.events, engine.Event{Bytes: ev.Bytes, Terms: engine.Terms{Time: ev.Time}})
+	}
+	for _, s := range w.Snaps {
+		p.snaps = append(p.snaps, engine.Snapshot{Seq: s.Seq, Bytes: s.Bytes})
+	}
+	p.drops = append(p.drops, w.Drop...)
+	ew := engine.Write{Machine: m.key, Kind: w.Kind, Schema: w.Schema, Expect: w.Expect, Seq: w.Seq, Head: w.Head,
+		Events: p.events[events:], Snapshots: p.snaps[snaps:], Drop: p.drops[drops:]}
+	copy(ew.Token[:], w.Token)
+	p.writes = append(p.writes, ew)
+	p.numbers, p.pos = append(p.numbers, w.Number), append(p.pos, w.Pos)
+}
+
+// adopt puts a machine whose head in the file is damaged where the ring says it
+// was: a head was right when the write was taken, and this write replaces it.
+func (g *boltGroup) adopt(m *boltMachine, w *record.StepWrite) {
+	damaged := m.refuse == nil && m.lost || m.refuse != nil && !errors.Is(m.refuse, record.ErrNewer)
+	if !damaged || w.Expect == 0 {
+		return
+	}
+	g.e.opt.logger.Warn("a damaged head is replaced by the journal's", "file", g.e.path, "machine", m.key)
+	m.head = boltHead{number: w.Number, seq: w.Expect, pos: w.Pos - (w.Seq - w.Expect), trims: rand.Uint32(), edits: rand.Uint32()}
+	m.before, m.lost, m.refuse = m.head, false, nil
+}

@@ -1,0 +1,115 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// boltHead is a machine's head as stored: the value's header has number, seq,
+// kind and schema, its payload begins with the engine's part, big-endian:
+//
+//	+-------------+----------+-------+----------+---------+---------+----------+
+//	| crc of the  | number 8 | pos 8 | token 16 | trims 4 | edits 4 | caller's |
+//	|  key 4      |          |       |          |         |         |   part   |
+//	+-------------+----------+-------+----------+---------+---------+----------+
+//
+// The crc of the key (CRC-32C) finds a head under another machine's key; the
+// second number makes the first one plausible when the rest is damaged.
+type boltHead struct {
+	kind   uint32
+	schema uint64
+	number uint64
+	seq    uint64
+	pos    uint64
+	token  [16]byte
+	trims  uint32 // grows when events are removed
+	edits  uint32 // grows when a snapshot is removed, or put at or before the seq then
+	bytes  []byte // the caller's part
+}
+
+const boltHeadPart = 44
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func boltKeySum(key []byte) uint32 { return crc32.Checksum(key, castagnoli) }
+
+// append adds the stored head of key to dst. part is room.
+func (h *boltHead) append(dst, key []byte, part *[boltHeadPart]byte) []byte {
+	binary.BigEndian.PutUint32(part[0:], boltKeySum(key))
+	binary.BigEndian.PutUint64(part[4:], h.number)
+	binary.BigEndian.PutUint64(part[12:], h.pos)
+	copy(part[20:], h.token[:])
+	binary.BigEndian.PutUint32(part[36:], h.trims)
+	binary.BigEndian.PutUint32(part[40:], h.edits)
+	return record.AppendValue(dst, &record.Header{Type: record.TypeHead, Kind: h.kind, Number: h.number, Seq: h.seq,
+		Schema: h.schema, Raw: uint32(boltHeadPart + len(h.bytes))}, part[:], h.bytes)
+}
+
+// parseBoltHead checks the stored head of key. bytes is part of b. Of a damaged
+// head number is set where it is plausible, so that its items can be found: the
+// head says the same number twice, and the same key.
+func parseBoltHead(b, key []byte, limit int) (h boltHead, err error) {
+	header, payload, err := record.ParseValue(b, limit)
+	if err != nil {
+		if len(b) >= record.HeaderLen+boltHeadPart {
+			header, payload = record.PeekHeader(b), b[record.HeaderLen:]
+			if binary.BigEndian.Uint32(payload) == boltKeySum(key) && binary.BigEndian.Uint64(payload[4:]) == header.Number {
+				h.number = header.Number
+			}
+		}
+		return h, err
+	}
+	if header.Type != record.TypeHead || header.Codec != record.Raw || header.Flags != 0 || uint64(header.Raw) != uint64(len(payload)) {
+		return h, fmt.Errorf("value is a %s, not a head", header.Type)
+	}
+	if len(payload) < boltHeadPart {
+		return h, fmt.Errorf("head has %d bytes", len(payload))
+	}
+	if binary.BigEndian.Uint32(payload) != boltKeySum(key) {
+		return h, fmt.Errorf("head belongs to another machine")
+	}
+	if number := binary.BigEndian.Uint64(payload[4:]); number != header.Number || number == 0 {
+		return h, fmt.Errorf("head has the machine numbers %d and %d", header.Number, number)
+	}
+	h = boltHead{kind: header.Kind, schema: header.Schema, number: header.Number, seq: header.Seq,
+		pos: binary.BigEndian.Uint64(payload[12:]), trims: binary.BigEndian.Uint32(payload[36:]),
+		edits: binary.BigEndian.Uint32(payload[40:]), bytes: payload[boltHeadPart:]}
+	copy(h.token[:], payload[20:])
+	return h, nil
+}
+
+// public is the head as the engine's callers see it; Bytes is borrowed.
+func (h *boltHead) public() engine.Head {
+	return engine.Head{Number: h.number, Seq: h.seq, Pos: h.pos, Token: h.token, Bytes: h.bytes}
+}
+
+// boltCounters are the numbers that are never given again, and how many
+// machines there are: the one value of bucket counters.
+type boltCounters struct {
+	number   uint64 // last machine number given
+	pos      uint64 // last position given
+	machines uint64
+}
+
+func (c *boltCounters) append(dst []byte) []byte {
+	var b [24]byte
+	binary.BigEndian.PutUint64(b[0:], c.number)
+	binary.BigEndian.PutUint64(b[8:], c.pos)
+	binary.BigEndian.PutUint64(b[16:], c.machines)
+	return record.AppendValue(dst, &record.Header{Type: record.TypeCounters, Raw: uint32(len(b))}, b[:], nil)
+}
+
+func parseBoltCounters(b []byte) (c boltCounters, err error) {
+	h, payload, err := record.ParseValue(b, 24)
+	if err != nil {
+		return c, err
+	}
+	if h.Type != record.TypeCounters || len(payload) != 24 {
+		return c, fmt.Errorf("value is a %s of %d bytes, not the counters", h.Type, len(payload))
+	}
+	return boltCounters{binary.BigEndian.Uint64(payload), binary.BigEndian.Uint64(payload[8:]), binary.BigEndian.Uint64(payload[16:])}, nil
+}

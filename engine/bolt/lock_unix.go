@@ -1,0 +1,37 @@
+//go:build unix && !solaris && !aix
+
+package bolt
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// lockFile takes the lock that bbolt takes, or answers engine.ErrLocked. It belongs to
+// the open file, so that two opens in one process exclude each other, and ends
+// with the process.
+func lockFile(f *os.File, alone bool) error {
+	how := syscall.LOCK_SH
+	if alone {
+		how = syscall.LOCK_EX
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return engine.ErrLocked
+		case err != nil:
+			return os.NewSyscallError("flock", err)
+		}
+		return nil
+	}
+}
+
+func unlockFile(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) // closing the file frees it too
+}

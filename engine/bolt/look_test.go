@@ -1,0 +1,128 @@
+package bolt
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// TestBoltLook_LongOnesAreOfOneMoment reads a machine in many transactions while
+// it changes. It checks that
+//  1. what is appended meanwhile is left out, and the look is whole;
+//  2. a look of which something is removed before it was read ends with an error;
+//  3. a removal of what the look does not want any more changes nothing.
+func TestBoltLook_LongOnesAreOfOneMoment(t *testing.T) {
+	const events = 300
+	trim := boltWrite("a", events, 0)
+	trim.TrimTo = 250
+	drop := boltWrite("a", events, 0)
+	drop.Drop = []uint64{events}
+	replace := boltWrite("a", events, 0, 7)
+	purge := boltWrite("a", events, 0)
+	purge.Purge = true
+	for name, c := range map[string]struct {
+		change []engine.Step
+		at     engine.Part // the change comes with the first item of this part
+		fails  bool
+	}{
+		"append while events are read":              {[]engine.Step{boltStep(boltWrite("a", events, 50))}, engine.PartEvent, false},
+		"append and snapshot, snapshots are read":   {[]engine.Step{boltStep(boltWrite("a", events, 50, events+50))}, engine.PartSnapshot, false},
+		"trim while events are read":                {[]engine.Step{boltStep(trim)}, engine.PartEvent, true},
+		"trim while snapshots are read":             {[]engine.Step{boltStep(trim)}, engine.PartSnapshot, true},
+		"drop while events are read":                {[]engine.Step{boltStep(drop)}, engine.PartEvent, false},
+		"drop while snapshots are read":             {[]engine.Step{boltStep(drop)}, engine.PartSnapshot, true},
+		"old snapshot stored, snapshots are read":   {[]engine.Step{boltStep(replace)}, engine.PartSnapshot, true},
+		"old snapshot stored while events are read": {[]engine.Step{boltStep(replace)}, engine.PartEvent, false},
+		"purge":               {[]engine.Step{boltStep(purge)}, engine.PartEvent, true},
+		"purge and a new one": {[]engine.Step{boltStep(purge), boltStep(boltWrite("a", 0, events))}, engine.PartEvent, true},
+		"change of another":   {[]engine.Step{boltStep(boltWrite("b", 0, 10))}, engine.PartEvent, false},
+	} {
+		for _, newest := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, newest), func(t *testing.T) {
+				e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), config{lookBytes: 500, noCompression: true})
+				w := boltWrite("a", 0, events)
+				for seq := uint64(0); seq <= events; seq += 10 {
+					w.Snapshots = append(w.Snapshots, engine.Snapshot{Seq: seq, Bytes: fmt.Appendf(nil, "snapshot %d", seq)})
+				}
+				require.NoError(t, boltCommit(e, boltStep(w)))
+				want := boltAll
+				want.Newest = newest
+				var got []uint64
+				done := false
+				h, err := e.Load(context.Background(), "a", want, func(it engine.Item) error {
+					require.NoError(t, it.Err)
+					if it.Part == c.at && !done {
+						done = true
+						require.NoError(t, boltCommit(e, c.change...))
+					}
+					if it.Part == engine.PartEvent {
+						require.Equal(t, fmt.Sprintf("event %d of a", it.Seq), string(it.Bytes))
+						got = append(got, it.Seq)
+					}
+					return nil
+				})
+				require.True(t, done)
+				if c.fails {
+					require.ErrorIs(t, err, engine.ErrChanged)
+					return
+				}
+				require.NoError(t, err)
+				assert.Equal(t, uint64(events), h.Seq)
+				require.Len(t, got, events)
+				for i, seq := range got {
+					if newest {
+						assert.Equal(t, uint64(events-i), seq)
+					} else {
+						assert.Equal(t, uint64(i+1), seq)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestBoltTrim_ManyInOneGroup trims neighbours in one transaction: what one trim
+// empties must not hide from the next what it has to remove.
+func TestBoltTrim_ManyInOneGroup(t *testing.T) {
+	const machines, events, to = 30, 60, 50
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), config{})
+	name := func(m int) string { return fmt.Sprint("m", m) }
+	for i := range uint64(events) { // a block each
+		var steps []engine.Step
+		for m := range machines {
+			steps = append(steps, boltStep(boltWrite(name(m), i, 1)))
+		}
+		require.NoError(t, boltCommit(e, steps...))
+	}
+	var steps []engine.Step
+	for m := machines - 1; m >= 0; m-- {
+		w := boltWrite(name(m), events, 0)
+		w.TrimTo = to
+		w.Purge = m%3 == 1
+		if m%3 == 2 {
+			w.TrimTo = events
+		}
+		steps = append(steps, boltStep(w))
+	}
+	require.NoError(t, boltCommit(e, steps...))
+	for m := range machines {
+		items, err := boltRead(e, name(m))
+		require.NoError(t, err)
+		if m%3 == 1 {
+			require.Equal(t, []string{"head 0 0 0 "}, items)
+			continue
+		}
+		if m%3 == 2 {
+			require.Len(t, items, 1, "only the head is left")
+			continue
+		}
+		require.Len(t, items, events-to+1)
+		require.Contains(t, items[0], fmt.Sprintf("event %d of %s", to+1, name(m)))
+	}
+}

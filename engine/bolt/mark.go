@@ -1,0 +1,149 @@
+package bolt
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/liap-tui/savepoint/internal/journal"
+	"github.com/liap-tui/savepoint/internal/record"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// Whose file it is, and of which format. The format number rises when a program
+// that does not know the change must not open the file.
+const (
+	fileApp    = "liap-tui/savepoint"
+	fileFormat = 1
+)
+
+// putBoltFile stores what the file is. The payload, big-endian: length of the
+// app id 1, app id, format 4, file id 16, microseconds since 1970 8, version.
+func putBoltFile(tx *boltTx, version string) error {
+	b := append([]byte{byte(len(fileApp))}, fileApp...)
+	b = binary.BigEndian.AppendUint32(b, fileFormat)
+	var id [16]byte
+	rand.Read(id[:])
+	b = append(b, id[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(time.Now().UnixMicro()))
+	b = append(b, version...)
+	return tx.meta.put(metaFile, record.AppendValue(nil, &record.Header{Type: record.TypeFile, Raw: uint32(len(b))}, b, nil))
+}
+
+// putBoltMark stores whether the file is closed. The payload, big-endian: 1 for
+// closed, else 0; microseconds since 1970 8; the library's version.
+func putBoltMark(tx *boltTx, clean bool, version string) error {
+	b := []byte{0}
+	if clean {
+		b[0] = 1
+	}
+	b = binary.BigEndian.AppendUint64(b, uint64(time.Now().UnixMicro()))
+	b = append(b, version...)
+	return tx.meta.put(metaMark, record.AppendValue(nil, &record.Header{Type: record.TypeMark, Raw: uint32(len(b))}, b, nil))
+}
+
+const longestMeta = 1 << 10
+
+// boltFound is what an opened file says about itself; clean and the id of the
+// ring are known before bbolt has it.
+type boltFound struct {
+	clean        bool
+	counters     boltCounters
+	lostCounters error // why counters had to be rebuilt
+	versions     versionCounts
+	ring         ringFound
+}
+
+func (found *boltFound) read(tx *boltTx) error {
+	if name := tx.missing(); name != "" {
+		return fmt.Errorf("%w: bucket %s is missing", engine.ErrCorrupt, name)
+	}
+	b := tx.counters.get(countersLast)
+	if b == nil {
+		found.lostCounters = errors.New("they are missing")
+	} else {
+		found.counters, found.lostCounters = parseBoltCounters(b)
+	}
+	if errors.Is(found.lostCounters, record.ErrNewer) {
+		return fmt.Errorf("%w: counters: %w", engine.ErrNewer, found.lostCounters)
+	}
+	if found.lostCounters == nil && found.counters.number < lastNumber(tx) {
+		found.lostCounters = fmt.Errorf("they end at machine number %d, there is %d", found.counters.number, lastNumber(tx))
+	}
+	if found.lostCounters != nil {
+		found.counters = recount(tx)
+	}
+	found.versions = foundVersions(tx, nil, found.counters.machines)
+	return found.ring.read(tx, found.clean)
+}
+
+// parseBoltFile tells from key file of bucket meta, nil if it is not there,
+// whether the file is one of ours and of our format, and its id. ours tells
+// whether other things in the file are.
+func parseBoltFile(b []byte, ours func() bool) (id journal.ID, err error) {
+	if len(b) < record.HeaderLen || !bytes.HasPrefix(b, record.Magic()) {
+		if ours() {
+			return id, fmt.Errorf("%w: the mark of the file is missing or damaged", engine.ErrCorrupt)
+		}
+		return id, fmt.Errorf("%w: it is another program's bbolt file", engine.ErrForeign)
+	}
+	h, payload, err := record.ParseValue(b, longestMeta)
+	switch {
+	case errors.Is(err, record.ErrNewer):
+		return id, fmt.Errorf("%w: %w", engine.ErrNewer, err)
+	case err != nil:
+		return id, fmt.Errorf("%w: the mark of the file: %w", engine.ErrCorrupt, err)
+	case h.Type != record.TypeFile || len(payload) < 1 || len(payload) < 1+int(payload[0])+28:
+		return id, fmt.Errorf("%w: the mark of the file is a %s of %d bytes", engine.ErrCorrupt, h.Type, len(payload))
+	}
+	app, rest := payload[1:1+payload[0]], payload[1+payload[0]:]
+	if string(app) != fileApp {
+		return id, fmt.Errorf("%w: it belongs to %q", engine.ErrForeign, app)
+	}
+	if format := binary.BigEndian.Uint32(rest); format > fileFormat {
+		return id, fmt.Errorf("%w: file format %d, this program knows up to %d", engine.ErrNewer, format, fileFormat)
+	}
+	return journal.ID(rest[4:20]), nil
+}
+
+// boltMarkClean tells whether the file was closed; a damaged mark says no.
+func boltMarkClean(b []byte) bool {
+	h, payload, err := record.ParseValue(b, longestMeta)
+	return err == nil && h.Type == record.TypeMark && len(payload) > 0 && payload[0] == 1
+}
+
+// lastNumber is the highest machine number that has events or snapshots.
+func lastNumber(tx *boltTx) uint64 {
+	var last uint64
+	for _, t := range []*boltTree{&tx.events, &tx.snapshots} {
+		if k, _ := t.cursor().last(); k != nil {
+			if n, _, _, ok := splitValueKey(k); ok {
+				last = max(last, n)
+			}
+		}
+	}
+	return last
+}
+
+// beyond is how far rebuilt counters are set beyond what can be seen: purged
+// machines had numbers and positions too.
+const beyond = 1 << 40
+
+// recount rebuilds damaged counters from the heads.
+func recount(tx *boltTx) boltCounters {
+	c := boltCounters{number: lastNumber(tx)}
+	cur := tx.machines.cursor()
+	for k, v := cur.first(); k != nil; k, v = cur.next() {
+		c.machines++
+		if h, err := parseBoltHead(v, k, boltMaxStep+valueSlack); err == nil {
+			c.number, c.pos = max(c.number, h.number), max(c.pos, h.pos)
+		}
+	}
+	c.number += beyond
+	c.pos += beyond
+	return c
+}

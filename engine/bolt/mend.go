@@ -1,0 +1,218 @@
+package bolt
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// boltGather finds places in the events themselves, where no stretch tells them:
+// in a file made before there were any, or where one is lost. It reads all
+// blocks, in short transactions, and keeps the places that are lowest, or
+// highest.
+type boltGather struct {
+	e        *Engine
+	within   stretchKey // what places cover
+	newest   bool
+	machines map[uint64]string
+	places   []record.Place
+	joiner   record.Joiner
+	room     []byte
+}
+
+// gather finds the places from within.first to within.last, or, where they are
+// more than the option gathered, the first or the newest of them.
+func (e *Engine) gather(ctx context.Context, within stretchKey, newest bool) (*boltGather, error) {
+	g := &boltGather{e: e, within: within, newest: newest, machines: map[uint64]string{}}
+	err := e.Scan(ctx, "", "", 0, func(machine string, h engine.Head) error {
+		g.machines[h.Number] = machine // 0 where it is damaged, which no block has
+		return nil
+	})
+	for from := []byte{0}; err == nil && from != nil; {
+		if err = ctx.Err(); err == nil {
+			err = e.view(func(tx *boltTx) error { from = g.round(tx, from); return nil })
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	g.keep()
+	return g, nil
+}
+
+// round reads some blocks and gives the key to go on from, nil at the end.
+// Damaged ones are left out: a Load tells of them.
+func (g *boltGather) round(tx *boltTx, from []byte) []byte {
+	read := 0
+	cur := tx.events.cursor()
+	for k, v := cur.seek(from); k != nil; k, v = cur.next() {
+		number, seq, piece, ok := splitValueKey(k)
+		if !ok || piece > 0 {
+			continue
+		}
+		if read >= g.e.opt.lookBytes {
+			return append([]byte(nil), k...)
+		}
+		read += len(v)
+		g.block(tx, number, seq)
+	}
+	return nil
+}
+
+func (g *boltGather) block(tx *boltTx, number, seq uint64) {
+	b, room, err := readBlock(tx, &g.joiner, g.room, number, seq, g.e.opt.maxStep+valueSlack)
+	g.room = room
+	if err != nil || b.LastPos < g.within.first || b.FirstPos > g.within.last {
+		return
+	}
+	for ev, ok := b.Next(); ok; ev, ok = b.Next() {
+		if ev.Pos >= g.within.first && ev.Pos <= g.within.last {
+			g.places = append(g.places, record.Place{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Sums: record.SumsOf(b.header.Kind, ev.Bytes)})
+		}
+	}
+	if len(g.places) > 2*g.e.opt.gathered {
+		g.keep()
+	}
+}
+
+// keep sorts and leaves out what is too many.
+func (g *boltGather) keep() {
+	slices.SortFunc(g.places, func(a, b record.Place) int { return cmp.Compare(a.Pos, b.Pos) })
+	most := g.e.opt.gathered
+	over := len(g.places) - most
+	switch {
+	case over <= 0:
+	case g.newest:
+		g.places = slices.Delete(g.places, 0, over)
+		g.within.first = g.places[0].Pos
+	default:
+		g.places = g.places[:most]
+		g.within.last = g.places[most-1].Pos
+	}
+}
+
+// mendPositions stores stretches for positions that have none. It runs while the
+// file is opened, before anything is written; a crash leaves it to the next
+// opening. A full disk leaves holes: they are read from the events then.
+func (e *Engine) mendPositions() error {
+	numbers := false
+	for at := uint64(1); at <= e.counters.pos; {
+		var s stretchKey
+		var there bool
+		indexed := true
+		err := e.view(func(tx *boltTx) error {
+			if s, there = tx.stretchAt(at, e.counters.pos); there && s.size() >= indexedStretch {
+				k, _ := tx.indexes.cursor().seek(appendValueKey(nil, s.first, s.last))
+				have, ok := splitStretchKey(k)
+				indexed = ok && have == s
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if !indexed {
+			err = e.mendContents(s)
+		}
+		if !there {
+			if !numbers {
+				e.opt.logger.Info("the order of records is not stored yet: it is now", "file", e.path, "from", s.first, "to", s.last)
+				err = e.mendNumbers()
+				numbers = true
+			}
+			if err == nil {
+				s, err = e.mendStretch(s)
+			}
+		}
+		if errors.Is(err, engine.ErrDiskFull) {
+			e.opt.logger.Warn("there is no room to store the order of records: reading in that order is slow", "file", e.path, "error", err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if s.last == engine.All {
+			return nil
+		}
+		at = s.last + 1
+	}
+	return nil
+}
+
+// mendStretch stores what it finds in a hole and tells how far that goes.
+func (e *Engine) mendStretch(hole stretchKey) (stretchKey, error) {
+	found, err := e.gather(context.Background(), hole, false)
+	if err != nil {
+		return hole, err
+	}
+	covered := found.within
+	g := &e.group
+	defer g.end()
+	return covered, e.update(func(tx *boltTx) error {
+		g.tx = tx
+		for { // contents of stretches that are lost
+			k, _ := tx.indexes.cursor().seek(appendValueKey(nil, covered.first, 0))
+			s, ok := splitStretchKey(k)
+			if !ok || s.first > covered.last {
+				break
+			}
+			if err := g.removeStretch(s); err != nil {
+				return err
+			}
+		}
+		return g.putStretches(covered.first, covered.last, found.places)
+	})
+}
+
+// mendContents stores the contents of a stretch. Those of a damaged one stay
+// unknown.
+func (e *Engine) mendContents(s stretchKey) error {
+	g := &e.group
+	defer g.end()
+	return e.update(func(tx *boltTx) error {
+		g.tx = tx
+		places, err := tx.readStretch(s, &g.joiner, nil)
+		if err != nil {
+			return nil
+		}
+		return errors.Join(g.removeStretch(s), g.putStretches(s.first, s.last, places))
+	})
+}
+
+// mendNumbers stores whose the machine numbers are.
+func (e *Engine) mendNumbers() error {
+	const atOnce = 10_000
+	for after := ""; ; {
+		var keys []string
+		var numbers []uint64
+		err := e.Scan(context.Background(), "", after, atOnce, func(machine string, h engine.Head) error {
+			keys, numbers = append(keys, machine), append(numbers, h.Number)
+			return nil
+		})
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		g := &e.group
+		err = e.update(func(tx *boltTx) error {
+			g.tx = tx
+			for i, key := range keys {
+				if numbers[i] == 0 { // its head is damaged
+					continue
+				}
+				if err := g.putNumber(numbers[i], key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		g.end()
+		if err != nil {
+			return err
+		}
+		after = keys[len(keys)-1]
+	}
+}

@@ -1,0 +1,326 @@
+package bolt
+
+import (
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// boltOverlay is what is in the ring only: the groups as they were appended, and
+// for each machine where its writes are in them, newest first. Nothing is kept
+// decoded (R10).
+//
+// It is cut into generations: a fold takes those there are, what comes
+// meanwhile goes into a new one, and what was folded is dropped as a whole.
+//
+// A reader takes a machine's refs first and begins its read transaction then. What
+// a fold stored in between the transaction has, and tells by its folded lsn.
+// Refs hold memory of their own, so a drop takes nothing away from a reader.
+type boltOverlay struct {
+	mu          sync.RWMutex
+	generations []*ringGeneration // oldest first, the last one takes what comes
+}
+
+type ringGeneration struct {
+	id       uint64
+	machines map[string]int32 // their places in newest
+	newest   []*ringRef
+	groups   []ringGroup
+	bytes    int64 // of the groups
+}
+
+// last is the machine's newest write.
+func (g *ringGeneration) last(machine string) *ringRef {
+	if i, ok := g.machines[machine]; ok {
+		return g.newest[i]
+	}
+	return nil
+}
+
+// ringGroup is the payload of one record of the ring.
+type ringGroup struct {
+	lsn     uint64
+	payload []byte
+}
+
+// ringRef is one machine's write in a group.
+type ringRef struct {
+	lsn    uint64
+	write  []byte
+	before *ringRef // the machine's write before, of the same generation
+}
+
+// ringCut says whose write stands where in a payload.
+type ringCut struct {
+	machine  string
+	ring     *ringMachine // where the committer knows it
+	from, to int
+}
+
+func newOverlay() *boltOverlay {
+	return &boltOverlay{generations: []*ringGeneration{newGeneration(1, 0)}}
+}
+
+func newGeneration(id uint64, machines int) *ringGeneration {
+	return &ringGeneration{id: id, machines: make(map[string]int32, machines)}
+}
+
+// young is the generation that takes what comes.
+func (o *boltOverlay) young() *ringGeneration { return o.generations[len(o.generations)-1] }
+
+// add takes a durable group. The payload is the overlay's from now on.
+func (o *boltOverlay) add(g ringGroup, cuts []ringCut) {
+	refs := make([]ringRef, len(cuts))
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	gen := o.young()
+	gen.groups = append(gen.groups, g)
+	gen.bytes += int64(len(g.payload))
+	for i := range cuts {
+		c := &cuts[i]
+		refs[i] = ringRef{lsn: g.lsn, write: g.payload[c.from:c.to]}
+		gen.put(c, &refs[i])
+	}
+}
+
+// put makes ref the machine's newest write.
+func (g *ringGeneration) put(c *ringCut, ref *ringRef) {
+	var at int32
+	known := c.ring != nil && c.ring.generation == g.id
+	if known {
+		at = c.ring.at
+	} else {
+		at, known = g.machines[c.machine]
+	}
+	if known {
+		ref.before, g.newest[at] = g.newest[at], ref
+	} else {
+		at = int32(len(g.newest))
+		g.machines[c.machine], g.newest = at, append(g.newest, ref)
+	}
+	if c.ring != nil {
+		c.ring.generation, c.ring.at = g.id, at
+	}
+}
+
+// bytes is what the groups take in memory: those that no fold has taken yet, and
+// all of them.
+func (o *boltOverlay) bytes() (young, all int64) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for _, gen := range o.generations {
+		all += gen.bytes
+	}
+	return o.young().bytes, all
+}
+
+// seal gives all groups, in order, for a fold, and how many generations they are.
+func (o *boltOverlay) seal() (groups []ringGroup, generations int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if y := o.young(); len(y.groups) > 0 {
+		o.generations = append(o.generations, newGeneration(y.id+1, len(y.machines)))
+	}
+	generations = len(o.generations) - 1
+	for _, gen := range o.generations[:generations] {
+		groups = append(groups, gen.groups...)
+	}
+	return groups, generations
+}
+
+// drop forgets the oldest generations: they are folded.
+func (o *boltOverlay) drop(generations int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.generations = slices.Clone(o.generations[generations:])
+}
+
+// reset forgets everything: all of it is folded.
+func (o *boltOverlay) reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.generations = []*ringGeneration{newGeneration(o.young().id+1, 0)}
+}
+
+// refs adds the machine's writes to dst, oldest first.
+func (o *boltOverlay) refs(machine string, dst []ringRef) []ringRef {
+	if o == nil {
+		return dst
+	}
+	at := len(dst)
+	o.mu.RLock()
+	for i := len(o.generations) - 1; i >= 0; i-- {
+		for r := o.generations[i].last(machine); r != nil; r = r.before {
+			dst = append(dst, ringRef{lsn: r.lsn, write: r.write})
+		}
+	}
+	o.mu.RUnlock()
+	slices.Reverse(dst[at:])
+	return dst
+}
+
+// newest is the machine's newest write.
+func (o *boltOverlay) newest(machine string) (ringRef, bool) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.newestLocked(machine)
+}
+
+func (o *boltOverlay) newestLocked(machine string) (ringRef, bool) {
+	for i := len(o.generations) - 1; i >= 0; i-- {
+		if r := o.generations[i].last(machine); r != nil {
+			return ringRef{lsn: r.lsn, write: r.write}, true
+		}
+	}
+	return ringRef{}, false
+}
+
+// keys lists the machines from a key on that begin with prefix, in order.
+func (o *boltOverlay) keys(prefix, from string) []string {
+	if o == nil {
+		return nil
+	}
+	var keys []string
+	o.mu.RLock()
+	for _, gen := range o.generations {
+		for k := range gen.machines {
+			if k >= from && strings.HasPrefix(k, prefix) {
+				keys = append(keys, k)
+			}
+		}
+	}
+	o.mu.RUnlock()
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// newestOf gives the newest writes of the machines.
+func (o *boltOverlay) newestOf(machines []string, dst []ringRef) []ringRef {
+	if o == nil {
+		return dst
+	}
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for _, m := range machines {
+		r, _ := o.newestLocked(m)
+		dst = append(dst, r)
+	}
+	return dst
+}
+
+// groupsAfter gives the groups that have positions beyond pos, at most so many,
+// in order.
+func (o *boltOverlay) groupsAfter(pos uint64, most int) (groups []ringGroup) {
+	if o == nil {
+		return nil
+	}
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for _, gen := range o.generations {
+		some := gen.groups[max(1, gen.search(pos+1))-1:] // the one before may reach beyond
+		groups = append(groups, some[:min(len(some), most-len(groups))]...)
+	}
+	return groups
+}
+
+// groupsBefore gives the groups that have positions before pos, the newest of
+// them, at most so many, in order.
+func (o *boltOverlay) groupsBefore(pos uint64, most int) (groups []ringGroup) {
+	if o == nil {
+		return nil
+	}
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for i := len(o.generations) - 1; i >= 0 && len(groups) < most; i-- {
+		gen := o.generations[i]
+		to := gen.search(pos - 1)
+		some := gen.groups[max(0, to-most+len(groups)):to]
+		groups = slices.Insert(groups, 0, some...)
+	}
+	return groups
+}
+
+// search finds the first group that begins at pos or later: behind its last position before.
+func (g *ringGeneration) search(pos uint64) int {
+	return sort.Search(len(g.groups), func(i int) bool {
+		var head record.StepGroup
+		_, err := head.Cut(g.groups[i].payload)
+		return err == nil && head.Pos >= pos
+	})
+}
+
+// ringHead is the head that a write left.
+func ringHead(w *record.StepWrite) boltHead {
+	h := boltHead{kind: w.Kind, schema: w.Schema, number: w.Number, seq: w.Seq, pos: w.Pos, bytes: w.Head}
+	copy(h.token[:], w.Token)
+	return h
+}
+
+// cutGroup finds the writes in a payload, how many machines they began, and how
+// many records they have.
+func cutGroup(payload []byte) (cuts []ringCut, born, records uint64, err error) {
+	var head record.StepGroup
+	var w record.StepWrite
+	rest, err := head.Cut(payload)
+	for err == nil && len(rest) > 0 {
+		var writes int
+		for writes, rest, err = record.CutStepLen(rest); err == nil && writes > 0; writes-- {
+			var b []byte
+			if b, rest, err = record.CutWrite(rest); err != nil {
+				break
+			}
+			if err = w.Parse(b); err != nil {
+				break
+			}
+			if w.Expect == 0 {
+				born++
+			}
+			records += uint64(len(w.Events))
+			to := len(payload) - len(rest)
+			cuts = append(cuts, ringCut{machine: string(w.Machine), from: to - len(b), to: to})
+		}
+	}
+	return cuts, born, records, err
+}
+
+// headCache remembers the machines written lately. Only the committer changes
+// heads, so what is in it is never stale.
+type headCache struct{ young, old map[string]*ringMachine }
+
+// ringMachine is what the committer knows of a machine: its head without the
+// caller's bytes, and where it is in a generation of the overlay.
+type ringMachine struct {
+	head       boltHead
+	generation uint64
+	at         int32
+	cached     bool // among the young
+}
+
+const headsKept = 16 << 10 // in each half
+
+func (c *headCache) get(machine string) *ringMachine {
+	if m := c.young[machine]; m != nil {
+		return m
+	}
+	m := c.old[machine]
+	if m != nil {
+		m.cached = false
+	}
+	return m
+}
+
+func (c *headCache) put(machine string, m *ringMachine) {
+	if m.cached {
+		return
+	}
+	if c.young == nil || len(c.young) >= headsKept {
+		c.young, c.old = make(map[string]*ringMachine, headsKept/4), c.young
+	}
+	m.cached = true
+	c.young[machine] = m
+}
+
+func (c *headCache) clear() { c.young, c.old = nil, nil }

@@ -1,0 +1,231 @@
+package bolt
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// rareEvent is the only one of its kind in a searchFile, in every respect.
+const rareEvent = 1234
+
+// searchKind is the kind of event n of a searchFile.
+func searchKind(n int) uint32 {
+	if n == rareEvent {
+		return 7
+	}
+	return uint32(1 + n%9/5)
+}
+
+// searchFile is a closed file with 3,000 events of nine machines, and what each
+// is about, by position.
+func searchFile(t *testing.T, o config) (path string, all []engine.Terms) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "search.db")
+	e, err := openWith(path, o)
+	require.NoError(t, err)
+	for group := range 100 {
+		var writes []engine.Write
+		for i := range 30 {
+			n := group*30 + i
+			w := boltWrite(fmt.Sprint("m", n%9), uint64(n/9), 1)
+			w.Kind = searchKind(n)
+			w.Events[0].Terms = engine.Terms{Name: fmt.Sprint("name", group%7), From: fmt.Sprint("from", i%3), To: fmt.Sprint("to", i%4),
+				Actor: fmt.Sprint("actor", n%400), Origin: uint8(1 + n%3), Time: int64(n)}
+			if n == rareEvent {
+				w.Events[0].Terms = engine.Terms{Name: "rare", From: "rare", To: "rare", Actor: "rare", Origin: 9, Time: int64(n)}
+			}
+			all = append(all, w.Events[0].Terms)
+			w.Events[0] = enveloped(w.Events[0])
+			writes = append(writes, w)
+		}
+		commitBolt(t, e, writes...)
+	}
+	require.NoError(t, e.Close())
+	return path, all
+}
+
+// meant are the positions of a searchFile that a query asks for.
+func meant(q engine.Query, all []engine.Terms) (found []uint64) {
+	f := newBoltFilter(q)
+	for i, terms := range all {
+		env := record.Envelope{Time: terms.Time, Name: terms.Name, From: terms.From, To: terms.To, Actor: terms.Actor, Origin: terms.Origin}
+		if f.event(searchKind(i), terms.Time, env.Append(nil)) {
+			found = append(found, uint64(i+1))
+		}
+	}
+	return found
+}
+
+// queried are the positions that a query finds, oldest first.
+func queried(t *testing.T, e *Engine, q engine.Query) (found []uint64) {
+	t.Helper()
+	require.NoError(t, e.Query(context.Background(), q, func(r engine.Record) error {
+		found = append(found, r.Pos)
+		return r.Err
+	}))
+	if q.Newest {
+		slices.Reverse(found)
+	}
+	return found
+}
+
+// TestBoltIndex_IsNoTruth: whatever happens to the index, a query finds the same,
+// for readers at once, and opening for writing stores what is missing.
+func TestBoltIndex_IsNoTruth(t *testing.T) {
+	queries := []engine.Query{{Name: "rare"}, {Name: "rare", Newest: true}, {Actor: "actor3"}, {From: "from1", To: "to2", Newest: true},
+		{Origin: 2, Kind: 2}, {MinTime: 100, MaxTime: 110}, {Name: "name3", Actor: "actor90"}, {Name: "never"}}
+	for name, change := range map[string]func(tx *bbolt.Tx) error{
+		"nothing":  func(*bbolt.Tx) error { return nil },
+		"no index": func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketIndexes) },
+		"no feed":  func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketPositions) },
+		"entry lost": func(tx *bbolt.Tx) error {
+			k, _ := tx.Bucket(bucketIndexes).Cursor().First()
+			return tx.Bucket(bucketIndexes).Delete(k)
+		},
+		"changed places": func(tx *bbolt.Tx) error { return swapLast(tx.Bucket(bucketIndexes)) },
+		"damaged": func(tx *bbolt.Tx) (err error) {
+			b := tx.Bucket(bucketIndexes)
+			c := b.Cursor()
+			for k, v := c.First(); k != nil; k, v = c.Next() {
+				v = append([]byte(nil), v...)
+				v[len(v)/2] ^= 1
+				err = errors.Join(err, b.Put(append([]byte(nil), k...), v))
+			}
+			return err
+		},
+	} {
+		for mode, o := range map[string]config{"direct": {}, "ring": {ringBytes: 64 << 10}} {
+			t.Run(name+" "+mode, func(t *testing.T) {
+				path, all := searchFile(t, o)
+				edit(t, path, change)
+				for _, o := range []config{{readOnly: true, gathered: 700}, o, {readOnly: true, lookBytes: 3000}} {
+					e, err := openWith(path, o)
+					require.NoError(t, err)
+					for _, q := range queries {
+						require.Equal(t, meant(q, all), queried(t, e, q), "%+v", q)
+					}
+					require.NoError(t, e.Close())
+				}
+				edit(t, path, func(tx *bbolt.Tx) error {
+					n := 0
+					for _, s := range stretchesIn(t, tx, bucketPositions) {
+						if s.size() >= indexedStretch {
+							n++
+						}
+					}
+					require.Len(t, stretchesIn(t, tx, bucketIndexes), n, "each stretch that is worth it has its contents")
+					require.Positive(t, n)
+					return nil
+				})
+			})
+		}
+	}
+}
+
+// TestBoltIndex_LeavesOut: what each filter asks for is found without a look at the
+// stretches that have nothing for it: damage to them is not even seen.
+func TestBoltIndex_LeavesOut(t *testing.T) {
+	path, all := searchFile(t, config{})
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, q := range []engine.Query{{Name: "rare"}, {From: "rare"}, {To: "rare"}, {Actor: "rare"}, {Origin: 9}, {Kind: 7}, {Name: "never"},
+		{MinTime: rareEvent, MaxTime: rareEvent}, {MaxTime: 99}, {MinTime: 2950, MaxTime: math.MaxInt64}} {
+		t.Run(fmt.Sprintf("%+v", q), func(t *testing.T) {
+			want := meant(q, all)
+			path := filepath.Join(t.TempDir(), "search.db")
+			require.NoError(t, os.WriteFile(path, whole, 0o600))
+			edit(t, path, func(tx *bbolt.Tx) (err error) {
+				damaged := 0
+				for _, s := range stretchesIn(t, tx, bucketPositions) {
+					has := func(pos uint64) bool { return pos >= s.first && pos <= s.last }
+					if s.size() >= indexedStretch && !slices.ContainsFunc(want, has) {
+						damaged++
+						err = errors.Join(err, tx.Bucket(bucketPositions).Put(appendValueKey(nil, s.first, s.last), []byte("rubbish")))
+					}
+				}
+				require.Positive(t, damaged)
+				return err
+			})
+			e := boltAt(t, path, config{readOnly: true})
+			for _, newest := range []bool{false, true} {
+				trail := boltTrail{e: e, end: engine.All, most: queryPage, filter: newBoltFilter(q)}
+				if newest {
+					trail.newest, trail.at, trail.end = true, engine.All, 1
+				}
+				var found []uint64
+				for !trail.done {
+					require.NoError(t, trail.next(t.Context()))
+					require.False(t, trail.gather, "a stretch was read that has nothing")
+					for i := range trail.page {
+						found = append(found, trail.page[i].place.Pos)
+					}
+				}
+				if newest {
+					slices.Reverse(found)
+				}
+				require.Equal(t, want, found)
+			}
+		})
+	}
+}
+
+// TestBoltIndex_Bounds: a stretch has its first time and its last one.
+func TestBoltIndex_Bounds(t *testing.T) {
+	path, _ := searchFile(t, config{})
+	e := boltAt(t, path, config{readOnly: true})
+	for _, s := range stretches(t, path) {
+		for _, pos := range []uint64{max(s.first, 2), s.last} {
+			require.Equal(t, []uint64{pos}, queried(t, e, engine.Query{MinTime: int64(pos - 1), MaxTime: int64(pos - 1)}))
+		}
+	}
+}
+
+// TestBoltIndex_Size: stretches of 256 positions and more have contents.
+func TestBoltIndex_Size(t *testing.T) {
+	for n, want := range map[int]int{255: 0, 256: 1} {
+		path := filepath.Join(t.TempDir(), "size.db")
+		e, err := openWith(path, config{})
+		require.NoError(t, err)
+		commitBolt(t, e, boltWrite("m", 0, n))
+		require.NoError(t, e.Close())
+		edit(t, path, func(tx *bbolt.Tx) error {
+			require.Len(t, stretchesIn(t, tx, bucketIndexes), want, "%d positions", n)
+			return nil
+		})
+	}
+}
+
+// TestBoltQuery_UnknownTerms: a record of a form that this build does not know may
+// be what any query means: it is given, while it is in the ring and from the file.
+func TestBoltQuery_UnknownTerms(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "unknown.db")
+	o := config{ringBytes: 1 << 20}
+	e := boltAt(t, path, o)
+	w := boltWrite("m", 0, 2*indexedStretch)
+	for i := range w.Events {
+		w.Events[i].Terms = engine.Terms{Name: "known", From: "known", To: "known", Actor: "known", Origin: 1}
+		w.Events[i] = enveloped(w.Events[i])
+	}
+	w.Events[0].Bytes = binary.AppendUvarint(nil, 1<<40) // a field of a later build
+	commitBolt(t, e, w)
+	for _, where := range []string{"ring", "file"} {
+		for _, q := range []engine.Query{{Name: "x"}, {From: "x"}, {To: "x"}, {Actor: "x"}, {Origin: 2}} {
+			require.Equal(t, []uint64{1}, queried(t, e, q), "%s: %+v", where, q)
+		}
+		require.NoError(t, e.Close())
+		e = boltAt(t, path, o)
+	}
+}

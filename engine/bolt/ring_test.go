@@ -1,0 +1,84 @@
+package bolt
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/engine/enginetest"
+)
+
+// ringOptions are the rings that tests run with.
+var ringOptions = map[string]config{
+	"TwoTiny": {ringBytes: 8 << 10, ringSegment: 4 << 10}, // wraps, is full and too small all the time
+	"Tiny":    {ringBytes: 16 << 10, ringSegment: 8 << 10, lookBytes: 4 << 10},
+	"Small":   {ringBytes: 256 << 10},
+	"Usual":   {ringBytes: 16 << 20},
+	"Growing": {ringBytes: 8 << 10, ringMost: 128 << 10},
+}
+
+// killBolt ends an engine as kill -9 does: nothing is folded, nothing marked. The
+// lock goes with the descriptor; bbolt's handle is left behind.
+func killBolt(e *Engine) {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	if e.ring != nil {
+		e.ring.close()
+	}
+	e.open.Lock()
+	defer e.open.Unlock()
+	e.closed = true
+	unlockFile(e.file)
+	e.file.Close()
+}
+
+func TestBoltRing_Conformance(t *testing.T) {
+	for name, o := range ringOptions {
+		for _, kill := range []bool{false, true} {
+			t.Run(name+map[bool]string{true: "_Kill"}[kill], func(t *testing.T) {
+				if testing.Short() && !(name == "TwoTiny" && !kill || name == "Growing" && kill) {
+					t.Skip()
+				}
+				var mu sync.Mutex
+				paths := map[engine.Engine]string{}
+				open := func(t *testing.T, path string) engine.Engine {
+					e, err := openWith(path, o)
+					require.NoError(t, err)
+					t.Cleanup(func() {
+						if e.closed {
+							return
+						}
+						require.NoError(t, e.Close())
+						checkBolt(t, path)
+					})
+					mu.Lock()
+					defer mu.Unlock()
+					paths[e] = path
+					return e
+				}
+				enginetest.Run(t, enginetest.Config{
+					Event: enveloped,
+					Open:  func(t *testing.T) engine.Engine { return open(t, filepath.Join(t.TempDir(), "test.db")) },
+					Reopen: func(t *testing.T, e engine.Engine) engine.Engine {
+						if !kill {
+							require.NoError(t, e.Close())
+							checkBolt(t, paths[e])
+							return open(t, paths[e])
+						}
+						killBolt(e.(*Engine))
+						// A copy, as after a restart of the machine: bbolt's map of the old one is still there.
+						b, err := os.ReadFile(paths[e])
+						require.NoError(t, err)
+						path := filepath.Join(t.TempDir(), "copy.db")
+						require.NoError(t, os.WriteFile(path, b, 0o600))
+						return open(t, path)
+					},
+				})
+			})
+		}
+	}
+}

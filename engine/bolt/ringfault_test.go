@@ -1,0 +1,297 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+var errRingDisk = errors.New("the disk does not answer")
+
+// faultyRing counts the writes and syncs of the ring, and fails some.
+type faultyRing struct {
+	ringFile
+	fail  func(op int64) bool
+	after bool // what fails has been done
+	ops   *atomic.Int64
+}
+
+func (f *faultyRing) WriteAt(b []byte, off int64) (int, error) {
+	bad := f.fail(f.ops.Add(1))
+	if bad && !f.after {
+		return 0, errRingDisk
+	}
+	n, err := f.ringFile.WriteAt(b, off)
+	if bad {
+		return n, errRingDisk
+	}
+	return n, err
+}
+
+func (f *faultyRing) Sync() error {
+	if f.fail(f.ops.Add(1)) {
+		return errRingDisk
+	}
+	return f.ringFile.Sync()
+}
+
+// faultyBolt is a file with a ring whose nth ring operation, or nth commit of
+// bbolt after opening, fails.
+func faultyBolt(t *testing.T, o config, ring, commit func(n int64) bool, after bool) *Engine {
+	var ops, commits atomic.Int64
+	commits.Store(-2) // settle and make the ring
+	o.seams.ringFile = func(path string, same os.FileInfo) (ringFile, error) {
+		f, err := openRingFile(path, same)
+		return &faultyRing{ringFile: f, fail: ring, after: after, ops: &ops}, err
+	}
+	path := filepath.Join(t.TempDir(), "test.db")
+	first, err := openWith(path, config{}) // made without faults
+	require.NoError(t, err)
+	require.NoError(t, first.Close())
+	o.seams.commit = func(tx *boltTx) error {
+		if n := commits.Add(1); n > 0 && commit(n) {
+			return failing(errRingDisk, after)(tx)
+		}
+		return tx.commit()
+	}
+	e, err := openWith(path, o)
+	require.NoError(t, err)
+	return e
+}
+
+// TestBoltRing_Faults: each write and sync of the ring and each commit of a fold
+// fails, once and for ever, done or not done (R6).
+//  1. No commit is acknowledged after one that failed.
+//  2. After a restart everything acknowledged is there, and what was in doubt
+//     is whole or absent.
+//  3. The restarted file takes writes.
+func TestBoltRing_Faults(t *testing.T) {
+	never := func(int64) bool { return false }
+	runs, hit := 0, 0
+	for _, where := range []string{"ring", "fold", "growth"} {
+		for _, once := range []bool{true, false} {
+			for _, after := range []bool{true, false} {
+				for n := int64(1); n <= 24; n += 1 + n/8 {
+					bad := func(op int64) bool { return op == n || !once && op > n }
+					ring, commit := bad, never
+					o := ringOptions["TwoTiny"]
+					if where != "ring" {
+						ring, commit = never, bad
+					}
+					if where == "growth" {
+						o = config{ringBytes: 4 << 10, ringMost: 32 << 10, ringSegment: 4 << 10}
+					}
+					e := faultyBolt(t, o, ring, commit, after)
+					runs++
+					acked, issued := map[string]uint64{}, map[string]uint64{}
+					failed := false
+					for i := range 120 {
+						m := fmt.Sprint("m", i%5)
+						err := boltCommit(e, boltStep(boltWrite(m, acked[m], 2), boltWrite2(m, acked[m])))
+						if err == nil {
+							require.False(t, failed, "rule 1: %s %d once=%t after=%t", where, n, once, after)
+							acked[m] += 2
+							continue
+						}
+						if !failed {
+							issued[m] = acked[m] + 2
+						}
+						failed = true
+					}
+					if failed {
+						hit++
+						require.Error(t, boltCommit(e, boltStep(boltWrite("z", 0, 1))))
+						require.Error(t, e.SetNote(context.Background(), "n", []byte("x")))
+					}
+					for m, seq := range acked { // reading goes on
+						h, err := e.Load(context.Background(), m, boltAll, func(it engine.Item) error { return it.Err })
+						require.NoError(t, err)
+						require.GreaterOrEqual(t, h.Seq, seq)
+					}
+					path := e.path
+					if n%2 == 0 {
+						path = copyBolt(t, e)
+						killBolt(e)
+					} else {
+						_ = e.Close()
+					}
+					e, err := openWith(path, ringOptions["Tiny"])
+					require.NoError(t, err)
+					for m, seq := range acked {
+						h, err := e.Load(context.Background(), m, boltAll, func(it engine.Item) error { return it.Err })
+						require.NoError(t, err)
+						require.True(t, h.Seq == seq || h.Seq == issued[m], "rule 2: %s is at %d, acknowledged %d, in doubt %d", m, h.Seq, seq, issued[m])
+						require.NoError(t, boltCommit(e, boltStep(boltWrite(m, h.Seq, 1))), "rule 3")
+					}
+					require.NoError(t, e.Close())
+					checkBolt(t, path)
+				}
+			}
+		}
+	}
+	require.Greater(t, hit, runs/2, "the faults were met")
+	t.Logf("%d runs, %d met their fault", runs, hit)
+}
+
+// boltWrite2 is a write to the shadow of a machine, in the same step.
+func boltWrite2(machine string, expect uint64) engine.Write {
+	return boltWrite(machine+"'", expect, 2)
+}
+
+// TestBoltRing_FoldStopsAppend: a fold that fails while a group is being written
+// puts that group in doubt (R6).
+func TestBoltRing_FoldStopsAppend(t *testing.T) {
+	var stop atomic.Pointer[Engine]
+	o := ringOptions["Small"]
+	o.seams.ringFile = func(path string, same os.FileInfo) (ringFile, error) {
+		f, err := openRingFile(path, same)
+		return &hookedRing{f, func() {
+			if e := stop.Load(); e != nil {
+				e.halt(errRingDisk) // as the end of a failed fold does
+			}
+		}}, err
+	}
+	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), o)
+	require.NoError(t, err)
+	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 1))))
+	stop.Store(e)
+	require.ErrorIs(t, boltCommit(e, boltStep(boltWrite("a", 1, 1))), engine.ErrInDoubt)
+	require.ErrorIs(t, boltCommit(e, boltStep(boltWrite("a", 1, 1))), engine.ErrStopped)
+	require.ErrorIs(t, e.fold(nil), engine.ErrNothingStored)
+	items, err := boltRead(e, "a")
+	require.NoError(t, err)
+	require.Len(t, items, 2, "what is in doubt is not shown")
+	require.NoError(t, e.Close())
+	e = boltAt(t, e.path, config{})
+	items, err = boltRead(e, "a")
+	require.NoError(t, err)
+	require.Len(t, items, 3)
+}
+
+type hookedRing struct {
+	ringFile
+	hook func()
+}
+
+func (h *hookedRing) WriteAt(b []byte, off int64) (int, error) {
+	defer h.hook()
+	return h.ringFile.WriteAt(b, off)
+}
+
+// TestBoltRing_DiskFullAtFold: the ring takes groups until it is full; then
+// nothing is stored, and it works again once there is room (R4).
+func TestBoltRing_DiskFullAtFold(t *testing.T) {
+	var full atomic.Bool
+	o := ringOptions["Tiny"]
+	o.seams.commit = func(tx *boltTx) error {
+		if full.Load() {
+			return diskFull(tx)
+		}
+		return tx.commit()
+	}
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+	acked := uint64(0)
+	for range 3 {
+		full.Store(true)
+		taken := 0
+		for {
+			err := boltCommit(e, boltStep(boltWrite("a", acked, 1)))
+			if err == nil {
+				acked++
+				taken++
+				continue
+			}
+			require.ErrorIs(t, err, engine.ErrDiskFull)
+			require.ErrorIs(t, err, engine.ErrNothingStored)
+			break
+		}
+		require.LessOrEqual(t, taken, 4)
+		items, err := boltRead(e, "a")
+		require.NoError(t, err)
+		require.Len(t, items, int(acked)+1)
+		full.Store(false)
+		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", acked, 1))))
+		acked++
+	}
+}
+
+// TestBoltRing_DiskFullAtOpen: what cannot be stored at open is served from
+// memory, and nothing is taken (R1).
+func TestBoltRing_DiskFullAtOpen(t *testing.T) {
+	for _, again := range []config{{}, ringOptions["Small"]} {
+		e, err := openWith(filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
+		require.NoError(t, err)
+		for i := range uint64(5) {
+			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", i, 1))))
+		}
+		killBolt(e)
+		want, err := os.ReadFile(e.path)
+		require.NoError(t, err)
+		path := filepath.Join(t.TempDir(), "copy.db")
+		require.NoError(t, os.WriteFile(path, want, 0o600))
+		full := again
+		full.seams.commit = diskFull
+		r, err := openWith(path, full)
+		require.NoError(t, err)
+		items, err := boltRead(r, "a")
+		require.NoError(t, err)
+		require.Len(t, items, 6)
+		err = boltCommit(r, boltStep(boltWrite("a", 5, 1)))
+		require.ErrorIs(t, err, engine.ErrDiskFull)
+		require.ErrorIs(t, err, engine.ErrNothingStored)
+		require.ErrorIs(t, r.SetNote(context.Background(), "n", nil), engine.ErrDiskFull)
+		require.NoError(t, r.Close())
+		have, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, want, have, "nothing was changed")
+		e = boltAt(t, path, again)
+		items, err = boltRead(e, "a")
+		require.NoError(t, err)
+		require.Len(t, items, 6)
+		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 5, 1))))
+	}
+}
+
+// TestBoltRing_NotesWhileFolding: notes and folds do not wait for one another
+// for ever, and each note is there.
+func TestBoltRing_NotesWhileFolding(t *testing.T) {
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["TwoTiny"])
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	wg.Go(func() {
+		for i := range uint64(200) {
+			if boltCommit(e, boltStep(boltWrite("a", i, 1))) != nil {
+				t.Error("commit")
+			}
+			if e.SetNote(context.Background(), "n", fmt.Append(nil, i)) != nil {
+				t.Error("note")
+			}
+		}
+	})
+	wg.Go(func() {
+		for range 100 {
+			if e.fold(nil) != nil {
+				t.Error("fold")
+			}
+		}
+	})
+	go func() { wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(60 * time.Second):
+		t.Fatal("deadlock")
+	}
+	b, err := e.Note(context.Background(), "n")
+	require.NoError(t, err)
+	require.Equal(t, "199", string(b))
+}

@@ -1,0 +1,193 @@
+package bolt
+
+import (
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// busy writes n groups to a machine and gives its seq.
+func busy(t *testing.T, e *Engine, seq uint64, n int) uint64 {
+	t.Helper()
+	for range n {
+		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", seq, 1))))
+		seq++
+	}
+	return seq
+}
+
+func ringSize(e *Engine) int64 {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	return e.ring.place.size()
+}
+
+// TestBoltRing_Sizes: any size asked for becomes one that bbolt takes as a value.
+func TestBoltRing_Sizes(t *testing.T) {
+	o := config{}
+	for _, size := range []int64{1, 4096, 1 << 20, 1 << 30, 1 << 31, 1 << 40, 1<<63 - 1} {
+		segment, segments := o.ringParts(size)
+		require.Zero(t, segment%4096)
+		require.GreaterOrEqual(t, segments, int64(2))
+		require.LessOrEqual(t, segment*segments, int64(1<<30), size)
+	}
+}
+
+// TestBoltRing_FoldsAreLarge: what comes while a fold runs asks for the next one,
+// which waits until the ring is nearly full again.
+func TestBoltRing_FoldsAreLarge(t *testing.T) {
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), config{ringBytes: 256 << 10})
+	busy(t, e, 0, 1)
+	for range 3 { // the third is taken when the first is dealt with
+		e.ring.wake <- struct{}{}
+	}
+	require.NotEmpty(t, e.overlay.keys("", ""))
+	seq := uint64(1)
+	for e.ring.journal.Load().State().Folded == 0 {
+		require.Less(t, seq, uint64(1000), "it never folds")
+		seq = busy(t, e, seq, 1)
+	}
+	require.NoError(t, e.Close())
+}
+
+// TestBoltRing_Grows: a ring that is filled again and again becomes larger, up
+// to its last size.
+//  1. Nothing is lost over it, by a kill neither.
+//  2. It is as large at the next open, also where it began larger or smaller.
+//  3. One that has time to be folded stays as it is.
+func TestBoltRing_Grows(t *testing.T) {
+	o := ringOptions["Growing"]
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+	require.Equal(t, o.ringBytes, ringSize(e))
+	seq := uint64(0)
+	for ringSize(e) < o.ringMost {
+		require.Less(t, seq, uint64(1000), "it does not grow")
+		seq = busy(t, e, seq, 1)
+	}
+	busy(t, e, seq, 5)
+	require.NotEmpty(t, e.overlay.keys("", ""), "the larger ring is used")
+	path, want := copyBolt(t, e), holds(t, e)
+	killBolt(e)
+
+	for _, next := range []config{o, {ringBytes: 4 << 10, ringMost: 1 << 20}} {
+		e = boltAt(t, path, next)
+		require.Equal(t, want, holds(t, e), "rule 1")
+		require.Equal(t, o.ringMost, ringSize(e), "rule 2")
+		require.NoError(t, e.Close())
+	}
+	e = boltAt(t, path, config{ringBytes: 16 << 10})
+	require.EqualValues(t, 16<<10, ringSize(e), "a size of its own")
+	require.Equal(t, want, holds(t, e))
+	require.NoError(t, e.Close())
+
+	e = boltAt(t, filepath.Join(t.TempDir(), "idle.db"), o)
+	for seq := range uint64(40) {
+		busy(t, e, seq, 1)
+		e.ring.folding.Lock()
+		e.ring.folds = e.ring.folds.Add(-2 * foldsApart)
+		e.ring.folding.Unlock()
+		require.NoError(t, e.fold(nil))
+	}
+	require.Equal(t, o.ringBytes, ringSize(e), "rule 3")
+}
+
+// TestBoltRing_GrowsForGroups: a group that is too large for a segment makes the
+// ring larger.
+func TestBoltRing_GrowsForGroups(t *testing.T) {
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["Growing"])
+	w := boltWrite("a", 0, 1)
+	w.Events[0].Bytes = make([]byte, 10<<10)
+	require.NoError(t, boltCommit(e, boltStep(w)))
+	require.EqualValues(t, 32<<10, ringSize(e))
+	items, err := boltRead(e, "a")
+	require.NoError(t, err)
+	require.Len(t, items, 2)
+}
+
+// TestBoltRing_NoRoomToGrow: where the disk has no room for a larger ring the
+// one there is goes on, and nothing is refused.
+func TestBoltRing_NoRoomToGrow(t *testing.T) {
+	var size atomic.Int64
+	o := ringOptions["Growing"]
+	o.seams.commit = func(tx *boltTx) error {
+		root, _ := tx.ringRoot()
+		if size.Load() > 0 && root == 0 { // a bucket that is not written yet
+			size.Add(1)
+			return diskFull(tx)
+		}
+		return tx.commit()
+	}
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+	size.Store(1)
+	busy(t, e, 0, 100)
+	require.EqualValues(t, 2, size.Load(), "it was tried once")
+	require.Equal(t, o.ringBytes, ringSize(e))
+	items, err := boltRead(e, "a")
+	require.NoError(t, err)
+	require.Len(t, items, 101)
+
+	// Nor is a file refused for it.
+	full := config{ringBytes: 64 << 10}
+	full.seams.commit = func(tx *boltTx) error {
+		if root, _ := tx.ringRoot(); root == 0 {
+			return diskFull(tx)
+		}
+		return tx.commit()
+	}
+	require.NoError(t, e.Close())
+	e = boltAt(t, e.path, full)
+	require.Equal(t, o.ringBytes, ringSize(e), "the old one is kept")
+	require.NoError(t, e.Close())
+	path := filepath.Join(t.TempDir(), "direct.db")
+	require.NoError(t, boltAt(t, path, config{}).Close())
+	full.seams.commit = func(tx *boltTx) error {
+		if root, there := tx.ringRoot(); there && root == 0 {
+			return diskFull(tx)
+		}
+		return tx.commit()
+	}
+	e = boltAt(t, path, full)
+	require.Nil(t, e.ring)
+	busy(t, e, 0, 3)
+}
+
+// TestBoltRing_GrowthFails: a commit that fails with a larger ring in it puts
+// its group in doubt and ends all writing (R6).
+func TestBoltRing_GrowthFails(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		var grows atomic.Bool
+		o := ringOptions["Growing"]
+		o.seams.commit = func(tx *boltTx) error {
+			if root, _ := tx.ringRoot(); grows.Load() && root == 0 {
+				return failing(errRingDisk, after)(tx)
+			}
+			return tx.commit()
+		}
+		e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+		grows.Store(true)
+		var err error
+		acked := uint64(0)
+		for ; err == nil; acked++ {
+			require.Less(t, acked, uint64(1000), "it does not grow")
+			err = boltCommit(e, boltStep(boltWrite("a", acked, 1)))
+		}
+		acked--
+		require.ErrorIs(t, err, engine.ErrInDoubt)
+		require.ErrorIs(t, boltCommit(e, boltStep(boltWrite("b", 0, 1))), engine.ErrStopped)
+		path := copyBolt(t, e)
+		killBolt(e)
+		e = boltAt(t, path, ringOptions["Growing"])
+		items, err := boltRead(e, "a")
+		require.NoError(t, err)
+		want := int(acked) + 1
+		if after {
+			want++
+		}
+		require.Len(t, items, want)
+		busy(t, e, uint64(want)-1, 30)
+	}
+}

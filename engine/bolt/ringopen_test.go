@@ -1,0 +1,343 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/journal"
+)
+
+// ringSample is a file that was killed with groups in its ring: machines m0 to
+// m4, some of them folded before. It tells what it held, too.
+func ringSample(t testing.TB, o config, groups int) (path, holds string) {
+	t.Helper()
+	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), o)
+	require.NoError(t, err)
+	for i := range groups {
+		m := fmt.Sprint("m", i%5)
+		require.NoError(t, boltCommit(e, boltStep(boltWrite(m, uint64(i/5*2), 2, uint64(i/5)))))
+		if i == groups/3 {
+			require.NoError(t, e.fold(nil))
+		}
+	}
+	holds = dump(t, e, []engine.Want{boltAll}, true)
+	path = copyBolt(t, e)
+	killBolt(e)
+	return path, holds
+}
+
+func holds(t testing.TB, e *Engine) string { return dump(t, e, []engine.Want{boltAll}, true) }
+
+// ringPlace is where the ring stands, and what is folded.
+func ringPlace(t testing.TB, path string) *ringFound {
+	t.Helper()
+	e, err := openWith(path, config{readOnly: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close()) }()
+	var found boltFound
+	require.NoError(t, checkBoltFile(e.file, &e.opt, &found, new(engine.OpenReport)))
+	require.NoError(t, e.view(func(tx *boltTx) error { return found.read(tx) }))
+	if found.ring.there {
+		require.NoError(t, e.locate(&found.ring))
+	}
+	return &found.ring
+}
+
+// TestBoltRing_Open: what a killed process left in the ring is in the buckets
+// before anything is served, under a new salt (R1), in every mode; a reader
+// shows it and changes nothing.
+func TestBoltRing_Open(t *testing.T) {
+	for name, o := range map[string]config{"ring": {ringBytes: 256 << 10}, "direct": {}, "smaller": {ringBytes: 16 << 10}, "larger": {ringBytes: 4 << 20}} {
+		t.Run(name, func(t *testing.T) {
+			path, want := ringSample(t, ringOptions["Small"], 20)
+			before := ringPlace(t, path)
+			require.Positive(t, before.folded)
+			raw, err := os.ReadFile(path)
+			require.NoError(t, err)
+			r, err := openWith(path, config{readOnly: true})
+			require.NoError(t, err)
+			require.Equal(t, want, holds(t, r))
+			require.NoError(t, r.Close())
+			have, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, raw, have)
+
+			e := boltAt(t, path, o)
+			require.False(t, e.report.Clean)
+			require.Equal(t, want, holds(t, e))
+			copied := copyBolt(t, e)
+			after := ringPlace(t, copied)
+			require.Equal(t, uint64(20), after.folded, "R1: folded = the largest lsn found")
+			require.NotEqual(t, before.salt, after.salt, "R1: a new salt")
+			var all boltFound
+			require.NoError(t, e.view(func(tx *boltTx) error { return all.read(tx) }))
+			require.Equal(t, e.counters, all.counters, "R1: the buckets hold everything")
+			require.NoError(t, boltCommit(e, boltStep(boltWrite("m0", 8, 1))))
+			want = holds(t, e)
+			require.NoError(t, e.Close())
+			e = boltAt(t, path, config{ringBytes: 256 << 10})
+			require.True(t, e.report.Clean)
+			require.Equal(t, want, holds(t, e))
+		})
+	}
+}
+
+// TestBoltRing_OpenAgainAndAgain: a process that dies right after the replay
+// leaves nothing out; nothing is stored twice (R1).
+func TestBoltRing_OpenAgainAndAgain(t *testing.T) {
+	path, want := ringSample(t, ringOptions["Small"], 17)
+	for range 4 {
+		e, err := openWith(path, ringOptions["Small"])
+		require.NoError(t, err)
+		require.Equal(t, want, holds(t, e))
+		path = copyBolt(t, e)
+		killBolt(e)
+	}
+}
+
+// TestBoltRing_Compacted: bbolt's own compaction into pages of other sizes keeps
+// what is in the ring, which is read where its head says (R2) and then made anew.
+func TestBoltRing_Compacted(t *testing.T) {
+	for _, page := range []int{1024, 2048, 4096, 8192, 16384, 65536} {
+		t.Run(fmt.Sprint(page), func(t *testing.T) {
+			path, want := ringSample(t, ringOptions["Small"], 20)
+			to := filepath.Join(t.TempDir(), "compacted.db")
+			src, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+			require.NoError(t, err)
+			dst, err := bbolt.Open(to, 0o600, &bbolt.Options{PageSize: page})
+			require.NoError(t, err)
+			require.NoError(t, bbolt.Compact(dst, src, 0))
+			require.NoError(t, src.Close())
+			require.NoError(t, dst.Close())
+			e := boltAt(t, to, ringOptions["Small"])
+			require.Equal(t, want, holds(t, e))
+			require.Equal(t, page >= journal.Align, e.ring != nil)
+			for i := range uint64(60) {
+				require.NoError(t, boltCommit(e, boltStep(boltWrite("new", i, 1))))
+			}
+			want = holds(t, e)
+			again := copyBolt(t, e)
+			killed := boltAt(t, again, ringOptions["Small"])
+			require.Equal(t, want, holds(t, killed))
+		})
+	}
+}
+
+// TestBoltRing_Moved: somebody puts into the ring's bucket, and bbolt moves it.
+// The next transaction finds out, nothing is written, all writing ends (R5).
+func TestBoltRing_Moved(t *testing.T) {
+	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
+	require.NoError(t, err)
+	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 2))))
+	require.NoError(t, e.handle.db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.Bucket(bucketJournal).NextSequence()
+		return err
+	}))
+	txid := func() (id int) {
+		require.NoError(t, e.handle.db.View(func(tx *bbolt.Tx) error { id = tx.ID(); return nil }))
+		return id
+	}
+	before := txid()
+	require.ErrorIs(t, e.fold(nil), engine.ErrCorrupt, "R5")
+	require.Equal(t, before, txid(), "nothing was written")
+	require.ErrorIs(t, boltCommit(e, boltStep(boltWrite("a", 2, 1))), engine.ErrStopped)
+	require.Error(t, e.SetNote(context.Background(), "n", []byte("x")))
+	items, err := boltRead(e, "a")
+	require.NoError(t, err)
+	require.Len(t, items, 3)
+	require.NoError(t, e.Close())
+}
+
+// TestBoltRing_StrangersInBucket: another key beside the ring is found (R3).
+func TestBoltRing_StrangersInBucket(t *testing.T) {
+	path, _ := ringSample(t, ringOptions["Small"], 6)
+	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketJournal).Put([]byte("s"), make([]byte, 100)) })
+	_, err := openWith(path, ringOptions["Small"])
+	require.ErrorIs(t, err, engine.ErrCorrupt)
+	path, _ = ringSample(t, ringOptions["Small"], 6)
+	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersRing) })
+	_, err = openWith(path, config{})
+	require.ErrorIs(t, err, engine.ErrCorrupt, "without its salt a ring cannot be read")
+}
+
+// TestBoltRing_Forged: events that contain copies of the ring's own records, at
+// places where records begin, are not believed (R8).
+func TestBoltRing_Forged(t *testing.T) {
+	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), config{ringBytes: 1 << 20, noCompression: true})
+	require.NoError(t, err)
+	for i := range uint64(3) {
+		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", i, 1))))
+	}
+	found := ringPlace(t, copyBolt(t, e))
+	raw, err := os.ReadFile(e.path)
+	require.NoError(t, err)
+	ring := raw[found.place.Offset+found.head.Start:]
+	var forged []byte
+	for i := range 3 { // each record, at every distance from a block's beginning that could be right
+		forged = append(forged, ring[i*journal.Align:(i+1)*journal.Align]...)
+	}
+	seq := uint64(3)
+	for shift := range 200 {
+		w := boltWrite("a", seq, 1)
+		w.Events[0].Bytes = append(make([]byte, shift), bytes.Repeat(forged, 2)...)
+		require.NoError(t, boltCommit(e, boltStep(w)))
+		seq++
+		if shift%40 == 0 {
+			want := holds(t, e)
+			killed := boltAt(t, copyBolt(t, e), config{ringBytes: 1 << 20})
+			require.Equal(t, want, holds(t, killed), "R8")
+		}
+	}
+	require.NoError(t, e.Close())
+}
+
+// TestBoltRing_Stale: records of an earlier process with higher lsns, put back
+// into the ring, are not believed: their salt is gone (R1, R8).
+func TestBoltRing_Stale(t *testing.T) {
+	path, want := ringSample(t, ringOptions["Small"], 12)
+	old, err := os.ReadFile(path)
+	require.NoError(t, err)
+	e, err := openWith(path, ringOptions["Small"])
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	found := ringPlace(t, path)
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	area := found.place.Offset + found.head.Start
+	copy(raw[area:area+found.head.Segment*found.head.Segments], old[area:])
+	require.NoError(t, os.WriteFile(path, raw, 0o600))
+	e = boltAt(t, path, ringOptions["Small"])
+	require.Equal(t, want, holds(t, e))
+}
+
+// TestBoltRing_Damaged: a damaged record before others is no end of the ring:
+// nothing is opened and nothing written (R9). The last one damaged is the end.
+func TestBoltRing_Damaged(t *testing.T) {
+	path, want := ringSample(t, ringOptions["Small"], 12)
+	found := ringPlace(t, path)
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	s, err := journal.Scan(bytes.NewReader(raw), found.place, found.id, found.salt, found.folded)
+	require.NoError(t, err)
+	var places []journal.Place
+	for _, r := range s.Records() {
+		places = append(places, r.Place)
+	}
+	require.Greater(t, len(places), 3)
+	for i, p := range places {
+		bad := bytes.Clone(raw)
+		bad[p.Offset+30]++
+		at := filepath.Join(t.TempDir(), "bad.db")
+		require.NoError(t, os.WriteFile(at, bad, 0o600))
+		for _, o := range []config{ringOptions["Small"], {}, {readOnly: true}} {
+			if i == len(places)-1 {
+				break
+			}
+			_, err := openWith(at, o)
+			require.ErrorIs(t, err, engine.ErrCorrupt, "R9")
+			have, err := os.ReadFile(at)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(bad, have), "R9: nothing is written")
+		}
+		if i == len(places)-1 {
+			e := boltAt(t, at, ringOptions["Small"])
+			require.NotEqual(t, want, holds(t, e))
+		}
+	}
+}
+
+// TestBoltRing_DamagedHead: a head that is damaged in the file while the ring
+// holds writes of its machine does not keep the file from opening: the ring
+// knows better.
+func TestBoltRing_DamagedHead(t *testing.T) {
+	path, want := ringSample(t, ringOptions["Small"], 20)
+	change(t, path, func(tx *bbolt.Tx) error {
+		v := bytes.Clone(tx.Bucket(bucketMachines).Get([]byte("m1")))
+		v[len(v)-1] ^= 1
+		return tx.Bucket(bucketMachines).Put([]byte("m1"), v)
+	})
+	e := boltAt(t, path, ringOptions["Small"])
+	require.Equal(t, want, holds(t, e))
+}
+
+// TestBoltRing_LostMachine: records of a machine that the file does not have any
+// more are not stored under a new one, nor left out: the file is refused.
+func TestBoltRing_LostMachine(t *testing.T) {
+	path, _ := ringSample(t, ringOptions["Small"], 20)
+	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMachines).Delete([]byte("m1")) })
+	_, err := openWith(path, ringOptions["Small"])
+	require.ErrorIs(t, err, engine.ErrCorrupt)
+	require.ErrorContains(t, err, path)
+	require.ErrorContains(t, err, "does not follow")
+}
+
+// TestBoltRing_LostCounters: they are in each group of the ring, too.
+func TestBoltRing_LostCounters(t *testing.T) {
+	path, want := ringSample(t, ringOptions["Small"], 20)
+	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersLast) })
+	e := boltAt(t, path, ringOptions["Small"])
+	require.Equal(t, want, holds(t, e))
+}
+
+// TestBoltRing_LooksBetween: a fold between a reader's look into the ring and its
+// transaction shows nothing twice and loses nothing (R10).
+func TestBoltRing_LooksBetween(t *testing.T) {
+	o := ringOptions["Small"]
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+	seq := uint64(0)
+	for range 10 {
+		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", seq, 3, seq))))
+		seq += 3
+		want, err := boltRead(e, "a")
+		require.NoError(t, err)
+		l := &boltLook{e: e, key: "a", want: boltAll}
+		l.ring.take(e.overlay, "a")
+		require.NoError(t, e.fold(nil))
+		require.NoError(t, e.view(l.first))
+		require.False(t, l.ring.any(), "R10: what the transaction has is left out")
+		require.Equal(t, seq, l.head.seq)
+		have, err := boltRead(e, "a")
+		require.NoError(t, err)
+		require.Equal(t, want, have)
+	}
+}
+
+// TestBoltRing_DamagedLeaf: each number of the leaf page that holds the ring is
+// looked at before anything is read by it (R3).
+func TestBoltRing_DamagedLeaf(t *testing.T) {
+	path, _ := ringSample(t, ringOptions["Small"], 6)
+	found := ringPlace(t, path)
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	page := int64(found.root) * 4096
+	for name, change := range map[string]struct {
+		at   int64
+		with byte
+	}{
+		"page id": {0, 0xff}, "flags": {8, 1}, "count 0": {10, 0}, "count 2": {10, 2}, "overflow": {12, 0}, "far overflow": {15, 0x7f},
+		"a bucket": {16, 1}, "where the key is": {20, 17}, "key length": {24, 3}, "value length": {31, 0x7f}, "the key": {32, 'x'}, "the head": {40, 'x'},
+	} {
+		bad := bytes.Clone(raw)
+		bad[page+change.at] = change.with
+		_, err := findRing(bytes.NewReader(bad), int64(len(bad)), found.root, 4096)
+		if name == "the head" {
+			require.NoError(t, err)
+			_, err = journal.ReadHead(bytes.NewReader(bad), found.place)
+			require.ErrorIs(t, err, journal.ErrCorrupt)
+			continue
+		}
+		require.ErrorIs(t, err, engine.ErrCorrupt, name)
+	}
+	for _, root := range []uint64{0, 1, 1 << 40, ^uint64(0)} {
+		_, err := findRing(bytes.NewReader(raw), int64(len(raw)), root, 4096)
+		require.ErrorIs(t, err, engine.ErrCorrupt)
+	}
+}

@@ -1,0 +1,147 @@
+package bolt
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/journal"
+)
+
+// long is a write of n records of 1 KiB each that compress well.
+func long(expect uint64, n int) engine.Step {
+	w := boltWrite("a", expect, n)
+	for i := range w.Events {
+		w.Events[i].Bytes = bytes.Repeat(fmt.Appendf(nil, "record %08d ", expect+uint64(i)), 64)
+	}
+	return boltStep(w)
+}
+
+// TestBoltRing_Packs: a group takes fewer blocks of the ring where compression
+// helps, and is the same afterwards: in the ring, after a kill, and folded. One
+// that fills no block stays as it is.
+func TestBoltRing_Packs(t *testing.T) {
+	blocks := map[bool]int64{}
+	for _, raw := range []bool{false, true} {
+		o := ringOptions["Small"]
+		o.noCompression = raw
+		e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+		for i := range uint64(5) {
+			require.NoError(t, boltCommit(e, long(21*i, 20)))
+			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 21*i+20, 1))))
+		}
+		want := holds(t, e)
+		killed := copyBolt(t, e)
+		found := ringPlace(t, killed)
+		b, err := os.ReadFile(killed)
+		require.NoError(t, err)
+		s, err := journal.Scan(bytes.NewReader(b), found.place, found.id, found.salt, found.folded)
+		require.NoError(t, err)
+		require.Len(t, s.Records(), 10)
+		for i, r := range s.Records() {
+			blocks[raw] += journal.Span(r.Length) / journal.Align
+			require.Equal(t, i%2 == 0 && !raw, r.Payload[0] == 2, "record %d", i)
+		}
+		for _, o := range []config{{readOnly: true}, {noCompression: !raw, ringBytes: 1 << 20}, {}} {
+			again := boltAt(t, killed, o)
+			require.Equal(t, want, holds(t, again))
+			require.NoError(t, again.Close())
+		}
+	}
+	require.EqualValues(t, 5*6+5, blocks[true])
+	require.EqualValues(t, 5*1+5, blocks[false])
+}
+
+// TestBoltRing_PackedGroups: groups of all sizes up to more than a segment come
+// back from the ring, those that shrink by compression and those that do not.
+func TestBoltRing_PackedGroups(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 7))
+	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), ringOptions["Tiny"])
+	require.NoError(t, err)
+	for i, n := range []int{10, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200} {
+		for _, shrinks := range []bool{true, false} {
+			var writes []engine.Write
+			for j := range n {
+				w := boltWrite(fmt.Sprint("m", i, j, shrinks), 0, 1)
+				if !shrinks {
+					for k := range w.Events[0].Bytes {
+						w.Events[0].Bytes[k] = byte(rng.Uint32())
+					}
+					rng.Shuffle(len(w.Head), func(a, b int) { w.Head[a], w.Head[b] = w.Head[b], byte(rng.Uint32()) })
+				}
+				writes = append(writes, w)
+			}
+			commitBolt(t, e, writes...)
+			want := holds(t, e)
+			path := copyBolt(t, e)
+			killBolt(e)
+			e, err = openWith(path, ringOptions["Tiny"])
+			require.NoError(t, err)
+			require.Equal(t, want, holds(t, e))
+		}
+	}
+	require.NoError(t, e.Close())
+}
+
+// TestBoltRing_PackedDamage: a record that is whole and does not unpack is damage,
+// not the end of the ring.
+func TestBoltRing_PackedDamage(t *testing.T) {
+	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
+	require.NoError(t, err)
+	commitBolt(t, e, boltWrite("m", 0, 1))
+	var g journal.Group
+	g.Reset()
+	_, err = g.Write([]byte{2, 0xff})
+	require.NoError(t, err)
+	_, err = e.ring.journal.Load().Append(&g)
+	require.NoError(t, err)
+	path := copyBolt(t, e)
+	killBolt(e)
+	_, err = openWith(path, ringOptions["Small"])
+	require.ErrorIs(t, err, engine.ErrCorrupt)
+	require.ErrorContains(t, err, "record 2 of the journal")
+}
+
+// TestBoltRing_FoldsByMemory: what compresses well is folded before it fills the
+// ring, and a group waits while twice as much is in memory.
+func TestBoltRing_FoldsByMemory(t *testing.T) {
+	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
+	seq, done := uint64(0), make(chan error)
+	held := func(fn func()) { // no fold meanwhile
+		e.ring.folding.Lock()
+		defer e.ring.folding.Unlock()
+		fn()
+	}
+	until := func(enough func() bool, most uint64) {
+		for most += seq; !enough(); seq += 20 {
+			require.Less(t, seq, most)
+			require.NoError(t, boltCommit(e, long(seq, 20)))
+		}
+	}
+	held(func() {
+		until(e.ring.foldDue, 500)
+		require.Greater(t, seq<<10, uint64(ringOptions["Small"].ringBytes))
+		s := e.ring.journal.Load().State()
+		require.Greater(t, s.Free, s.Segments/2)
+	})
+	require.Eventually(t, func() bool { return e.ring.journal.Load().State().Folded > 0 }, time.Minute, time.Millisecond)
+	held(func() {
+		until(e.ring.crowded, 1000)
+		require.Positive(t, e.ring.journal.Load().State().Free)
+		go func() { done <- boltCommit(e, long(seq, 20)) }()
+		select {
+		case <-done:
+			t.Error("it does not wait for the fold")
+			close(done)
+		case <-time.After(50 * time.Millisecond):
+		}
+	})
+	require.NoError(t, <-done)
+}
