@@ -16,11 +16,11 @@ import (
 func commitAllocs(t *testing.T, o config, machines, events int) float64 {
 	t.Helper()
 	const warm, runs = 10, 40
-	e := boltAt(t, filepath.Join(t.TempDir(), "allocs.db"), o)
+	e := openAt(t, filepath.Join(t.TempDir(), "allocs.db"), o)
 	groups := make([][]engine.Step, warm+runs+1)
 	for i := range groups {
 		for m := range machines {
-			groups[i] = append(groups[i], boltStep(boltWrite(fmt.Sprint("machine ", m), uint64(i*events), events)))
+			groups[i] = append(groups[i], stepOf(writeOf(fmt.Sprint("machine ", m), uint64(i*events), events)))
 		}
 	}
 	out := make([]engine.Result, machines)

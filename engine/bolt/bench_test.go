@@ -71,7 +71,7 @@ type benchBolt struct {
 
 func newBenchBolt(b *testing.B) *benchBolt {
 	b.Helper()
-	e := boltAt(b, filepath.Join(b.TempDir(), "ours.db"), config{})
+	e := openAt(b, filepath.Join(b.TempDir(), "ours.db"), config{})
 	bb := &benchBolt{b: b, e: e, r: rand.New(rand.NewPCG(1, 2)), seqs: make([]uint64, benchMachines), head: make([]byte, 100)}
 	bb.event = benchEvent(bb.r)
 	for m := range benchMachines {
@@ -188,7 +188,7 @@ func BenchmarkBoltOpen(b *testing.B) {
 		for bytes := 0; bytes < lastRing; bytes += 512 * 350 {
 			bb.commit(512)
 		}
-		crashed := copyBolt(b, e)
+		crashed := copyFile(b, e)
 		require.NoError(b, e.Close())
 		for name, path := range map[string]string{"clean": clean, "crashed": crashed} {
 			b.Run(fmt.Sprint(events, "/", name), func(b *testing.B) {

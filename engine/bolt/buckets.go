@@ -76,13 +76,13 @@ func splitValueKey(k []byte) (number, seq uint64, piece uint32, ok bool) {
 // readers before it can be mapped anew. It takes addresses, not memory.
 const initialMmap = 1 << 30
 
-// boltHandle is an open bbolt file. Nothing but the engine's guard calls it.
-type boltHandle struct {
+// handle is an open bbolt file. Nothing but the engine's guard calls it.
+type handle struct {
 	db *bbolt.DB
 }
 
 // openHandle opens the file that open returns, already locked and checked.
-func openHandle(path string, readOnly bool, mode os.FileMode, mmap int, open func(string, int, os.FileMode) (*os.File, error)) (*boltHandle, error) {
+func openHandle(path string, readOnly bool, mode os.FileMode, mmap int, open func(string, int, os.FileMode) (*os.File, error)) (*handle, error) {
 	db, err := bbolt.Open(path, mode, &bbolt.Options{
 		Timeout:         time.Second, // the lock is already held
 		ReadOnly:        readOnly,
@@ -93,7 +93,7 @@ func openHandle(path string, readOnly bool, mode os.FileMode, mmap int, open fun
 	if err != nil {
 		return nil, err
 	}
-	return &boltHandle{db: db}, nil
+	return &handle{db: db}, nil
 }
 
 // How much a file grows at a time: a quarter of itself, within bounds. bbolt
@@ -105,7 +105,7 @@ const (
 
 // begin starts a transaction. A caught panic leaves it behind as it is: the
 // handle is dead then, and nothing of it may be called any more.
-func (h *boltHandle) begin(write bool) (*boltTx, error) {
+func (h *handle) begin(write bool) (*txn, error) {
 	tx, err := h.db.Begin(write)
 	if err != nil {
 		return nil, err
@@ -113,38 +113,38 @@ func (h *boltHandle) begin(write bool) (*boltTx, error) {
 	if write { // nobody else looks at it now
 		h.db.AllocSize = int(min(max(tx.Size()/4, leastGrowth), mostGrowth))
 	}
-	return &boltTx{
+	return &txn{
 		tx:        tx,
-		meta:      boltTree{tx: tx, name: bucketMeta},
-		counters:  boltTree{tx: tx, name: bucketCounters},
-		machines:  boltTree{tx: tx, name: bucketMachines},
-		events:    boltTree{tx: tx, name: bucketEvents},
-		snapshots: boltTree{tx: tx, name: bucketSnapshots},
-		positions: boltTree{tx: tx, name: bucketPositions},
-		numbers:   boltTree{tx: tx, name: bucketNumbers},
-		indexes:   boltTree{tx: tx, name: bucketIndexes},
+		meta:      tree{tx: tx, name: bucketMeta},
+		counters:  tree{tx: tx, name: bucketCounters},
+		machines:  tree{tx: tx, name: bucketMachines},
+		events:    tree{tx: tx, name: bucketEvents},
+		snapshots: tree{tx: tx, name: bucketSnapshots},
+		positions: tree{tx: tx, name: bucketPositions},
+		numbers:   tree{tx: tx, name: bucketNumbers},
+		indexes:   tree{tx: tx, name: bucketIndexes},
 
-		dictionaries: boltTree{tx: tx, name: bucketDictionaries},
-		copies:       boltTree{tx: tx, name: bucketCopies},
+		dictionaries: tree{tx: tx, name: bucketDictionaries},
+		copies:       tree{tx: tx, name: bucketCopies},
 	}, nil
 }
 
-func (h *boltHandle) close() error { return h.db.Close() }
+func (h *handle) close() error { return h.db.Close() }
 
-// boltTx is a transaction and its buckets.
-type boltTx struct {
+// txn is a transaction and its buckets.
+type txn struct {
 	tx                                          *bbolt.Tx
-	meta, counters, machines, events, snapshots boltTree
-	positions, numbers, indexes                 boltTree // of the feed and queries; older files have none
-	dictionaries, copies                        boltTree // older files have none
+	meta, counters, machines, events, snapshots tree
+	positions, numbers, indexes                 tree // of the feed and queries; older files have none
+	dictionaries, copies                        tree // older files have none
 }
 
-func (tx *boltTx) trees() []*boltTree {
-	return []*boltTree{&tx.meta, &tx.counters, &tx.machines, &tx.events, &tx.snapshots}
+func (tx *txn) trees() []*tree {
+	return []*tree{&tx.meta, &tx.counters, &tx.machines, &tx.events, &tx.snapshots}
 }
 
 // create makes the buckets that are not there.
-func (tx *boltTx) create() error {
+func (tx *txn) create() error {
 	for _, t := range append(tx.trees(), &tx.positions, &tx.numbers, &tx.indexes, &tx.dictionaries, &tx.copies) {
 		if _, err := tx.tx.CreateBucketIfNotExists(t.name); err != nil {
 			return err
@@ -155,7 +155,7 @@ func (tx *boltTx) create() error {
 }
 
 // missing names the first bucket that is not there.
-func (tx *boltTx) missing() string {
+func (tx *txn) missing() string {
 	for _, t := range tx.trees() {
 		if !t.there() {
 			return string(t.name)
@@ -166,7 +166,7 @@ func (tx *boltTx) missing() string {
 
 // ringRoot is the page that holds the ring, 0 where there is none. Nothing but
 // createRing and removeRing may change the bucket: bbolt would move the ring.
-func (tx *boltTx) ringRoot() (root uint64, there bool) {
+func (tx *txn) ringRoot() (root uint64, there bool) {
 	b := tx.tx.Bucket(bucketJournal)
 	if b == nil {
 		return 0, false
@@ -175,7 +175,7 @@ func (tx *boltTx) ringRoot() (root uint64, there bool) {
 }
 
 // createRing makes the bucket with the ring in it.
-func (tx *boltTx) createRing(value []byte) error {
+func (tx *txn) createRing(value []byte) error {
 	b, err := tx.tx.CreateBucket(bucketJournal)
 	if err != nil {
 		return err
@@ -184,48 +184,48 @@ func (tx *boltTx) createRing(value []byte) error {
 }
 
 // removeRing frees the ring's pages.
-func (tx *boltTx) removeRing() error { return tx.tx.DeleteBucket(bucketJournal) }
+func (tx *txn) removeRing() error { return tx.tx.DeleteBucket(bucketJournal) }
 
-func (h *boltHandle) pageSize() int64 { return int64(h.db.Info().PageSize) }
+func (h *handle) pageSize() int64 { return int64(h.db.Info().PageSize) }
 
-func (tx *boltTx) id() uint64      { return uint64(tx.tx.ID()) }
-func (tx *boltTx) commit() error   { return tx.tx.Commit() }
-func (tx *boltTx) rollback() error { return tx.tx.Rollback() }
+func (tx *txn) id() uint64      { return uint64(tx.tx.ID()) }
+func (tx *txn) commit() error   { return tx.tx.Commit() }
+func (tx *txn) rollback() error { return tx.tx.Rollback() }
 
-// boltTree is one bucket in a transaction, looked up when it is first used. Keys
+// tree is one bucket in a transaction, looked up when it is first used. Keys
 // and values it returns die with the transaction; values put into it must live
 // as long.
-type boltTree struct {
+type tree struct {
 	tx   *bbolt.Tx
 	name []byte
 	b    *bbolt.Bucket
 }
 
-func (t *boltTree) bucket() *bbolt.Bucket {
+func (t *tree) bucket() *bbolt.Bucket {
 	if t.b == nil {
 		t.b = t.tx.Bucket(t.name)
 	}
 	return t.b
 }
 
-func (t *boltTree) there() bool                 { return t.bucket() != nil }
-func (t *boltTree) get(key []byte) []byte       { return t.bucket().Get(key) }
-func (t *boltTree) put(key, value []byte) error { return t.bucket().Put(key, value) }
-func (t *boltTree) remove(key []byte) error     { return t.bucket().Delete(key) }
-func (t *boltTree) cursor() boltCursor          { return boltCursor{t.bucket().Cursor()} }
+func (t *tree) there() bool                 { return t.bucket() != nil }
+func (t *tree) get(key []byte) []byte       { return t.bucket().Get(key) }
+func (t *tree) put(key, value []byte) error { return t.bucket().Put(key, value) }
+func (t *tree) remove(key []byte) error     { return t.bucket().Delete(key) }
+func (t *tree) cursor() cursor              { return cursor{t.bucket().Cursor()} }
 
-// boltCursor walks a bucket. It is invalid after a put or remove.
-type boltCursor struct{ c *bbolt.Cursor }
+// cursor walks a bucket. It is invalid after a put or remove.
+type cursor struct{ c *bbolt.Cursor }
 
-func (c boltCursor) seek(key []byte) (k, v []byte) { return c.c.Seek(key) }
-func (c boltCursor) next() (k, v []byte)           { return c.c.Next() }
-func (c boltCursor) prev() (k, v []byte)           { return c.c.Prev() }
-func (c boltCursor) first() (k, v []byte)          { return c.c.First() }
-func (c boltCursor) last() (k, v []byte)           { return c.c.Last() }
+func (c cursor) seek(key []byte) (k, v []byte) { return c.c.Seek(key) }
+func (c cursor) next() (k, v []byte)           { return c.c.Next() }
+func (c cursor) prev() (k, v []byte)           { return c.c.Prev() }
+func (c cursor) first() (k, v []byte)          { return c.c.First() }
+func (c cursor) last() (k, v []byte)           { return c.c.Last() }
 
 // before is the last key below key. In a transaction that has removed keys it
 // may find none where there is one.
-func (c boltCursor) before(key []byte) (k, v []byte) {
+func (c cursor) before(key []byte) (k, v []byte) {
 	if k, _ := c.c.Seek(key); k == nil {
 		return c.c.Last()
 	}

@@ -23,7 +23,7 @@ const wholeCheck = 64 << 20
 // checkBoltFile proves with plain reads that the file is one of ours and that
 // bbolt can be let loose on it, before it is mapped and before anything in it is
 // changed. A file opened for writing gets its meta page healed.
-func checkBoltFile(f *os.File, o *config, found *boltFound, rep *engine.OpenReport) error {
+func checkFile(f *os.File, o *config, found *fileState, rep *engine.OpenReport) error {
 	began := time.Now()
 	info, err := f.Stat()
 	if err != nil {
@@ -37,14 +37,14 @@ func checkBoltFile(f *os.File, o *config, found *boltFound, rep *engine.OpenRepo
 	if err != nil {
 		return pageError(err)
 	}
-	var top boltTop
+	var top topOf
 	if err := pages.Top(top.see, string(bucketMeta), string(bucketCounters)); err != nil {
 		return pageError(err)
 	}
-	if found.ring.id, err = parseBoltFile(top.file, func() bool { return ours(f, info.Size()) }); err != nil {
+	if found.ring.id, err = parseFile(top.file, func() bool { return ours(f, info.Size()) }); err != nil {
 		return err
 	}
-	found.clean = boltMarkClean(top.mark)
+	found.clean = markClean(top.mark)
 	newest := metas.Newest()
 	if !found.clean || metas.Damaged() || int64(newest.Pages)*int64(newest.PageSize) <= o.wholeCheck {
 		heads := headCheck{o: o, file: f.Name()}
@@ -122,10 +122,10 @@ func blank(f io.ReaderAt, size int64) bool {
 	return len(bytes.Trim(buf[:n], "\x00")) == 0
 }
 
-// boltTop is what bucket meta says about the file.
-type boltTop struct{ file, mark []byte }
+// topOf is what bucket meta says about the file.
+type topOf struct{ file, mark []byte }
 
-func (t *boltTop) see(bucket string, key, value []byte) {
+func (t *topOf) see(bucket string, key, value []byte) {
 	switch {
 	case bucket != string(bucketMeta):
 	case bytes.Equal(key, metaFile):
@@ -151,7 +151,7 @@ func (c *headCheck) see(bucket string, key, value []byte) {
 	if bucket != string(bucketMachines) || value == nil {
 		return
 	}
-	if _, err := parseBoltHead(value, key, c.o.maxStep+valueSlack); err == nil || errors.Is(err, record.ErrNewer) {
+	if _, err := parseHead(value, key, c.o.maxStep+valueSlack); err == nil || errors.Is(err, record.ErrNewer) {
 		return
 	} else if c.damaged++; c.damaged <= headsNamed {
 		c.o.logger.Warn("a head is damaged", "file", c.file, "machine", string(key), "error", err)

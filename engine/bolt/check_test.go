@@ -42,7 +42,7 @@ func TestBoltCheck_OpenReport(t *testing.T) {
 	assert.NoError(t, rep.ReadOnly)
 	assert.Zero(t, rep.Replay)
 	assert.False(t, rep.MetaDamaged || rep.CountersRebuilt || rep.JournalReset)
-	rep = reportOf(t, path, config{readOnly: true, seams: boltSeams{syncFile: func(*os.File) error {
+	rep = reportOf(t, path, config{readOnly: true, seams: seams{syncFile: func(*os.File) error {
 		return errors.New("nothing is healed")
 	}}})
 	require.ErrorIs(t, rep.ReadOnly, engine.ErrReadOnly)
@@ -64,7 +64,7 @@ func TestBoltCheck_OpenReport(t *testing.T) {
 	assert.True(t, rep.Clean)
 	assert.Zero(t, rep.Replay)
 
-	path = boltSample(t)
+	path = sampleFile(t)
 	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersLast) })
 	assert.True(t, reportOf(t, path, config{}).CountersRebuilt)
 	assert.False(t, reportOf(t, path, config{}).CountersRebuilt)
@@ -73,7 +73,7 @@ func TestBoltCheck_OpenReport(t *testing.T) {
 // TestBoltCheck_MetaBytes changes each byte of both meta pages: the newest state
 // is served, or the report says that the last commit may be missing.
 func TestBoltCheck_MetaBytes(t *testing.T) {
-	path := boltSample(t)
+	path := sampleFile(t)
 	raw, err := os.ReadFile(path)
 	require.NoError(t, err)
 	metas := pagecheck.ReadMetas(bytes.NewReader(raw))
@@ -86,7 +86,7 @@ func TestBoltCheck_MetaBytes(t *testing.T) {
 			e, err := openWith(bad, config{readOnly: true})
 			require.NoError(t, err, "page %d byte %d", page, at)
 			var id uint64
-			require.NoError(t, e.view(func(tx *boltTx) error { id = tx.id(); return nil }))
+			require.NoError(t, e.view(func(tx *txn) error { id = tx.id(); return nil }))
 			require.NoError(t, e.Close())
 			if id != metas.Newest().Tx {
 				require.True(t, e.report.MetaDamaged, "page %d byte %d: silent", page, at)
@@ -111,9 +111,9 @@ func TestBoltCheck_BeforeBolt(t *testing.T) {
 	e, err := openWith(path, config{noCompression: true})
 	require.NoError(t, err)
 	for i := range uint64(60) {
-		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", i*20, 20))))
+		require.NoError(t, commitSteps(e, stepOf(writeOf("a", i*20, 20))))
 	}
-	died := copyBolt(t, e)
+	died := copyFile(t, e)
 	require.NoError(t, e.Close())
 	spoil := func(path string) []byte { // the root of the events
 		var root uint64
@@ -151,13 +151,13 @@ func TestBoltCheck_BeforeBolt(t *testing.T) {
 	defer e.Close()
 	assert.False(t, e.report.Check.Whole)
 	assert.Less(t, e.report.Check.Pages, int64(10))
-	_, err = boltRead(e, "a")
+	_, err = readAll(e, "a")
 	require.Error(t, err, "the guard has it, or the value's checksum")
 }
 
 // TestBoltCheck_Heads: a machine under another name is told of.
 func TestBoltCheck_Heads(t *testing.T) {
-	path := boltSample(t)
+	path := sampleFile(t)
 	change(t, path, func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketMachines)
 		v := bytes.Clone(b.Get([]byte("a")))
@@ -174,9 +174,9 @@ func TestBoltCheck_Heads(t *testing.T) {
 
 // TestBoltCheck_ReplacedMeanwhile moves the file away while it is being checked.
 func TestBoltCheck_ReplacedMeanwhile(t *testing.T) {
-	path, other := boltSample(t), boltSample(t)
+	path, other := sampleFile(t), sampleFile(t)
 	once := true
-	e := boltAt(t, path, config{seams: boltSeams{syncFile: func(f *os.File) error {
+	e := openAt(t, path, config{seams: seams{syncFile: func(f *os.File) error {
 		if once {
 			once = false
 			require.NoError(t, os.Rename(path, path+".away"))
@@ -193,7 +193,7 @@ func TestBoltCheck_ReplacedMeanwhile(t *testing.T) {
 // same but for the transaction, in either place.
 func TestBoltCheck_HealedWhereItWas(t *testing.T) {
 	for range 2 {
-		path := boltSample(t)
+		path := sampleFile(t)
 		for range 2 {
 			copied := filepath.Join(t.TempDir(), "copy.db")
 			db, err := bbolt.Open(path, 0o600, nil)
@@ -206,7 +206,7 @@ func TestBoltCheck_HealedWhereItWas(t *testing.T) {
 			f, err := os.OpenFile(copied, os.O_RDWR, 0)
 			require.NoError(t, err)
 			o := config{}.withDefaults()
-			require.NoError(t, checkBoltFile(f, &o, new(boltFound), new(engine.OpenReport)))
+			require.NoError(t, checkFile(f, &o, new(fileState), new(engine.OpenReport)))
 			require.NoError(t, f.Close())
 			have, err := os.ReadFile(copied)
 			require.NoError(t, err)
@@ -218,7 +218,7 @@ func TestBoltCheck_HealedWhereItWas(t *testing.T) {
 // TestBoltCheck_HealedWhereTheDiskDiffers: the meta page is written only where
 // the disk has something else, or will not tell; it is synced always.
 func TestBoltCheck_HealedWhereTheDiskDiffers(t *testing.T) {
-	path := boltSample(t)
+	path := sampleFile(t)
 	for name, heals := range map[string]bool{"same": false, "other": true, "silent": true} {
 		t.Run(name, func(t *testing.T) {
 			f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -238,7 +238,7 @@ func TestBoltCheck_HealedWhereTheDiskDiffers(t *testing.T) {
 				return err
 			}
 			var rep engine.OpenReport
-			require.NoError(t, checkBoltFile(f, &o, new(boltFound), &rep))
+			require.NoError(t, checkFile(f, &o, new(fileState), &rep))
 			require.Equal(t, heals, rep.MetaHealed)
 			require.Equal(t, 1, synced)
 		})
@@ -251,7 +251,7 @@ func TestBoltCheck_NewFileHasBuckets(t *testing.T) {
 	for page := range int64(2) {
 		path := filepath.Join(t.TempDir(), "test.db")
 		o := config{}.withDefaults()
-		made, err := createBolt(path, &o)
+		made, err := create(path, &o)
 		require.NoError(t, err)
 		require.True(t, made)
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -259,9 +259,9 @@ func TestBoltCheck_NewFileHasBuckets(t *testing.T) {
 		_, err = f.WriteAt(bytes.Repeat([]byte{0xa5}, 512), page*int64(os.Getpagesize()))
 		require.NoError(t, err)
 		require.NoError(t, f.Close())
-		e := boltAt(t, path, config{})
+		e := openAt(t, path, config{})
 		require.True(t, e.OpenReport().MetaDamaged)
-		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 1))))
+		require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 1))))
 	}
 }
 
@@ -311,10 +311,10 @@ func TestBoltRing_LostState(t *testing.T) {
 			require.True(t, e.report.JournalReset)
 			require.Equal(t, want, holds(t, e))
 			for i := range uint64(30) {
-				require.NoError(t, boltCommit(e, boltStep(boltWrite("new", i, 1))))
+				require.NoError(t, commitSteps(e, stepOf(writeOf("new", i, 1))))
 			}
 			want = holds(t, e)
-			killed := boltAt(t, copyBolt(t, e), o)
+			killed := openAt(t, copyFile(t, e), o)
 			require.NoError(t, e.Close())
 			require.False(t, killed.report.JournalReset)
 			require.Equal(t, want, holds(t, killed))

@@ -20,7 +20,7 @@ import (
 //
 // The directory is locked meanwhile, so that of two processes the second finds
 // the first one's file instead of replacing it.
-func createBolt(path string, o *config) (made bool, err error) {
+func create(path string, o *config) (made bool, err error) {
 	dirName, base := filepath.Split(path)
 	if dirName == "" {
 		dirName = "."
@@ -105,7 +105,7 @@ func writeEmpty(path string, o *config) error {
 	return errors.Join(o.seams.syncFile(f), f.Close())
 }
 
-func writeOnce(h *boltHandle, o *config, fill func(tx *boltTx, o *config) error) error {
+func writeOnce(h *handle, o *config, fill func(tx *txn, o *config) error) error {
 	tx, err := h.begin(true)
 	if err != nil {
 		return err
@@ -116,14 +116,14 @@ func writeOnce(h *boltHandle, o *config, fill func(tx *boltTx, o *config) error)
 	return o.seams.commit(tx)
 }
 
-func fillEmpty(tx *boltTx, o *config) error {
+func fillEmpty(tx *txn, o *config) error {
 	if err := tx.create(); err != nil {
 		return err
 	}
-	if err := putBoltFile(tx, o.version); err != nil {
+	if err := putFile(tx, o.version); err != nil {
 		return err
 	}
-	return errors.Join(markEmpty(tx, o), tx.counters.put(countersLast, new(boltCounters).append(nil)))
+	return errors.Join(markEmpty(tx, o), tx.counters.put(countersLast, new(fileCounters).append(nil)))
 }
 
-func markEmpty(tx *boltTx, o *config) error { return putBoltMark(tx, true, o.version) }
+func markEmpty(tx *txn, o *config) error { return putMark(tx, true, o.version) }

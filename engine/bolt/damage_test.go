@@ -16,10 +16,10 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-var boltAll = engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
+var everything = engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
 
-// boltWrite goes on by n events.
-func boltWrite(machine string, expect uint64, n int, snapshots ...uint64) engine.Write {
+// writeOf goes on by n events.
+func writeOf(machine string, expect uint64, n int, snapshots ...uint64) engine.Write {
 	w := engine.Write{Machine: machine, Kind: 1, Schema: 2, Expect: expect, Seq: expect + uint64(n), Head: []byte("head of " + machine)}
 	for i := range n {
 		w.Events = append(w.Events, engine.Event{Bytes: fmt.Appendf(nil, "event %d of %s", expect+uint64(i)+1, machine)})
@@ -30,9 +30,9 @@ func boltWrite(machine string, expect uint64, n int, snapshots ...uint64) engine
 	return w
 }
 
-func boltStep(ws ...engine.Write) engine.Step { return engine.Step{Writes: ws} }
+func stepOf(ws ...engine.Write) engine.Step { return engine.Step{Writes: ws} }
 
-func boltCommit(e *Engine, steps ...engine.Step) error {
+func commitSteps(e *Engine, steps ...engine.Step) error {
 	out := make([]engine.Result, len(steps))
 	if err := e.Commit(context.Background(), steps, out); err != nil {
 		return err
@@ -45,9 +45,9 @@ func boltCommit(e *Engine, steps ...engine.Step) error {
 	return nil
 }
 
-// boltRead is a Load as text, one item a line, the head last.
-func boltRead(e *Engine, machine string) (items []string, err error) {
-	h, err := e.Load(context.Background(), machine, boltAll, func(it engine.Item) error {
+// readAll is a Load as text, one item a line, the head last.
+func readAll(e *Engine, machine string) (items []string, err error) {
+	h, err := e.Load(context.Background(), machine, everything, func(it engine.Item) error {
 		line := fmt.Sprintf("%d:%d:%d %s", it.Part, it.Seq, it.Pos, it.Bytes)
 		if it.Err != nil {
 			line = fmt.Sprintf("damaged %d:%d-%d", it.Part, it.Seq, it.Last)
@@ -73,38 +73,38 @@ func change(t testing.TB, path string, fn func(tx *bbolt.Tx) error) {
 	require.NoError(t, db.Close())
 }
 
-// boltSample is a closed file with machines "a" and "b"; "a" has blocks at 1, 6
+// sampleFile is a closed file with machines "a" and "b"; "a" has blocks at 1, 6
 // and 8 and a long snapshot.
-func boltSample(t testing.TB) string {
+func sampleFile(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
-	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 5, 0, 5)), boltStep(boltWrite("b", 0, 3, 0))))
-	more := boltWrite("a", 5, 2)
+	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 5, 0, 5)), stepOf(writeOf("b", 0, 3, 0))))
+	more := writeOf("a", 5, 2)
 	more.Schema++ // so that the block before does not go on
-	require.NoError(t, boltCommit(e, boltStep(more)))
-	long := boltWrite("a", 7, 1)
+	require.NoError(t, commitSteps(e, stepOf(more)))
+	long := writeOf("a", 7, 1)
 	r := rand.New(rand.NewPCG(5, 5))
 	bytes := make([]byte, 6000)
 	for i := range bytes {
 		bytes[i] = byte(r.Uint32())
 	}
 	long.Snapshots = []engine.Snapshot{{Seq: 8, Bytes: bytes}}
-	require.NoError(t, boltCommit(e, boltStep(long)))
+	require.NoError(t, commitSteps(e, stepOf(long)))
 	require.NoError(t, e.SetNote(context.Background(), "n", []byte("note")))
 	require.NoError(t, e.Close())
 	return path
 }
 
-func boltReadAll(t testing.TB, path string) map[string][]string {
+func readEverything(t testing.TB, path string) map[string][]string {
 	t.Helper()
 	e, err := openWith(path, config{readOnly: true})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, e.Close()) }()
 	all := map[string][]string{}
 	for _, m := range []string{"a", "b"} {
-		items, err := boltRead(e, m)
+		items, err := readAll(e, m)
 		if err != nil {
 			items = append(items, "damaged head")
 			require.ErrorIs(t, err, engine.ErrDamaged)
@@ -120,8 +120,8 @@ func boltReadAll(t testing.TB, path string) map[string][]string {
 //  2. what is not delivered is delivered as damaged, or the head is;
 //  3. the other machine is as it was.
 func TestBoltDamage_EachByte(t *testing.T) {
-	path := boltSample(t)
-	good := boltReadAll(t, path)
+	path := sampleFile(t)
+	good := readEverything(t, path)
 	type place struct {
 		bucket, key string
 		size        int
@@ -159,9 +159,9 @@ func TestBoltDamage_EachByte(t *testing.T) {
 				return b.Put([]byte(p.key), bad)
 			}
 			require.NoError(t, db.Update(flip))
-			e := &Engine{path: path, opt: config{}.withDefaults(), handle: &boltHandle{db}}
-			e.looks.New = func() any { return new(boltLook) }
-			got, err := boltRead(e, "a")
+			e := &Engine{path: path, opt: config{}.withDefaults(), handle: &handle{db}}
+			e.looks.New = func() any { return new(loader) }
+			got, err := readAll(e, "a")
 			damaged := err != nil
 			if err != nil {
 				require.ErrorIs(t, err, engine.ErrDamaged)
@@ -175,14 +175,14 @@ func TestBoltDamage_EachByte(t *testing.T) {
 				}
 			}
 			require.True(t, damaged, "%s %x byte %d: silent", p.bucket, p.key, at)
-			b, err := boltRead(e, "b")
+			b, err := readAll(e, "b")
 			require.NoError(t, err)
 			require.Equal(t, good["b"], b)
 			require.NoError(t, db.Update(flip))
 		}
 	}
 	require.NoError(t, db.Close())
-	require.Equal(t, good, boltReadAll(t, path))
+	require.Equal(t, good, readEverything(t, path))
 }
 
 // TestBoltDamage_Moved moves, copies and removes whole values.
@@ -228,10 +228,10 @@ func TestBoltDamage_Moved(t *testing.T) {
 		}, "b", "damaged head"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := boltSample(t)
-			good := boltReadAll(t, path)
+			path := sampleFile(t)
+			good := readEverything(t, path)
 			change(t, path, c.change)
-			got := boltReadAll(t, path)
+			got := readEverything(t, path)
 			assert.Contains(t, got[c.machine], c.want)
 			for m, lines := range got {
 				for _, line := range lines {
@@ -246,15 +246,15 @@ func TestBoltDamage_Moved(t *testing.T) {
 }
 
 func TestBoltDamage_HeadIsRebuilt(t *testing.T) {
-	path := boltSample(t)
+	path := sampleFile(t)
 	change(t, path, func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketMachines)
 		v := bytes.Clone(b.Get([]byte("a")))
 		v[len(v)-1] ^= 1
 		return b.Put([]byte("a"), v)
 	})
-	e := boltAt(t, path, config{})
-	items, err := boltRead(e, "a")
+	e := openAt(t, path, config{})
+	items, err := readAll(e, "a")
 	require.ErrorIs(t, err, engine.ErrDamaged)
 	assert.Len(t, items, 3+8, "the items are found by the number")
 	var heads []engine.Head
@@ -267,10 +267,10 @@ func TestBoltDamage_HeadIsRebuilt(t *testing.T) {
 	require.NoError(t, heads[1].Err)
 	// It is where the newest item is.
 	var conflict *engine.Conflict
-	require.ErrorAs(t, boltCommit(e, boltStep(boltWrite("a", 7, 1))), &conflict)
+	require.ErrorAs(t, commitSteps(e, stepOf(writeOf("a", 7, 1))), &conflict)
 	assert.Equal(t, uint64(8), conflict.Have)
-	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 8, 1))))
-	items, err = boltRead(e, "a")
+	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 8, 1))))
+	items, err = readAll(e, "a")
 	require.NoError(t, err)
 	assert.Len(t, items, 3+9+1)
 	assert.Contains(t, items[len(items)-1], "head 1 9 ")
@@ -288,11 +288,11 @@ func TestBoltDamage_CountersAreRebuilt(t *testing.T) {
 			return tx.Bucket(bucketCounters).Put(countersLast, v)
 		},
 		"gone back": func(tx *bbolt.Tx) error {
-			return tx.Bucket(bucketCounters).Put(countersLast, (&boltCounters{number: 1, pos: 1}).append(nil))
+			return tx.Bucket(bucketCounters).Put(countersLast, (&fileCounters{number: 1, pos: 1}).append(nil))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := boltSample(t)
+			path := sampleFile(t)
 			change(t, path, bad)
 			for range 2 { // and they are stored
 				e, err := openWith(path, config{})
@@ -307,13 +307,13 @@ func TestBoltDamage_CountersAreRebuilt(t *testing.T) {
 }
 
 func TestBoltDamage_Note(t *testing.T) {
-	path := boltSample(t)
+	path := sampleFile(t)
 	key := []byte(metaNote + "n")
 	change(t, path, func(tx *bbolt.Tx) error {
 		v := bytes.Clone(tx.Bucket(bucketMeta).Get(key))
 		return tx.Bucket(bucketMeta).Put([]byte(metaNote+"other"), v)
 	})
-	e := boltAt(t, path, config{})
+	e := openAt(t, path, config{})
 	note, err := e.Note(context.Background(), "n")
 	require.NoError(t, err)
 	assert.Equal(t, "note", string(note))

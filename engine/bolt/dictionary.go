@@ -10,7 +10,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// boltDictionaries are the dictionaries that snapshots are compressed with: the
+// dictionaries are the dictionaries that snapshots are compressed with: the
 // snapshots of one kind have most of their bytes in common, and each is too short
 // to be worth much by itself.
 //
@@ -24,9 +24,9 @@ import (
 //  4. A base is stored without one: where a dictionary is lost all the same, the
 //     machines that have events are rebuilt from them.
 //  5. A kind gets a new one where that saves a tenth; the older ones stay.
-type boltDictionaries struct {
-	known   sync.Map                // id -> *record.Dictionary
-	samples map[uint32]*boltSamples // by kind; touched in write transactions only
+type dictionaries struct {
+	known   sync.Map            // id -> *record.Dictionary
+	samples map[uint32]*samples // by kind; touched in write transactions only
 }
 
 // dictionaryKeyLen is the length of a key in dictionaries and copies: number of
@@ -38,7 +38,7 @@ func dictionaryKey(kind, generation uint32) []byte {
 }
 
 // parse reads a stored dictionary and remembers it. v may be nil.
-func (b *boltDictionaries) parse(k, v []byte) (*record.Dictionary, error) {
+func (b *dictionaries) parse(k, v []byte) (*record.Dictionary, error) {
 	if v == nil {
 		return nil, fmt.Errorf("dictionary %x is missing", k)
 	}
@@ -68,13 +68,13 @@ func (b *boltDictionaries) parse(k, v []byte) (*record.Dictionary, error) {
 }
 
 // learn remembers a dictionary, unless another one has its id.
-func (b *boltDictionaries) learn(d *record.Dictionary) bool {
+func (b *dictionaries) learn(d *record.Dictionary) bool {
 	have, _ := b.known.LoadOrStore(d.ID(), d)
 	return bytes.Equal(have.(*record.Dictionary).Bytes(), d.Bytes())
 }
 
 // get reads a dictionary or its copy.
-func (b *boltDictionaries) get(tx *boltTx, k []byte) (*record.Dictionary, error) {
+func (b *dictionaries) get(tx *txn, k []byte) (*record.Dictionary, error) {
 	d, err := b.parse(k, tx.dictionaries.get(k))
 	if err != nil && tx.copies.there() {
 		if d, err2 := b.parse(k, tx.copies.get(k)); err2 == nil {
@@ -86,8 +86,8 @@ func (b *boltDictionaries) get(tx *boltTx, k []byte) (*record.Dictionary, error)
 
 // newest is the newest good dictionary of a kind, if there is one, and how many
 // the kind has or had.
-func (b *boltDictionaries) newest(tx *boltTx, kind uint32) (d *record.Dictionary, generations uint32) {
-	for _, t := range []*boltTree{&tx.dictionaries, &tx.copies} {
+func (b *dictionaries) newest(tx *txn, kind uint32) (d *record.Dictionary, generations uint32) {
+	for _, t := range []*tree{&tx.dictionaries, &tx.copies} {
 		if k, _ := t.cursor().before(dictionaryKey(kind, ^uint32(0))); len(k) == dictionaryKeyLen && binary.BigEndian.Uint32(k) == kind {
 			generations = max(generations, binary.BigEndian.Uint32(k[4:]))
 		}
@@ -110,7 +110,7 @@ func (e *Engine) decodeShared(room, payload []byte, raw uint32) (decoded, newRoo
 	b := &e.dictionaries
 	d, ok := b.known.Load(id)
 	if !ok {
-		if err := e.view(func(tx *boltTx) error { b.readAll(tx); return nil }); err != nil {
+		if err := e.view(func(tx *txn) error { b.readAll(tx); return nil }); err != nil {
 			return nil, room, err
 		}
 		if d, ok = b.known.Load(id); !ok {
@@ -121,8 +121,8 @@ func (e *Engine) decodeShared(room, payload []byte, raw uint32) (decoded, newRoo
 }
 
 // readAll gets to know all good dictionaries.
-func (b *boltDictionaries) readAll(tx *boltTx) {
-	for _, t := range []*boltTree{&tx.dictionaries, &tx.copies} {
+func (b *dictionaries) readAll(tx *txn) {
+	for _, t := range []*tree{&tx.dictionaries, &tx.copies} {
 		if !t.there() {
 			continue
 		}
@@ -134,8 +134,8 @@ func (b *boltDictionaries) readAll(tx *boltTx) {
 }
 
 // mend puts a good dictionary where its copy is missing or damaged.
-func (b *boltDictionaries) mend(tx *boltTx) (mended int, err error) {
-	for _, way := range [][2]*boltTree{{&tx.dictionaries, &tx.copies}, {&tx.copies, &tx.dictionaries}} {
+func (b *dictionaries) mend(tx *txn) (mended int, err error) {
+	for _, way := range [][2]*tree{{&tx.dictionaries, &tx.copies}, {&tx.copies, &tx.dictionaries}} {
 		var keys [][]byte
 		cur := way[0].cursor()
 		for k, v := cur.first(); k != nil; k, v = cur.next() {
@@ -159,7 +159,7 @@ func (b *boltDictionaries) mend(tx *boltTx) (mended int, err error) {
 // chooseDictionaries looks at the snapshots of a group and tells which
 // dictionary each kind among them takes; where a better one can be made of them
 // and those before, it is stored.
-func (g *boltGroup) chooseDictionaries() (map[uint32]*record.Dictionary, error) {
+func (g *batch) chooseDictionaries() (map[uint32]*record.Dictionary, error) {
 	b := &g.e.dictionaries
 	if len(g.snapshots) == 0 || g.e.opt.noCompression {
 		return nil, nil
@@ -192,31 +192,31 @@ func (g *boltGroup) chooseDictionaries() (map[uint32]*record.Dictionary, error) 
 }
 
 // samplesOf are those of a kind, with so many snapshots to wait for at first.
-func (b *boltDictionaries) samplesOf(kind uint32, due int) *boltSamples {
+func (b *dictionaries) samplesOf(kind uint32, due int) *samples {
 	if b.samples == nil {
-		b.samples = map[uint32]*boltSamples{}
+		b.samples = map[uint32]*samples{}
 	}
 	s := b.samples[kind]
 	if s == nil {
-		s = &boltSamples{due: due}
+		s = &samples{due: due}
 		b.samples[kind] = s
 	}
 	return s
 }
 
 // forget drops the sample of a machine that is purged.
-func (b *boltDictionaries) forget(number uint64) {
+func (b *dictionaries) forget(number uint64) {
 	for _, s := range b.samples {
 		s.of = slices.DeleteFunc(s.of, func(have machineSample) bool { return have.number == number })
 	}
 }
 
 // putDictionary stores a dictionary twice.
-func (g *boltGroup) putDictionary(kind, generation uint32, d *record.Dictionary) error {
+func (g *batch) putDictionary(kind, generation uint32, d *record.Dictionary) error {
 	key := dictionaryKey(kind, generation)
 	h := record.Header{Type: record.TypeDictionary, Kind: kind, Number: uint64(d.ID()), Seq: uint64(generation)}
 	text := g.encode(&h, d.Bytes(), nil)
-	for _, t := range []*boltTree{&g.tx.dictionaries, &g.tx.copies} {
+	for _, t := range []*tree{&g.tx.dictionaries, &g.tx.copies} {
 		if err := t.put(key, record.AppendValue(nil, &h, text, nil)); err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ func gameState(kind uint32, machine string, seq uint64) []byte {
 
 // gameWrite goes on by an event and stores a snapshot behind it.
 func gameWrite(kind uint32, machine string, seq uint64) engine.Write {
-	w := boltWrite(machine, seq-1, 1)
+	w := writeOf(machine, seq-1, 1)
 	w.Kind = kind
 	w.Snapshots = []engine.Snapshot{{Seq: seq, Bytes: gameState(kind, machine, seq)}}
 	return w
@@ -47,7 +47,7 @@ func playGames(t testing.TB, e *Engine, kind uint32, machines int, from, to uint
 	t.Helper()
 	for seq := from; seq <= to; seq++ {
 		for m := range machines {
-			require.NoError(t, boltCommit(e, boltStep(gameWrite(kind, fmt.Sprintf("%d-%d", kind, m), seq))))
+			require.NoError(t, commitSteps(e, stepOf(gameWrite(kind, fmt.Sprintf("%d-%d", kind, m), seq))))
 		}
 	}
 }
@@ -58,7 +58,7 @@ func readGames(t testing.TB, e *Engine, kind uint32, machines int, to uint64) (d
 	t.Helper()
 	for m := range machines {
 		machine, snapshots, events := fmt.Sprintf("%d-%d", kind, m), uint64(0), uint64(0)
-		_, err := e.Load(context.Background(), machine, boltAll, func(it engine.Item) error {
+		_, err := e.Load(context.Background(), machine, everything, func(it engine.Item) error {
 			switch {
 			case it.Part == engine.PartEvent:
 				events++
@@ -131,20 +131,20 @@ func TestBoltDictionary_MadeAndUsed(t *testing.T) {
 			assert.Zero(t, readGames(t, e, 2, 3, 30))
 			require.NoError(t, e.Close())
 
-			e = boltAt(t, path, o) // it is there from the first write on
+			e = openAt(t, path, o) // it is there from the first write on
 			w := gameWrite(1, "1-0", 26)
 			w.Schema++
-			require.NoError(t, boltCommit(e, boltStep(w)))
+			require.NoError(t, commitSteps(e, stepOf(w)))
 			playGames(t, e, 2, 6, 31, 30) // nothing
-			require.NoError(t, boltCommit(e, boltStep(gameWrite(2, "2-0", 31))))
+			require.NoError(t, commitSteps(e, stepOf(gameWrite(2, "2-0", 31))))
 			require.NoError(t, e.Close())
 			after, keys, _ := codecsIn(t, path)
 			assert.Len(t, keys, 1)
 			assert.Equal(t, codecs[record.Shared]+1, after[record.Shared])
 			assert.Equal(t, codecs[record.Snappy]+1, after[record.Snappy], "kind 2 has none")
-			e = boltAt(t, path, config{noCompression: true})
-			require.NoError(t, boltCommit(e, boltStep(gameWrite(1, "1-0", 27))))
-			items, err := boltRead(e, "1-0")
+			e = openAt(t, path, config{noCompression: true})
+			require.NoError(t, commitSteps(e, stepOf(gameWrite(1, "1-0", 27))))
+			items, err := readAll(e, "1-0")
 			require.NoError(t, err)
 			assert.Len(t, items, 27+27+1)
 		})
@@ -167,14 +167,14 @@ func TestBoltDictionary_NewOneWhereItPays(t *testing.T) {
 		for m := range 16 {
 			w := gameWrite(2, fmt.Sprintf("2-%d", m), seq)
 			w.Kind = 1
-			require.NoError(t, boltCommit(e, boltStep(w)))
+			require.NoError(t, commitSteps(e, stepOf(w)))
 		}
 	}
 	require.NoError(t, e.Close())
 	_, keys, copies := codecsIn(t, path)
 	assert.Equal(t, []string{"0000000100000001", "0000000100000002"}, keys)
 	assert.Equal(t, keys, copies)
-	e = boltAt(t, path, config{})
+	e = openAt(t, path, config{})
 	assert.Zero(t, readGames(t, e, 1, 6, 80))
 	assert.Zero(t, readGames(t, e, 2, 16, 20))
 }
@@ -261,19 +261,19 @@ func TestBoltDictionary_Lost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := gamesFile(t)
 			change(t, path, lose)
-			e := boltAt(t, path, config{dictionaryDue: 1})
+			e := openAt(t, path, config{dictionaryDue: 1})
 			assert.Equal(t, 30, readGames(t, e, 1, 5, 6))
 			assert.Zero(t, readGames(t, e, 2, 5, 6))
 			for seq := uint64(7); seq <= 30; seq++ {
 				for m := range 5 {
-					require.NoError(t, boltCommit(e, boltStep(gameWrite(1, fmt.Sprintf("1-%d", m), seq))))
+					require.NoError(t, commitSteps(e, stepOf(gameWrite(1, fmt.Sprintf("1-%d", m), seq))))
 				}
 			}
 			assert.Equal(t, 30, readGames(t, e, 1, 5, 30))
 			require.NoError(t, e.Close())
 			codecs, _, _ := codecsIn(t, path)
 			assert.Greater(t, codecs[record.Shared], 60+100, "with a new dictionary")
-			e = boltAt(t, path, config{})
+			e = openAt(t, path, config{})
 			assert.Equal(t, 30, readGames(t, e, 1, 5, 30))
 		})
 	}
@@ -283,7 +283,7 @@ func TestBoltDictionary_TransactionThatFails(t *testing.T) {
 	// A dictionary that was made in a transaction that stored nothing is not used.
 	path := filepath.Join(t.TempDir(), "test.db")
 	var fail atomic.Bool
-	e, err := openWith(path, config{dictionaryDue: 24, seams: boltSeams{commit: func(tx *boltTx) error {
+	e, err := openWith(path, config{dictionaryDue: 24, seams: seams{commit: func(tx *txn) error {
 		if fail.Load() {
 			return diskFull(tx)
 		}
@@ -293,13 +293,13 @@ func TestBoltDictionary_TransactionThatFails(t *testing.T) {
 	playGames(t, e, 1, 5, 1, 4)
 	fail.Store(true)
 	for m := range 5 {
-		require.ErrorIs(t, boltCommit(e, boltStep(gameWrite(1, fmt.Sprintf("1-%d", m), 5))), engine.ErrDiskFull)
+		require.ErrorIs(t, commitSteps(e, stepOf(gameWrite(1, fmt.Sprintf("1-%d", m), 5))), engine.ErrDiskFull)
 	}
 	fail.Store(false)
 	playGames(t, e, 1, 5, 5, 8)
 	assert.Zero(t, readGames(t, e, 1, 5, 8))
 	require.NoError(t, e.Close())
-	e = boltAt(t, path, config{})
+	e = openAt(t, path, config{})
 	assert.Zero(t, readGames(t, e, 1, 5, 8))
 }
 
@@ -309,17 +309,17 @@ func TestBoltDictionary_NothingOfOneMachine(t *testing.T) {
 	e, err := openWith(path, config{dictionaryDue: 40})
 	require.NoError(t, err)
 	playGames(t, e, 1, 5, 1, 6)
-	require.NoError(t, boltCommit(e, boltStep(engine.Write{Machine: "1-3", Expect: 6, Purge: true})))
+	require.NoError(t, commitSteps(e, stepOf(engine.Write{Machine: "1-3", Expect: 6, Purge: true})))
 	for seq := uint64(1); seq <= 6; seq++ {
-		require.NoError(t, boltCommit(e, boltStep(gameWrite(1, "1-3", seq))))
-		require.NoError(t, boltCommit(e, boltStep(gameWrite(1, "1-9", seq))))
+		require.NoError(t, commitSteps(e, stepOf(gameWrite(1, "1-3", seq))))
+		require.NoError(t, commitSteps(e, stepOf(gameWrite(1, "1-9", seq))))
 	}
 	require.NoError(t, e.Close())
 	change(t, path, func(tx *bbolt.Tx) error {
 		v := tx.Bucket(bucketDictionaries).Get(dictionaryKey(1, 1))
 		require.NotNil(t, v)
 		require.Equal(t, record.Snappy, record.PeekHeader(v).Codec)
-		d, err := new(boltDictionaries).parse(dictionaryKey(1, 1), v)
+		d, err := new(dictionaries).parse(dictionaryKey(1, 1), v)
 		require.NoError(t, err)
 		assert.Contains(t, string(d.Bytes()), "tiles_left_in_the_bag")
 		for m := range 10 {
@@ -343,7 +343,7 @@ func TestBoltDictionary_OlderFile(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, readGames(t, e, 1, 5, 3))
 	require.NoError(t, e.Close())
-	e = boltAt(t, path, config{dictionaryDue: 1})
+	e = openAt(t, path, config{dictionaryDue: 1})
 	playGames(t, e, 1, 5, 4, 6)
 	assert.Zero(t, readGames(t, e, 1, 5, 6))
 }

@@ -23,21 +23,21 @@ type config struct {
 	mode          os.FileMode  // of a new file; 0 = 0600
 	version       string       // of the library, kept in the file
 	logger        *slog.Logger // nil = silent
-	maxStep       int          // 0 = boltMaxStep
-	lookBytes     int          // most stored bytes that a Load or Scan copies out per transaction; 0 = boltLookBytes
-	gathered      int          // most places of records that are gathered from the events at once; 0 = boltGathered
+	maxStep       int          // 0 = maxStep
+	lookBytes     int          // most stored bytes that a Load or Scan copies out per transaction; 0 = readBytes
+	gathered      int          // most places of records that are gathered from the events at once; 0 = rebuildPlaces
 	ringBytes     int64        // of the journal ring; 0 = direct: no ring, each group is one transaction
 	ringMost      int64        // how large it may grow; 0 = not at all
 	ringSegment   int64        // bytes of a segment of it; 0 = an eighth of the ring
 	wholeCheck    int64        // 0 = wholeCheck
 	dictionaryDue int          // snapshots of a kind before its first dictionary; 0 = firstDue
-	seams         boltSeams
+	seams         seams
 }
 
-// boltSeams are the places where a test injects faults; nil is the real thing.
-type boltSeams struct {
+// seams are the places where a test injects faults; nil is the real thing.
+type seams struct {
 	openFile func(name string, flag int, mode os.FileMode) (*os.File, error)
-	commit   func(tx *boltTx) error
+	commit   func(tx *txn) error
 	read     func() // called in each read transaction, under the guard
 	write    func() // called in each write transaction, under the guard
 	syncFile func(f *os.File) error
@@ -47,10 +47,10 @@ type boltSeams struct {
 }
 
 const (
-	boltMaxStep   = 256 << 20
-	boltMaxKey    = 1024
-	boltLookBytes = 4 << 20
-	boltGathered  = 16 * record.LongestStretch
+	maxStep       = 256 << 20
+	maxKey        = 1024
+	readBytes     = 4 << 20
+	rebuildPlaces = 16 * record.LongestStretch
 	// valueSlack is what a stored payload may have beyond a step's bytes: the
 	// numbers of a block or a head.
 	valueSlack = 1 << 10
@@ -60,9 +60,9 @@ const (
 func (o config) withDefaults() config {
 	def(&o.lockTimeout, time.Second)
 	def(&o.mode, 0o600)
-	def(&o.maxStep, boltMaxStep)
-	def(&o.lookBytes, boltLookBytes)
-	def(&o.gathered, boltGathered)
+	def(&o.maxStep, maxStep)
+	def(&o.lookBytes, readBytes)
+	def(&o.gathered, rebuildPlaces)
 	def(&o.wholeCheck, wholeCheck)
 	def(&o.dictionaryDue, firstDue)
 	if o.logger == nil {
@@ -73,7 +73,7 @@ func (o config) withDefaults() config {
 		s.openFile = os.OpenFile
 	}
 	if s.commit == nil {
-		s.commit = (*boltTx).commit
+		s.commit = (*txn).commit
 	}
 	if s.read == nil {
 		s.read = func() {}
@@ -98,7 +98,7 @@ func (o config) withDefaults() config {
 
 // Engine keeps steps in one bbolt file: each group in one transaction, or,
 // with a ring, each group in the ring first and many of them in one transaction
-// later ([boltRing] has the invariants of that).
+// later ([journalWriter] has the invariants of that).
 //
 //  1. Whoever calls bbolt holds open for reading and is guarded; Close holds it
 //     for writing. After a caught panic dead is set and bbolt is never called
@@ -114,24 +114,24 @@ type Engine struct {
 
 	open   sync.RWMutex
 	closed bool
-	handle *boltHandle
+	handle *handle
 	file   *os.File // the one bbolt has: it holds the lock
 
 	writing  sync.Mutex
-	group    boltGroup
-	counters boltCounters
+	group    batch
+	counters fileCounters
 	machines atomic.Int64
 	versions liveVersions
 
-	dictionaries boltDictionaries
+	dictionaries dictionaries
 
-	ring    *boltRing    // nil in direct mode and in a file opened for reading
-	full    error        // why the file can only be read though it was opened for writing
-	overlay *boltOverlay // what is in the ring only; nil where there is no ring to look into
+	ring    *journalWriter // nil in direct mode and in a file opened for reading
+	full    error          // why the file can only be read though it was opened for writing
+	overlay *memtable      // what is in the ring only; nil where there is no ring to look into
 
 	dead    atomic.Pointer[error]
 	stopped atomic.Pointer[error]
-	looks   sync.Pool // of *boltLook
+	looks   sync.Pool // of *loader
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -151,7 +151,7 @@ func (e *Engine) broken(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, panicked := errors.AsType[*boltPanic](err); panicked {
+	if _, panicked := errors.AsType[*panicError](err); panicked {
 		return e.die(doing, err)
 	}
 	if e.handle == nil { // bbolt's own words while opening
@@ -173,7 +173,7 @@ func (e *Engine) usable() error {
 
 // view runs fn in a read transaction. fn copies what it needs and calls no
 // caller's code, so that the transaction is short.
-func (e *Engine) view(fn func(tx *boltTx) error) error {
+func (e *Engine) view(fn func(tx *txn) error) error {
 	e.open.RLock()
 	defer e.open.RUnlock()
 	if err := e.usable(); err != nil {
@@ -193,7 +193,7 @@ func (e *Engine) view(fn func(tx *boltTx) error) error {
 // update runs fn in a write transaction and commits it. An error matches
 // ErrNothingStored, or ErrInDoubt; after the second kind nothing is written any
 // more. The caller holds writing, or is the only one that knows e.
-func (e *Engine) update(fn func(tx *boltTx) error) error {
+func (e *Engine) update(fn func(tx *txn) error) error {
 	e.open.RLock()
 	defer e.open.RUnlock()
 	if err := e.writable(); err != nil {
@@ -285,7 +285,7 @@ func (e *Engine) Commit(ctx context.Context, steps []engine.Step, out []engine.R
 	g := &e.group
 	g.begin(e.counters)
 	defer g.end()
-	err := e.update(func(tx *boltTx) error {
+	err := e.update(func(tx *txn) error {
 		g.tx = tx
 		for i := range steps {
 			if out[i].Err = g.take(&steps[i]); out[i].Err == nil {
@@ -323,12 +323,12 @@ func (e *Engine) Note(ctx context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	var value []byte
-	err := e.view(func(tx *boltTx) error {
+	err := e.view(func(tx *txn) error {
 		b := tx.meta.get([]byte(metaNote + name))
 		if b == nil {
 			return nil
 		}
-		payload, err := parseBoltNote(b, name, e.opt.maxStep+valueSlack)
+		payload, err := parseNote(b, name, e.opt.maxStep+valueSlack)
 		value = append([]byte{}, payload...)
 		return err
 	})
@@ -343,7 +343,7 @@ func (e *Engine) SetNote(ctx context.Context, name string, value []byte) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
 	}
-	if len(name) > boltMaxKey || len(value) > e.opt.maxStep {
+	if len(name) > maxKey || len(value) > e.opt.maxStep {
 		return fmt.Errorf("%w: %w: note of %d bytes under a name of %d", engine.ErrNothingStored, engine.ErrTooLarge, len(value), len(name))
 	}
 	e.writing.Lock()
@@ -352,12 +352,12 @@ func (e *Engine) SetNote(ctx context.Context, name string, value []byte) error {
 		e.ring.folding.Lock()
 		defer e.ring.folding.Unlock()
 	}
-	return e.update(func(tx *boltTx) error {
+	return e.update(func(tx *txn) error {
 		key := []byte(metaNote + name)
 		if value == nil {
 			return tx.meta.remove(key)
 		}
-		return tx.meta.put(key, appendBoltNote(nil, name, value))
+		return tx.meta.put(key, appendNote(nil, name, value))
 	})
 }
 
@@ -392,7 +392,7 @@ func (e *Engine) Close() error {
 	var err error
 	e.ring.endFolding()
 	if !e.opt.readOnly && e.writableNow() {
-		err = e.fold(func(tx *boltTx) error { return putBoltMark(tx, true, e.opt.version) })
+		err = e.fold(func(tx *txn) error { return putMark(tx, true, e.opt.version) })
 		if err != nil {
 			err = fmt.Errorf("mark %s as closed: %w", e.path, err)
 		}
@@ -416,15 +416,15 @@ func (e *Engine) writableErr() error {
 
 // appendBoltNote adds the stored note; its payload begins with the CRC-32C of
 // its name.
-func appendBoltNote(dst []byte, name string, value []byte) []byte {
-	sum := boltKeySum([]byte(name))
+func appendNote(dst []byte, name string, value []byte) []byte {
+	sum := keySum([]byte(name))
 	part := []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
 	return record.AppendValue(dst, &record.Header{Type: record.TypeNote, Raw: uint32(len(part) + len(value))}, part, value)
 }
 
-func parseBoltNote(b []byte, name string, limit int) ([]byte, error) {
+func parseNote(b []byte, name string, limit int) ([]byte, error) {
 	h, payload, err := record.ParseValue(b, limit)
-	switch sum := boltKeySum([]byte(name)); {
+	switch sum := keySum([]byte(name)); {
 	case errors.Is(err, record.ErrNewer):
 		return nil, fmt.Errorf("%w: note %q: %w", engine.ErrNewer, name, err)
 	case err != nil:

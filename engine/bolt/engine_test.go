@@ -14,8 +14,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// boltAt opens an engine whose cleanup closes it and runs bbolt's own check.
-func boltAt(t testing.TB, path string, o config) *Engine {
+// openAt opens an engine whose cleanup closes it and runs bbolt's own check.
+func openAt(t testing.TB, path string, o config) *Engine {
 	t.Helper()
 	e, err := openWith(path, o)
 	require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestBolt_Conformance(t *testing.T) {
 			var mu sync.Mutex
 			paths := map[engine.Engine]string{}
 			open := func(t *testing.T, path string) engine.Engine {
-				e := boltAt(t, path, o)
+				e := openAt(t, path, o)
 				mu.Lock()
 				defer mu.Unlock()
 				paths[e] = path

@@ -11,19 +11,19 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// boltTrail reads records in the order of their positions, in one direction,
+// positionCursor reads records in the order of their positions, in one direction,
 // page by page: a page is copied out in one short transaction, or comes from
 // groups of the ring, and is delivered outside of it. Each page is of one moment.
 //
 // Like every reader it takes the groups of the ring first and begins its
 // transaction then (R10): what was folded in between the transaction has, and
 // the position up to which it has everything says where the ring goes on.
-type boltTrail struct {
+type positionCursor struct {
 	e      *Engine
 	newest bool
-	at     uint64      // all up to it is done; newest first: all from it on
-	end    uint64      // the last position wanted, in the trail's direction
-	filter *boltFilter // nil = all
+	at     uint64       // all up to it is done; newest first: all from it on
+	end    uint64       // the last position wanted, in the trail's direction
+	filter *queryFilter // nil = all
 
 	stretch  stretchKey // that places were read from; last 0 = none
 	places   []record.Place
@@ -57,7 +57,7 @@ var _ engine.Feeder = (*Engine)(nil)
 
 // Feed reads pages until there is nothing behind the last one.
 func (e *Engine) Feed(ctx context.Context, after uint64, fn func(engine.Record) error) (uint64, error) {
-	t := boltTrail{e: e, at: after, end: engine.All, most: trailPage}
+	t := positionCursor{e: e, at: after, end: engine.All, most: trailPage}
 	for !t.done {
 		if err := t.next(ctx); err != nil {
 			return after, err
@@ -87,7 +87,7 @@ func (e *Engine) Feed(ctx context.Context, after uint64, fn func(engine.Record) 
 }
 
 // record is one of the page; ok is false where there is none any more.
-func (t *boltTrail) record(i int) (r engine.Record, ok bool) {
+func (t *positionCursor) record(i int) (r engine.Record, ok bool) {
 	f := &t.page[i]
 	r = engine.Record{Machine: f.machine, Seq: f.place.Seq, Pos: f.place.Pos, Bytes: f.bytes, Err: f.err}
 	if r.Bytes == nil && r.Err == nil {
@@ -97,7 +97,7 @@ func (t *boltTrail) record(i int) (r engine.Record, ok bool) {
 }
 
 // next reads a page, which may be empty.
-func (t *boltTrail) next(ctx context.Context) error {
+func (t *positionCursor) next(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (t *boltTrail) next(ctx context.Context) error {
 		groups = t.e.overlay.groupsAfter(t.at, trailGroups)
 	}
 	ring, last := false, uint64(0)
-	err := t.e.view(func(tx *boltTx) (err error) {
+	err := t.e.view(func(tx *txn) (err error) {
 		if last, err = t.e.stored(tx, groups); err != nil {
 			return err
 		}
@@ -137,8 +137,8 @@ func (t *boltTrail) next(ctx context.Context) error {
 }
 
 // stored is the last position that the buckets have.
-func (e *Engine) stored(tx *boltTx, groups []ringGroup) (uint64, error) {
-	c, err := parseBoltCounters(tx.counters.get(countersLast))
+func (e *Engine) stored(tx *txn, groups []ringGroup) (uint64, error) {
+	c, err := parseCounters(tx.counters.get(countersLast))
 	switch {
 	case err == nil:
 		return c.pos, nil
@@ -153,7 +153,7 @@ func (e *Engine) stored(tx *boltTx, groups []ringGroup) (uint64, error) {
 }
 
 // beyond tells whether what comes next is in the ring, if anywhere.
-func (t *boltTrail) beyond(last uint64) bool {
+func (t *positionCursor) beyond(last uint64) bool {
 	if t.newest {
 		return t.at-1 > last
 	}
@@ -161,7 +161,7 @@ func (t *boltTrail) beyond(last uint64) bool {
 }
 
 // fromFile makes a page of what the buckets have up to last.
-func (t *boltTrail) fromFile(tx *boltTx, last uint64) error {
+func (t *positionCursor) fromFile(tx *txn, last uint64) error {
 	for work := 0; work < stretchesAtOnce; work++ {
 		pos := t.at + 1
 		if t.newest {
@@ -201,19 +201,19 @@ const (
 )
 
 // passed tells whether pos is not wanted any more.
-func (t *boltTrail) passed(pos uint64) bool {
+func (t *positionCursor) passed(pos uint64) bool {
 	if t.newest {
 		return pos < t.end || pos == 0
 	}
 	return pos > t.end
 }
 
-func (t *boltTrail) has(pos uint64) bool {
+func (t *positionCursor) has(pos uint64) bool {
 	return t.stretch.last > 0 && t.stretch.first <= pos && pos <= t.stretch.last
 }
 
 // find reads the stretch that has pos, or asks for it to be gathered.
-func (t *boltTrail) find(tx *boltTx, pos, last uint64) {
+func (t *positionCursor) find(tx *txn, pos, last uint64) {
 	var there bool
 	t.stretch, there = tx.stretchAt(pos, last)
 	t.places, t.machines = t.places[:0], nil
@@ -238,7 +238,7 @@ func (t *boltTrail) find(tx *boltTx, pos, last uint64) {
 
 // choose takes the next places of the stretch into the page, and t.at behind
 // them.
-func (t *boltTrail) choose() {
+func (t *positionCursor) choose() {
 	at := t.stretch.last
 	if t.newest {
 		at = t.stretch.first
@@ -268,7 +268,7 @@ func (t *boltTrail) choose() {
 
 // load copies the events of the page. A page that is too large becomes a
 // smaller one.
-func (t *boltTrail) load(tx *boltTx) error {
+func (t *positionCursor) load(tx *txn) error {
 	for {
 		fits, err := t.loadAll(tx)
 		if err != nil || fits {
@@ -280,7 +280,7 @@ func (t *boltTrail) load(tx *boltTx) error {
 	}
 }
 
-func (t *boltTrail) loadAll(tx *boltTx) (fits bool, err error) {
+func (t *positionCursor) loadAll(tx *txn) (fits bool, err error) {
 	t.wanted, t.buf = t.wanted[:0], t.buf[:0]
 	for i := range t.page {
 		t.wanted = append(t.wanted, i)
@@ -311,7 +311,7 @@ func (t *boltTrail) loadAll(tx *boltTx) (fits bool, err error) {
 	return true, nil
 }
 
-func (t *boltTrail) machineOf(tx *boltTx, number uint64) (string, error) {
+func (t *positionCursor) machineOf(tx *txn, number uint64) (string, error) {
 	if t.machines != nil {
 		return t.machines[number], nil
 	}
@@ -321,8 +321,8 @@ func (t *boltTrail) machineOf(tx *boltTx, number uint64) (string, error) {
 // trailReader reads events that come sorted by machine and seq, each block
 // once.
 type trailReader struct {
-	t       *boltTrail
-	tx      *boltTx
+	t       *positionCursor
+	tx      *txn
 	number  uint64
 	first   uint64
 	entries []record.Entry
@@ -375,7 +375,7 @@ func (r *trailReader) find(number, seq uint64) bool {
 
 // purged tells whether the machine is another one now, or gone.
 func (r *trailReader) purged(f *trailRecord) bool {
-	h, err := parseBoltHead(r.tx.machines.get([]byte(f.machine)), []byte(f.machine), r.t.e.opt.maxStep+valueSlack)
+	h, err := parseHead(r.tx.machines.get([]byte(f.machine)), []byte(f.machine), r.t.e.opt.maxStep+valueSlack)
 	return err == nil && h.number != f.place.Number
 }
 
@@ -384,7 +384,7 @@ const trailGroups = 64
 
 // fromRing makes a page of groups that are in the ring only, the oldest first.
 // Without any the trail goes on in the buckets, or is at its end.
-func (t *boltTrail) fromRing(groups []ringGroup, last uint64) error {
+func (t *positionCursor) fromRing(groups []ringGroup, last uint64) error {
 	before, lowest := t.at, last
 	for i, g := range groups {
 		var head record.StepGroup
@@ -415,7 +415,7 @@ func (t *boltTrail) fromRing(groups []ringGroup, last uint64) error {
 }
 
 // ringWrite takes the wanted events of one write into the page.
-func (t *boltTrail) ringWrite(b []byte) error {
+func (t *positionCursor) ringWrite(b []byte) error {
 	if err := t.write.Parse(b); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func commitBolt(t testing.TB, e *Engine, writes ...engine.Write) {
 	t.Helper()
 	var steps []engine.Step
 	for _, w := range writes {
-		steps = append(steps, boltStep(w))
+		steps = append(steps, stepOf(w))
 	}
 	out := make([]engine.Result, len(steps))
 	require.NoError(t, e.Commit(context.Background(), steps, out))
@@ -120,7 +120,7 @@ func covered(t *testing.T, path string) []stretchKey {
 // stores them anew.
 func TestBoltPositions_AreNoTruth(t *testing.T) {
 	whole := historyFile(t, config{}, 250)
-	e := boltAt(t, whole, config{readOnly: true})
+	e := openAt(t, whole, config{readOnly: true})
 	want := fed(t, e, 0)
 	require.Greater(t, len(want), 200)
 	require.NoError(t, e.Close())
@@ -206,7 +206,7 @@ func TestBoltPositions_FewStretches(t *testing.T) {
 	require.NoError(t, err)
 	const n = 600
 	for seq := range uint64(n) {
-		commitBolt(t, e, boltWrite("m", seq, 1))
+		commitBolt(t, e, writeOf("m", seq, 1))
 	}
 	require.Len(t, fed(t, e, 0), n)
 	require.NoError(t, e.Close())
@@ -229,7 +229,7 @@ func TestBoltPositions_LongStretches(t *testing.T) {
 			e, err := openWith(path, config{})
 			require.NoError(t, err)
 			for i := range c.groups {
-				commitBolt(t, e, boltWrite("m", uint64(i*c.size), c.size))
+				commitBolt(t, e, writeOf("m", uint64(i*c.size), c.size))
 			}
 			require.Len(t, fed(t, e, 0), c.groups*c.size)
 			require.NoError(t, e.Close())
@@ -243,11 +243,11 @@ func TestBoltPositions_LongStretches(t *testing.T) {
 // TestBoltPositions_FullStretch: a stretch that is as long as it may be is not
 // stored anew with what comes.
 func TestBoltPositions_FullStretch(t *testing.T) {
-	e := boltAt(t, filepath.Join(t.TempDir(), "full.db"), config{})
-	commitBolt(t, e, boltWrite("m", 0, record.LongestStretch))
+	e := openAt(t, filepath.Join(t.TempDir(), "full.db"), config{})
+	commitBolt(t, e, writeOf("m", 0, record.LongestStretch))
 	next := e.counters.pos + 1
 	var from uint64
-	require.NoError(t, e.update(func(tx *boltTx) (err error) {
+	require.NoError(t, e.update(func(tx *txn) (err error) {
 		e.group.tx = tx
 		_, from, err = e.group.joinable(next, next)
 		return err
@@ -265,7 +265,7 @@ func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
 			e, err := openWith(path, config{})
 			require.NoError(t, err)
 			for seq := range uint64(14) {
-				commitBolt(t, e, boltWrite("m", seq, 1))
+				commitBolt(t, e, writeOf("m", seq, 1))
 			}
 			require.NoError(t, e.Close())
 			edit(t, path, func(tx *bbolt.Tx) error {
@@ -277,21 +277,21 @@ func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
 			})
 			var o config
 			n := 0
-			o.seams.commit = func(tx *boltTx) error {
+			o.seams.commit = func(tx *txn) error {
 				if n++; lost && n == 2 { // it stays a hole
 					return diskFull(tx)
 				}
 				return tx.commit()
 			}
-			e = boltAt(t, path, o)
+			e = openAt(t, path, o)
 			for seq := uint64(14); seq < 40; seq++ {
-				commitBolt(t, e, boltWrite("m", seq, 1))
+				commitBolt(t, e, writeOf("m", seq, 1))
 			}
 			require.Len(t, fed(t, e, 0), 40)
 			require.NoError(t, e.Close())
 			if all := stretches(t, path); lost {
 				require.NotContains(t, all, stretchKey{5, 5})
-				require.NoError(t, boltAt(t, path, config{}).Close())
+				require.NoError(t, openAt(t, path, config{}).Close())
 			}
 			require.Contains(t, covered(t, path), stretchKey{5, 5})
 		})
@@ -305,12 +305,12 @@ func TestBoltPositions_MendsOne(t *testing.T) {
 		e, err := openWith(path, config{})
 		require.NoError(t, err)
 		for seq := range uint64(4) {
-			commitBolt(t, e, boltWrite("m", seq, 1))
+			commitBolt(t, e, writeOf("m", seq, 1))
 		}
 		require.NoError(t, e.Close())
 		edit(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketPositions).Delete(appendValueKey(nil, lost, lost)) })
 		require.Len(t, stretches(t, path), 3)
-		require.NoError(t, boltAt(t, path, config{}).Close())
+		require.NoError(t, openAt(t, path, config{}).Close())
 		require.Len(t, stretches(t, path), 4, "position %d", lost)
 	}
 }
@@ -322,15 +322,15 @@ func TestBoltFeed_DamagedEvent(t *testing.T) {
 	e, err := openWith(path, config{noCompression: true})
 	require.NoError(t, err)
 	for seq := range uint64(3) {
-		a := boltWrite("a", seq, 1)
+		a := writeOf("a", seq, 1)
 		a.Schema += seq // so that each event has a block of its own
-		commitBolt(t, e, a, boltWrite("b", seq, 1))
+		commitBolt(t, e, a, writeOf("b", seq, 1))
 	}
 	require.NoError(t, e.Close())
 	edit(t, path, func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketEvents).Put(appendValueKey(nil, 1, 2), []byte("rubbish"))
 	})
-	e = boltAt(t, path, config{})
+	e = openAt(t, path, config{})
 	var got []string
 	_, err = e.Feed(t.Context(), 0, func(r engine.Record) error {
 		got = append(got, fmt.Sprint(r.Machine, r.Seq, " ", errors.Is(r.Err, engine.ErrDamaged)))
@@ -343,9 +343,9 @@ func TestBoltFeed_DamagedEvent(t *testing.T) {
 // TestBoltFeed_LargeRecords: a page of large records is cut into smaller ones.
 func TestBoltFeed_LargeRecords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "large.db")
-	e := boltAt(t, path, config{lookBytes: 20_000, noCompression: true})
+	e := openAt(t, path, config{lookBytes: 20_000, noCompression: true})
 	for seq := range uint64(40) {
-		w := boltWrite("a", seq, 1)
+		w := writeOf("a", seq, 1)
 		w.Events[0].Bytes = []byte(fmt.Sprintf("%*d", 7000, seq))
 		commitBolt(t, e, w)
 	}
@@ -353,7 +353,7 @@ func TestBoltFeed_LargeRecords(t *testing.T) {
 	require.Len(t, want, 40)
 	require.NoError(t, e.Close())
 	edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
-	require.Equal(t, want, fed(t, boltAt(t, path, config{readOnly: true, lookBytes: 20_000}), 0), "each once, in how many pieces it may be")
+	require.Equal(t, want, fed(t, openAt(t, path, config{readOnly: true, lookBytes: 20_000}), 0), "each once, in how many pieces it may be")
 }
 
 // TestBoltFeed_Numbers: the number of a purged machine is nobody's, which is no
@@ -362,14 +362,14 @@ func TestBoltFeed_Numbers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "numbers.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
-	commitBolt(t, e, boltWrite("a", 0, 1), boltWrite("b", 0, 1), boltWrite("c", 0, 1))
+	commitBolt(t, e, writeOf("a", 0, 1), writeOf("b", 0, 1), writeOf("c", 0, 1))
 	commitBolt(t, e, engine.Write{Machine: "a", Expect: 1, Purge: true})
 	require.NoError(t, e.Close())
 	edit(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketNumbers).Delete(appendNumberKey(nil, 2)) })
-	e = boltAt(t, path, config{readOnly: true})
+	e = openAt(t, path, config{readOnly: true})
 	var whose [4]string
 	var errs [4]error
-	require.NoError(t, e.view(func(tx *boltTx) error {
+	require.NoError(t, e.view(func(tx *txn) error {
 		for n := range whose {
 			whose[n], errs[n] = tx.machineOf(uint64(n))
 		}
@@ -403,7 +403,7 @@ func TestBoltPositions_PutBack(t *testing.T) {
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
 	for seq := range uint64(6) {
-		commitBolt(t, e, boltWrite("a", seq, 1), boltWrite("b", seq, 1))
+		commitBolt(t, e, writeOf("a", seq, 1), writeOf("b", seq, 1))
 	}
 	whole := fed(t, e, 0)
 	var older []engine.Stored
@@ -415,7 +415,7 @@ func TestBoltPositions_PutBack(t *testing.T) {
 	commitBolt(t, e, engine.Write{Machine: "a", Expect: 6, Seq: 6, TrimTo: 4})
 	require.NoError(t, e.Close())
 	edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
-	e = boltAt(t, path, config{})
+	e = openAt(t, path, config{})
 	require.Len(t, fed(t, e, 0), 8)
 	for _, kind := range []uint32{2, 3} {
 		commitBolt(t, e, engine.Write{Machine: "a", Kind: kind, Expect: 6, Seq: 6, Older: older})
@@ -431,7 +431,7 @@ func TestBoltPositions_PutBack(t *testing.T) {
 	require.Equal(t, []uint64{1, 2, 3, 4}, ofKind())
 	require.NoError(t, e.Close())
 	edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
-	e = boltAt(t, path, config{readOnly: true})
+	e = openAt(t, path, config{readOnly: true})
 	require.Equal(t, []uint64{1, 2, 3, 4}, ofKind())
 }
 
@@ -443,9 +443,9 @@ func TestBoltPositions_PutBackEverywhere(t *testing.T) {
 	require.NoError(t, err)
 	const groups, events = 3, 20
 	for i := range groups {
-		commitBolt(t, e, boltWrite("a", uint64(i*events), events), boltWrite("b", uint64(i*events), events))
+		commitBolt(t, e, writeOf("a", uint64(i*events), events), writeOf("b", uint64(i*events), events))
 	}
-	commitBolt(t, e, boltWrite("c", 0, 1))
+	commitBolt(t, e, writeOf("c", 0, 1))
 	whole := fed(t, e, 0)
 	older := map[string][]engine.Stored{}
 	_, err = e.Feed(t.Context(), 0, func(r engine.Record) error {
@@ -471,16 +471,16 @@ func TestBoltPositions_PutBackIntoDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "back.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
-	commitBolt(t, e, boltWrite("a", 0, 20), boltWrite("b", 0, 20))
+	commitBolt(t, e, writeOf("a", 0, 20), writeOf("b", 0, 20))
 	whole := fed(t, e, 0)
 	commitBolt(t, e, engine.Write{Machine: "a", Expect: 20, Seq: 20, TrimTo: 1})
 	require.NoError(t, e.Close())
 	edit(t, path, func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketPositions).Put(appendValueKey(nil, 1, 40), []byte("rubbish"))
 	})
-	e = boltAt(t, path, config{})
+	e = openAt(t, path, config{})
 	commitBolt(t, e, engine.Write{Machine: "a", Kind: 3, Expect: 20, Seq: 20,
-		Older: []engine.Stored{{Seq: 1, Pos: 1, Event: boltWrite("a", 0, 1).Events[0]}}})
+		Older: []engine.Stored{{Seq: 1, Pos: 1, Event: writeOf("a", 0, 1).Events[0]}}})
 	require.Equal(t, whole, fed(t, e, 0))
 }
 
@@ -488,7 +488,7 @@ func TestBoltPositions_PutBackIntoDamage(t *testing.T) {
 // the file opens all the same, and is read; the next opening stores it.
 func TestBoltPositions_DiskFull(t *testing.T) {
 	path := historyFile(t, config{}, 60)
-	e := boltAt(t, path, config{readOnly: true})
+	e := openAt(t, path, config{readOnly: true})
 	want := fed(t, e, 0)
 	require.NoError(t, e.Close())
 	for fail := 2; ; fail++ { // the first marks the file as open
@@ -497,7 +497,7 @@ func TestBoltPositions_DiskFull(t *testing.T) {
 		})
 		n, opened := 0, false
 		var o config
-		o.seams.commit = func(tx *boltTx) error {
+		o.seams.commit = func(tx *txn) error {
 			if n++; n == fail && !opened {
 				return diskFull(tx)
 			}
@@ -509,7 +509,7 @@ func TestBoltPositions_DiskFull(t *testing.T) {
 		reached := n >= fail
 		require.Equal(t, want, fed(t, e, 0))
 		require.NoError(t, e.Close())
-		require.NoError(t, boltAt(t, path, config{}).Close())
+		require.NoError(t, openAt(t, path, config{}).Close())
 		covered(t, path)
 		if !reached {
 			require.Greater(t, fail, 3, "numbers and stretches have a transaction each")
@@ -533,7 +533,7 @@ func (c *countedContext) Err() error {
 
 // TestBoltGather_Ends: gathering ends with its context between two transactions.
 func TestBoltGather_Ends(t *testing.T) {
-	e := boltAt(t, historyFile(t, config{}, 60), config{readOnly: true, lookBytes: 500})
+	e := openAt(t, historyFile(t, config{}, 60), config{readOnly: true, lookBytes: 500})
 	ctx := &countedContext{Context: t.Context()}
 	require.NoError(t, e.Scan(ctx, "", "", 0, func(string, engine.Head) error { return nil }))
 	heads := ctx.looks
@@ -545,7 +545,7 @@ func TestBoltGather_Ends(t *testing.T) {
 // first, and what they cover is said.
 func TestBoltGather(t *testing.T) {
 	const most = 30
-	e := boltAt(t, historyFile(t, config{}, 250), config{readOnly: true, gathered: most})
+	e := openAt(t, historyFile(t, config{}, 250), config{readOnly: true, gathered: most})
 	last := e.counters.pos
 	want := len(fed(t, e, 0))
 	require.Greater(t, want, 4*most)

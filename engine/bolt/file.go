@@ -13,7 +13,7 @@ import (
 
 // openBoltFile opens the file for bbolt: made if it is not there, locked, its
 // pages checked, its meta page healed, and all the time the one at path.
-func openBoltFile(path string, o *config, found *boltFound, rep *engine.OpenReport) (*os.File, error) {
+func openFile(path string, o *config, found *fileState, rep *engine.OpenReport) (*os.File, error) {
 	deadline := time.Now().Add(o.lockTimeout)
 	for {
 		made, err := lookAt(path, o)
@@ -24,10 +24,10 @@ func openBoltFile(path string, o *config, found *boltFound, rep *engine.OpenRepo
 		if err != nil {
 			return nil, err
 		}
-		*found, *rep = boltFound{}, engine.OpenReport{Created: made}
+		*found, *rep = fileState{}, engine.OpenReport{Created: made}
 		same, err := stillAt(path, f)
 		if err == nil && same {
-			if err = checkBoltFile(f, o, found, rep); err == nil {
+			if err = checkFile(f, o, found, rep); err == nil {
 				same, err = stillAt(path, f) // checking takes its time
 			} else {
 				err = fmt.Errorf("%s: %w", path, err)
@@ -59,7 +59,7 @@ func lookAt(path string, o *config) (made bool, err error) {
 		} else if !dir.IsDir() {
 			return false, fmt.Errorf("%s is not a directory", filepath.Dir(path))
 		}
-		return createBolt(path, o)
+		return create(path, o)
 	case err != nil:
 		return false, err
 	case info.IsDir():

@@ -15,7 +15,7 @@ import (
 
 // TestBoltFormat_Example holds the worked example of docs/FORMAT.md.
 func TestBoltFormat_Example(t *testing.T) {
-	page, err := os.ReadFile("docs/FORMAT.md")
+	page, err := os.ReadFile("../../docs/FORMAT.md")
 	require.NoError(t, err)
 	_, text, found := strings.Cut(string(page), "## A worked example")
 	require.True(t, found)

@@ -9,7 +9,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// boltHead is a machine's head as stored: the value's header has number, seq,
+// storedHead is a machine's head as stored: the value's header has number, seq,
 // kind and schema, its payload begins with the engine's part, big-endian:
 //
 //	+-------------+----------+-------+----------+---------+---------+----------+
@@ -19,7 +19,7 @@ import (
 //
 // The crc of the key (CRC-32C) finds a head under another machine's key; the
 // second number makes the first one plausible when the rest is damaged.
-type boltHead struct {
+type storedHead struct {
 	kind   uint32
 	schema uint64
 	number uint64
@@ -31,33 +31,33 @@ type boltHead struct {
 	bytes  []byte // the caller's part
 }
 
-const boltHeadPart = 44
+const headPartLen = 44
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func boltKeySum(key []byte) uint32 { return crc32.Checksum(key, castagnoli) }
+func keySum(key []byte) uint32 { return crc32.Checksum(key, castagnoli) }
 
 // append adds the stored head of key to dst. part is room.
-func (h *boltHead) append(dst, key []byte, part *[boltHeadPart]byte) []byte {
-	binary.BigEndian.PutUint32(part[0:], boltKeySum(key))
+func (h *storedHead) append(dst, key []byte, part *[headPartLen]byte) []byte {
+	binary.BigEndian.PutUint32(part[0:], keySum(key))
 	binary.BigEndian.PutUint64(part[4:], h.number)
 	binary.BigEndian.PutUint64(part[12:], h.pos)
 	copy(part[20:], h.token[:])
 	binary.BigEndian.PutUint32(part[36:], h.trims)
 	binary.BigEndian.PutUint32(part[40:], h.edits)
 	return record.AppendValue(dst, &record.Header{Type: record.TypeHead, Kind: h.kind, Number: h.number, Seq: h.seq,
-		Schema: h.schema, Raw: uint32(boltHeadPart + len(h.bytes))}, part[:], h.bytes)
+		Schema: h.schema, Raw: uint32(headPartLen + len(h.bytes))}, part[:], h.bytes)
 }
 
 // parseBoltHead checks the stored head of key. bytes is part of b. Of a damaged
 // head number is set where it is plausible, so that its items can be found: the
 // head says the same number twice, and the same key.
-func parseBoltHead(b, key []byte, limit int) (h boltHead, err error) {
+func parseHead(b, key []byte, limit int) (h storedHead, err error) {
 	header, payload, err := record.ParseValue(b, limit)
 	if err != nil {
-		if len(b) >= record.HeaderLen+boltHeadPart {
+		if len(b) >= record.HeaderLen+headPartLen {
 			header, payload = record.PeekHeader(b), b[record.HeaderLen:]
-			if binary.BigEndian.Uint32(payload) == boltKeySum(key) && binary.BigEndian.Uint64(payload[4:]) == header.Number {
+			if binary.BigEndian.Uint32(payload) == keySum(key) && binary.BigEndian.Uint64(payload[4:]) == header.Number {
 				h.number = header.Number
 			}
 		}
@@ -66,36 +66,36 @@ func parseBoltHead(b, key []byte, limit int) (h boltHead, err error) {
 	if header.Type != record.TypeHead || header.Codec != record.Raw || header.Flags != 0 || uint64(header.Raw) != uint64(len(payload)) {
 		return h, fmt.Errorf("value is a %s, not a head", header.Type)
 	}
-	if len(payload) < boltHeadPart {
+	if len(payload) < headPartLen {
 		return h, fmt.Errorf("head has %d bytes", len(payload))
 	}
-	if binary.BigEndian.Uint32(payload) != boltKeySum(key) {
+	if binary.BigEndian.Uint32(payload) != keySum(key) {
 		return h, fmt.Errorf("head belongs to another machine")
 	}
 	if number := binary.BigEndian.Uint64(payload[4:]); number != header.Number || number == 0 {
 		return h, fmt.Errorf("head has the machine numbers %d and %d", header.Number, number)
 	}
-	h = boltHead{kind: header.Kind, schema: header.Schema, number: header.Number, seq: header.Seq,
+	h = storedHead{kind: header.Kind, schema: header.Schema, number: header.Number, seq: header.Seq,
 		pos: binary.BigEndian.Uint64(payload[12:]), trims: binary.BigEndian.Uint32(payload[36:]),
-		edits: binary.BigEndian.Uint32(payload[40:]), bytes: payload[boltHeadPart:]}
+		edits: binary.BigEndian.Uint32(payload[40:]), bytes: payload[headPartLen:]}
 	copy(h.token[:], payload[20:])
 	return h, nil
 }
 
 // public is the head as the engine's callers see it; Bytes is borrowed.
-func (h *boltHead) public() engine.Head {
+func (h *storedHead) public() engine.Head {
 	return engine.Head{Number: h.number, Seq: h.seq, Pos: h.pos, Token: h.token, Bytes: h.bytes}
 }
 
-// boltCounters are the numbers that are never given again, and how many
+// fileCounters are the numbers that are never given again, and how many
 // machines there are: the one value of bucket counters.
-type boltCounters struct {
+type fileCounters struct {
 	number   uint64 // last machine number given
 	pos      uint64 // last position given
 	machines uint64
 }
 
-func (c *boltCounters) append(dst []byte) []byte {
+func (c *fileCounters) append(dst []byte) []byte {
 	var b [24]byte
 	binary.BigEndian.PutUint64(b[0:], c.number)
 	binary.BigEndian.PutUint64(b[8:], c.pos)
@@ -103,7 +103,7 @@ func (c *boltCounters) append(dst []byte) []byte {
 	return record.AppendValue(dst, &record.Header{Type: record.TypeCounters, Raw: uint32(len(b))}, b[:], nil)
 }
 
-func parseBoltCounters(b []byte) (c boltCounters, err error) {
+func parseCounters(b []byte) (c fileCounters, err error) {
 	h, payload, err := record.ParseValue(b, 24)
 	if err != nil {
 		return c, err
@@ -111,5 +111,5 @@ func parseBoltCounters(b []byte) (c boltCounters, err error) {
 	if h.Type != record.TypeCounters || len(payload) != 24 {
 		return c, fmt.Errorf("value is a %s of %d bytes, not the counters", h.Type, len(payload))
 	}
-	return boltCounters{binary.BigEndian.Uint64(payload), binary.BigEndian.Uint64(payload[8:]), binary.BigEndian.Uint64(payload[16:])}, nil
+	return fileCounters{binary.BigEndian.Uint64(payload), binary.BigEndian.Uint64(payload[8:]), binary.BigEndian.Uint64(payload[16:])}, nil
 }

@@ -23,7 +23,7 @@ const (
 
 // putBoltFile stores what the file is. The payload, big-endian: length of the
 // app id 1, app id, format 4, file id 16, microseconds since 1970 8, version.
-func putBoltFile(tx *boltTx, version string) error {
+func putFile(tx *txn, version string) error {
 	b := append([]byte{byte(len(fileApp))}, fileApp...)
 	b = binary.BigEndian.AppendUint32(b, fileFormat)
 	var id [16]byte
@@ -36,7 +36,7 @@ func putBoltFile(tx *boltTx, version string) error {
 
 // putBoltMark stores whether the file is closed. The payload, big-endian: 1 for
 // closed, else 0; microseconds since 1970 8; the library's version.
-func putBoltMark(tx *boltTx, clean bool, version string) error {
+func putMark(tx *txn, clean bool, version string) error {
 	b := []byte{0}
 	if clean {
 		b[0] = 1
@@ -48,17 +48,17 @@ func putBoltMark(tx *boltTx, clean bool, version string) error {
 
 const longestMeta = 1 << 10
 
-// boltFound is what an opened file says about itself; clean and the id of the
+// fileState is what an opened file says about itself; clean and the id of the
 // ring are known before bbolt has it.
-type boltFound struct {
+type fileState struct {
 	clean        bool
-	counters     boltCounters
+	counters     fileCounters
 	lostCounters error // why counters had to be rebuilt
 	versions     versionCounts
 	ring         ringFound
 }
 
-func (found *boltFound) read(tx *boltTx) error {
+func (found *fileState) read(tx *txn) error {
 	if name := tx.missing(); name != "" {
 		return fmt.Errorf("%w: bucket %s is missing", engine.ErrCorrupt, name)
 	}
@@ -66,7 +66,7 @@ func (found *boltFound) read(tx *boltTx) error {
 	if b == nil {
 		found.lostCounters = errors.New("they are missing")
 	} else {
-		found.counters, found.lostCounters = parseBoltCounters(b)
+		found.counters, found.lostCounters = parseCounters(b)
 	}
 	if errors.Is(found.lostCounters, record.ErrNewer) {
 		return fmt.Errorf("%w: counters: %w", engine.ErrNewer, found.lostCounters)
@@ -84,7 +84,7 @@ func (found *boltFound) read(tx *boltTx) error {
 // parseBoltFile tells from key file of bucket meta, nil if it is not there,
 // whether the file is one of ours and of our format, and its id. ours tells
 // whether other things in the file are.
-func parseBoltFile(b []byte, ours func() bool) (id journal.ID, err error) {
+func parseFile(b []byte, ours func() bool) (id journal.ID, err error) {
 	if len(b) < record.HeaderLen || !bytes.HasPrefix(b, record.Magic()) {
 		if ours() {
 			return id, fmt.Errorf("%w: the mark of the file is missing or damaged", engine.ErrCorrupt)
@@ -110,16 +110,16 @@ func parseBoltFile(b []byte, ours func() bool) (id journal.ID, err error) {
 	return journal.ID(rest[4:20]), nil
 }
 
-// boltMarkClean tells whether the file was closed; a damaged mark says no.
-func boltMarkClean(b []byte) bool {
+// markClean tells whether the file was closed; a damaged mark says no.
+func markClean(b []byte) bool {
 	h, payload, err := record.ParseValue(b, longestMeta)
 	return err == nil && h.Type == record.TypeMark && len(payload) > 0 && payload[0] == 1
 }
 
 // lastNumber is the highest machine number that has events or snapshots.
-func lastNumber(tx *boltTx) uint64 {
+func lastNumber(tx *txn) uint64 {
 	var last uint64
-	for _, t := range []*boltTree{&tx.events, &tx.snapshots} {
+	for _, t := range []*tree{&tx.events, &tx.snapshots} {
 		if k, _ := t.cursor().last(); k != nil {
 			if n, _, _, ok := splitValueKey(k); ok {
 				last = max(last, n)
@@ -134,12 +134,12 @@ func lastNumber(tx *boltTx) uint64 {
 const beyond = 1 << 40
 
 // recount rebuilds damaged counters from the heads.
-func recount(tx *boltTx) boltCounters {
-	c := boltCounters{number: lastNumber(tx)}
+func recount(tx *txn) fileCounters {
+	c := fileCounters{number: lastNumber(tx)}
 	cur := tx.machines.cursor()
 	for k, v := cur.first(); k != nil; k, v = cur.next() {
 		c.machines++
-		if h, err := parseBoltHead(v, k, boltMaxStep+valueSlack); err == nil {
+		if h, err := parseHead(v, k, maxStep+valueSlack); err == nil {
 			c.number, c.pos = max(c.number, h.number), max(c.pos, h.pos)
 		}
 	}

@@ -10,11 +10,11 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// boltGather finds places in the events themselves, where no stretch tells them:
+// positionRebuild finds places in the events themselves, where no stretch tells them:
 // in a file made before there were any, or where one is lost. It reads all
 // blocks, in short transactions, and keeps the places that are lowest, or
 // highest.
-type boltGather struct {
+type positionRebuild struct {
 	e        *Engine
 	within   stretchKey // what places cover
 	newest   bool
@@ -26,15 +26,15 @@ type boltGather struct {
 
 // gather finds the places from within.first to within.last, or, where they are
 // more than the option gathered, the first or the newest of them.
-func (e *Engine) gather(ctx context.Context, within stretchKey, newest bool) (*boltGather, error) {
-	g := &boltGather{e: e, within: within, newest: newest, machines: map[uint64]string{}}
+func (e *Engine) gather(ctx context.Context, within stretchKey, newest bool) (*positionRebuild, error) {
+	g := &positionRebuild{e: e, within: within, newest: newest, machines: map[uint64]string{}}
 	err := e.Scan(ctx, "", "", 0, func(machine string, h engine.Head) error {
 		g.machines[h.Number] = machine // 0 where it is damaged, which no block has
 		return nil
 	})
 	for from := []byte{0}; err == nil && from != nil; {
 		if err = ctx.Err(); err == nil {
-			err = e.view(func(tx *boltTx) error { from = g.round(tx, from); return nil })
+			err = e.view(func(tx *txn) error { from = g.round(tx, from); return nil })
 		}
 	}
 	if err != nil {
@@ -46,7 +46,7 @@ func (e *Engine) gather(ctx context.Context, within stretchKey, newest bool) (*b
 
 // round reads some blocks and gives the key to go on from, nil at the end.
 // Damaged ones are left out: a Load tells of them.
-func (g *boltGather) round(tx *boltTx, from []byte) []byte {
+func (g *positionRebuild) round(tx *txn, from []byte) []byte {
 	read := 0
 	cur := tx.events.cursor()
 	for k, v := cur.seek(from); k != nil; k, v = cur.next() {
@@ -63,7 +63,7 @@ func (g *boltGather) round(tx *boltTx, from []byte) []byte {
 	return nil
 }
 
-func (g *boltGather) block(tx *boltTx, number, seq uint64) {
+func (g *positionRebuild) block(tx *txn, number, seq uint64) {
 	b, room, err := readBlock(tx, &g.joiner, g.room, number, seq, g.e.opt.maxStep+valueSlack)
 	g.room = room
 	if err != nil || b.LastPos < g.within.first || b.FirstPos > g.within.last {
@@ -80,7 +80,7 @@ func (g *boltGather) block(tx *boltTx, number, seq uint64) {
 }
 
 // keep sorts and leaves out what is too many.
-func (g *boltGather) keep() {
+func (g *positionRebuild) keep() {
 	slices.SortFunc(g.places, func(a, b record.Place) int { return cmp.Compare(a.Pos, b.Pos) })
 	most := g.e.opt.gathered
 	over := len(g.places) - most
@@ -104,7 +104,7 @@ func (e *Engine) mendPositions() error {
 		var s stretchKey
 		var there bool
 		indexed := true
-		err := e.view(func(tx *boltTx) error {
+		err := e.view(func(tx *txn) error {
 			if s, there = tx.stretchAt(at, e.counters.pos); there && s.size() >= indexedStretch {
 				k, _ := tx.indexes.cursor().seek(appendValueKey(nil, s.first, s.last))
 				have, ok := splitStretchKey(k)
@@ -152,7 +152,7 @@ func (e *Engine) mendStretch(hole stretchKey) (stretchKey, error) {
 	covered := found.within
 	g := &e.group
 	defer g.end()
-	return covered, e.update(func(tx *boltTx) error {
+	return covered, e.update(func(tx *txn) error {
 		g.tx = tx
 		for { // contents of stretches that are lost
 			k, _ := tx.indexes.cursor().seek(appendValueKey(nil, covered.first, 0))
@@ -173,7 +173,7 @@ func (e *Engine) mendStretch(hole stretchKey) (stretchKey, error) {
 func (e *Engine) mendContents(s stretchKey) error {
 	g := &e.group
 	defer g.end()
-	return e.update(func(tx *boltTx) error {
+	return e.update(func(tx *txn) error {
 		g.tx = tx
 		places, err := tx.readStretch(s, &g.joiner, nil)
 		if err != nil {
@@ -197,7 +197,7 @@ func (e *Engine) mendNumbers() error {
 			return err
 		}
 		g := &e.group
-		err = e.update(func(tx *boltTx) error {
+		err = e.update(func(tx *txn) error {
 			g.tx = tx
 			for i, key := range keys {
 				if numbers[i] == 0 { // its head is damaged

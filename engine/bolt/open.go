@@ -14,7 +14,7 @@ import (
 // engine.ErrForeign, engine.ErrCorrupt, engine.ErrNewer, engine.ErrDiskFull, or those of io/fs.
 func openWith(path string, o config) (*Engine, error) {
 	e := &Engine{path: path, opt: o.withDefaults()}
-	e.looks.New = func() any { return new(boltLook) }
+	e.looks.New = func() any { return new(loader) }
 	e.group.e = e
 	began := time.Now()
 	if err := e.start(); err != nil {
@@ -29,8 +29,8 @@ func openWith(path string, o config) (*Engine, error) {
 // start opens the file, checked and healed, gives it to bbolt, takes over what
 // the ring holds and marks the file as open.
 func (e *Engine) start() error {
-	var found boltFound
-	f, err := openBoltFile(e.path, &e.opt, &found, &e.report)
+	var found fileState
+	f, err := openFile(e.path, &e.opt, &found, &e.report)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (e *Engine) start() error {
 	if err != nil {
 		return e.broken("open", err)
 	}
-	if err := e.view(func(tx *boltTx) error { return found.read(tx) }); err != nil {
+	if err := e.view(func(tx *txn) error { return found.read(tx) }); err != nil {
 		return err
 	}
 	e.counters = found.counters
@@ -85,11 +85,11 @@ func (e *Engine) start() error {
 // settle stores, in one transaction, what the ring holds, and marks the file as
 // open. Nothing that was replayed is shown, and nothing new is taken, before it
 // is durable here (R1).
-func (e *Engine) settle(found *boltFound, unfolded []ringGroup) error {
+func (e *Engine) settle(found *fileState, unfolded []ringGroup) error {
 	g := &e.group
 	defer g.end()
 	salt := journal.NewSalt()
-	err := e.update(func(tx *boltTx) error {
+	err := e.update(func(tx *txn) error {
 		if err := tx.create(); err != nil { // what the feed needs, in a file made before it
 			return err
 		}
@@ -128,7 +128,7 @@ func (e *Engine) settle(found *boltFound, unfolded []ringGroup) error {
 				return err
 			}
 		}
-		return putBoltMark(tx, false, e.opt.version)
+		return putMark(tx, false, e.opt.version)
 	})
 	if err != nil {
 		return err
@@ -150,7 +150,7 @@ func (e *Engine) letGo() error {
 	}
 	if e.handle != nil && e.dead.Load() == nil {
 		err := guarded(e.handle.close)
-		if _, panicked := errors.AsType[*boltPanic](err); !panicked {
+		if _, panicked := errors.AsType[*panicError](err); !panicked {
 			return err
 		}
 		e.die("close", err)

@@ -24,7 +24,7 @@ import (
 func TestBoltOpen_Refuses(t *testing.T) {
 	patch := func(fn func(b []byte) []byte) func(*testing.T, string) {
 		return func(t *testing.T, path string) {
-			b, err := os.ReadFile(boltSample(t))
+			b, err := os.ReadFile(sampleFile(t))
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(path, fn(b), 0o600))
 		}
@@ -125,23 +125,23 @@ func dropBucket(t *testing.T, path string, patch func(func([]byte) []byte) func(
 
 func TestBoltOpen_OneMetaPageIsEnough(t *testing.T) {
 	for _, at := range []int64{20, 4096 + 20} {
-		path := boltSample(t)
+		path := sampleFile(t)
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
 		require.NoError(t, err)
 		_, err = f.WriteAt([]byte{0xaa, 0xbb}, at+8)
 		require.NoError(t, err)
 		require.NoError(t, f.Close())
-		e := boltAt(t, path, config{})
-		items, err := boltRead(e, "b")
+		e := openAt(t, path, config{})
+		items, err := readAll(e, "b")
 		require.NoError(t, err)
 		assert.Len(t, items, 1+3+1)
 	}
 }
 
 func TestBoltOpen_NotWritable(t *testing.T) {
-	path := boltSample(t)
+	path := sampleFile(t)
 	denied := &fs.PathError{Op: "open", Path: path, Err: syscall.EACCES}
-	_, err := openWith(path, config{seams: boltSeams{openFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+	_, err := openWith(path, config{seams: seams{openFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		if flag&os.O_RDWR != 0 {
 			return nil, denied
 		}
@@ -161,7 +161,7 @@ func TestBoltOpen_MarksCleanClose(t *testing.T) {
 	e, err := openWith(path, config{version: "v1.2.3"})
 	require.NoError(t, err)
 	assert.True(t, e.report.Clean, "a new file")
-	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 1))))
+	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 1))))
 	image, err := os.ReadFile(path) // as if the process died here
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
@@ -177,7 +177,7 @@ func TestBoltOpen_MarksCleanClose(t *testing.T) {
 		assert.False(t, e.report.Clean)
 		require.NoError(t, e.Close())
 	}
-	e = boltAt(t, died, config{})
+	e = openAt(t, died, config{})
 	assert.True(t, e.report.Clean)
 	info, err := os.Stat(path)
 	require.NoError(t, err)
@@ -186,9 +186,9 @@ func TestBoltOpen_MarksCleanClose(t *testing.T) {
 
 // TestBoltOpen_RenamedBeforeLock replaces the file between opening and locking.
 func TestBoltOpen_RenamedBeforeLock(t *testing.T) {
-	path, other := boltSample(t), boltSample(t)
+	path, other := sampleFile(t), sampleFile(t)
 	calls := 0
-	e := boltAt(t, path, config{seams: boltSeams{openFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+	e := openAt(t, path, config{seams: seams{openFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		f, err := os.OpenFile(name, flag, mode)
 		if calls++; calls == 1 {
 			require.NoError(t, os.Rename(path, path+".away"))
@@ -207,7 +207,7 @@ func TestBoltOpen_RenamedBeforeLock(t *testing.T) {
 func TestBoltCreate_Order(t *testing.T) {
 	var did []string
 	dir := t.TempDir()
-	o := config{seams: boltSeams{
+	o := config{seams: seams{
 		syncFile: func(f *os.File) error {
 			info, err := f.Stat()
 			require.NoError(t, err)
@@ -220,40 +220,40 @@ func TestBoltCreate_Order(t *testing.T) {
 			return os.Rename(from, to)
 		},
 	}}.withDefaults()
-	made, err := createBolt(filepath.Join(dir, "test.db"), &o)
+	made, err := create(filepath.Join(dir, "test.db"), &o)
 	require.NoError(t, err)
 	require.True(t, made)
 	require.Equal(t, []string{"sync file", "rename", "sync directory"}, did)
-	made, err = createBolt(filepath.Join(dir, "test.db"), &o)
+	made, err = create(filepath.Join(dir, "test.db"), &o)
 	require.NoError(t, err)
 	require.False(t, made, "somebody else was first")
 }
 
 // TestBoltOpen_RenamedWhileOpen: the lock goes with the file, not with its name.
 func TestBoltOpen_RenamedWhileOpen(t *testing.T) {
-	path := boltSample(t)
-	e := boltAt(t, path, config{})
+	path := sampleFile(t)
+	e := openAt(t, path, config{})
 	away := path + ".away"
 	require.NoError(t, os.Rename(path, away))
 	_, err := openWith(away, config{lockTimeout: time.Millisecond})
 	require.ErrorIs(t, err, engine.ErrLocked)
 	require.ErrorContains(t, err, away)
-	other := boltAt(t, path, config{})
+	other := openAt(t, path, config{})
 	require.True(t, other.report.Created)
-	require.NoError(t, boltCommit(other, boltStep(boltWrite("a", 0, 1))))
-	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 8, 1))))
+	require.NoError(t, commitSteps(other, stepOf(writeOf("a", 0, 1))))
+	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 8, 1))))
 	require.NoError(t, e.Close())
 	require.NoError(t, os.Rename(away, path+".again"))
-	e = boltAt(t, path+".again", config{})
-	items, err := boltRead(e, "a")
+	e = openAt(t, path+".again", config{})
+	items, err := readAll(e, "a")
 	require.NoError(t, err)
 	require.Contains(t, items[len(items)-1], "head 1 9 ")
 }
 
 func TestBoltCreate_Crash(t *testing.T) {
 	dead := errors.New("the process died")
-	for name, seams := range map[string]boltSeams{
-		"before the commit": {commit: func(tx *boltTx) error { return errors.Join(tx.rollback(), dead) }},
+	for name, seams := range map[string]seams{
+		"before the commit": {commit: func(tx *txn) error { return errors.Join(tx.rollback(), dead) }},
 		"before the sync":   {syncFile: func(*os.File) error { return dead }},
 		"before the rename": {rename: func(string, string) error { return dead }},
 	} {
@@ -268,8 +268,8 @@ func TestBoltCreate_Crash(t *testing.T) {
 			require.ErrorIs(t, err, dead)
 			_, err = os.Stat(path)
 			require.ErrorIs(t, err, fs.ErrNotExist, "whole or not there") // row C17
-			e := boltAt(t, path, config{})
-			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 1))))
+			e := openAt(t, path, config{})
+			require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 1))))
 			entries, err := os.ReadDir(dir)
 			require.NoError(t, err)
 			assert.Len(t, entries, 2, "leftovers are removed, others' files are not")
@@ -284,15 +284,15 @@ func TestBoltCounters_NeverGoBack(t *testing.T) {
 	for range 5 {
 		e, err := openWith(path, config{})
 		require.NoError(t, err)
-		w := boltWrite("a", 0, 3, 3)
-		require.NoError(t, boltCommit(e, boltStep(w)))
-		h, err := e.Load(context.Background(), "a", boltAll, func(engine.Item) error { return nil })
+		w := writeOf("a", 0, 3, 3)
+		require.NoError(t, commitSteps(e, stepOf(w)))
+		h, err := e.Load(context.Background(), "a", everything, func(engine.Item) error { return nil })
 		require.NoError(t, err)
 		assert.False(t, numbers[h.Number])
 		assert.Greater(t, h.Pos, last)
 		numbers[h.Number], last = true, h.Pos
 		w.Purge, w.Expect = true, 3
-		require.NoError(t, boltCommit(e, boltStep(w)))
+		require.NoError(t, commitSteps(e, stepOf(w)))
 		require.NoError(t, e.Close())
 		change(t, path, func(tx *bbolt.Tx) error {
 			for _, b := range [][]byte{bucketMachines, bucketEvents, bucketSnapshots} {

@@ -23,7 +23,7 @@ import (
 var stretchSteps = [...]uint64{16, 256, record.LongestStretch}
 
 // storePlaces stores the stretches of the group, joined with short ones before it.
-func (g *boltGroup) storePlaces() error {
+func (g *batch) storePlaces() error {
 	if err := g.storeOlder(); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (g *boltGroup) storePlaces() error {
 // storeOlder puts the places of events that were put back into the stretches
 // that have their positions, if they are not there as they are now. It reads them
 // all before it changes one.
-func (g *boltGroup) storeOlder() error {
+func (g *batch) storeOlder() error {
 	type changed struct {
 		key    stretchKey
 		places []record.Place
@@ -108,8 +108,8 @@ func putPlace(places []record.Place, p record.Place) (out []record.Place, new bo
 	return places, true
 }
 
-func (g *boltGroup) removeStretch(s stretchKey) error {
-	for _, t := range []*boltTree{&g.tx.positions, &g.tx.indexes} {
+func (g *batch) removeStretch(s stretchKey) error {
+	for _, t := range []*tree{&g.tx.positions, &g.tx.indexes} {
 		if _, err := g.remove(t, s.first, s.last, s.last); err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (g *boltGroup) removeStretch(s stretchKey) error {
 }
 
 // putStretches covers the positions from first to last.
-func (g *boltGroup) putStretches(first, last uint64, places []record.Place) error {
+func (g *batch) putStretches(first, last uint64, places []record.Place) error {
 	for {
 		part, end := places, last
 		if len(part) > record.LongestStretch {
@@ -142,7 +142,7 @@ func (g *boltGroup) putStretches(first, last uint64, places []record.Place) erro
 
 // joinable takes short stretches that end right before first out of the bucket,
 // so that they and what comes become one, and tells where they begin.
-func (g *boltGroup) joinable(first, last uint64) (places []record.Place, from uint64, err error) {
+func (g *batch) joinable(first, last uint64) (places []record.Place, from uint64, err error) {
 	var short []stretchKey // newest first
 	at, join, size := first, 0, last-first+1
 	cur := g.tx.positions.cursor()
@@ -194,7 +194,7 @@ func splitStretchKey(k []byte) (s stretchKey, ok bool) {
 
 // joinStretch reads the value of a stretch, of at most limit bytes, in one of
 // the two buckets that have one.
-func joinStretch(t *boltTree, want record.Type, s stretchKey, j *record.Joiner, limit int) ([]byte, error) {
+func joinStretch(t *tree, want record.Type, s stretchKey, j *record.Joiner, limit int) ([]byte, error) {
 	h, payload, err := joinPieces(t, j, s.first, s.last, limit)
 	if err != nil {
 		return nil, err
@@ -207,7 +207,7 @@ func joinStretch(t *boltTree, want record.Type, s stretchKey, j *record.Joiner, 
 }
 
 // readStretch adds the places of a stretch to dst.
-func (tx *boltTx) readStretch(s stretchKey, j *record.Joiner, dst []record.Place) ([]record.Place, error) {
+func (tx *txn) readStretch(s stretchKey, j *record.Joiner, dst []record.Place) ([]record.Place, error) {
 	payload, err := joinStretch(&tx.positions, record.TypeStretch, s, j, record.StretchLimit)
 	if err == nil {
 		dst, err = record.ParseStretch(payload, s.first, dst)
@@ -220,7 +220,7 @@ func (tx *boltTx) readStretch(s stretchKey, j *record.Joiner, dst []record.Place
 
 // stretchAt finds the stretch that has pos; there is false where none does, then
 // the answer is the hole around it, as far as it is within 1 to last.
-func (tx *boltTx) stretchAt(pos, last uint64) (s stretchKey, there bool) {
+func (tx *txn) stretchAt(pos, last uint64) (s stretchKey, there bool) {
 	s = stretchKey{1, last}
 	if !tx.positions.there() {
 		return s, false
@@ -246,7 +246,7 @@ func (tx *boltTx) stretchAt(pos, last uint64) (s stretchKey, there bool) {
 func appendNumberKey(b []byte, number uint64) []byte { return binary.BigEndian.AppendUint64(b, number) }
 
 // putNumber stores whose a machine number is.
-func (g *boltGroup) putNumber(number uint64, machine string) error {
+func (g *batch) putNumber(number uint64, machine string) error {
 	g.key = appendNumberKey(g.key[:0], number)
 	g.reserve(record.HeaderLen + len(machine))
 	h := record.Header{Type: record.TypeNumber, Number: number, Raw: uint32(len(machine))}
@@ -256,7 +256,7 @@ func (g *boltGroup) putNumber(number uint64, machine string) error {
 
 // machineOf tells whose a number is, "" if it is nobody's any more: then there
 // are no events under it either.
-func (tx *boltTx) machineOf(number uint64) (string, error) {
+func (tx *txn) machineOf(number uint64) (string, error) {
 	var b []byte
 	if tx.numbers.there() {
 		b = tx.numbers.get(appendNumberKey(nil, number))
@@ -268,7 +268,7 @@ func (tx *boltTx) machineOf(number uint64) (string, error) {
 		}
 		return "", nil
 	}
-	h, payload, err := record.ParseValue(b, boltMaxKey)
+	h, payload, err := record.ParseValue(b, maxKey)
 	if err == nil && (h.Type != record.TypeNumber || h.Number != number) {
 		err = fmt.Errorf("value is a %s %d", h.Type, h.Number)
 	}

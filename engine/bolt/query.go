@@ -12,7 +12,7 @@ var _ engine.Querier = (*Engine)(nil)
 // Query follows the order of records in one direction and passes over the
 // stretches whose contents say that they have nothing.
 func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Record) error) error {
-	t := boltTrail{e: e, newest: q.Newest, filter: newBoltFilter(q), most: queryPage}
+	t := positionCursor{e: e, newest: q.Newest, filter: newFilter(q), most: queryPage}
 	before := q.Before
 	if before == 0 {
 		before = engine.All

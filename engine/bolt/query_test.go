@@ -40,7 +40,7 @@ func searchFile(t *testing.T, o config) (path string, all []engine.Terms) {
 		var writes []engine.Write
 		for i := range 30 {
 			n := group*30 + i
-			w := boltWrite(fmt.Sprint("m", n%9), uint64(n/9), 1)
+			w := writeOf(fmt.Sprint("m", n%9), uint64(n/9), 1)
 			w.Kind = searchKind(n)
 			w.Events[0].Terms = engine.Terms{Name: fmt.Sprint("name", group%7), From: fmt.Sprint("from", i%3), To: fmt.Sprint("to", i%4),
 				Actor: fmt.Sprint("actor", n%400), Origin: uint8(1 + n%3), Time: int64(n)}
@@ -59,7 +59,7 @@ func searchFile(t *testing.T, o config) (path string, all []engine.Terms) {
 
 // meant are the positions of a searchFile that a query asks for.
 func meant(q engine.Query, all []engine.Terms) (found []uint64) {
-	f := newBoltFilter(q)
+	f := newFilter(q)
 	for i, terms := range all {
 		env := record.Envelope{Time: terms.Time, Name: terms.Name, From: terms.From, To: terms.To, Actor: terms.Actor, Origin: terms.Origin}
 		if f.event(searchKind(i), terms.Time, env.Append(nil)) {
@@ -159,9 +159,9 @@ func TestBoltIndex_LeavesOut(t *testing.T) {
 				require.Positive(t, damaged)
 				return err
 			})
-			e := boltAt(t, path, config{readOnly: true})
+			e := openAt(t, path, config{readOnly: true})
 			for _, newest := range []bool{false, true} {
-				trail := boltTrail{e: e, end: engine.All, most: queryPage, filter: newBoltFilter(q)}
+				trail := positionCursor{e: e, end: engine.All, most: queryPage, filter: newFilter(q)}
 				if newest {
 					trail.newest, trail.at, trail.end = true, engine.All, 1
 				}
@@ -185,7 +185,7 @@ func TestBoltIndex_LeavesOut(t *testing.T) {
 // TestBoltIndex_Bounds: a stretch has its first time and its last one.
 func TestBoltIndex_Bounds(t *testing.T) {
 	path, _ := searchFile(t, config{})
-	e := boltAt(t, path, config{readOnly: true})
+	e := openAt(t, path, config{readOnly: true})
 	for _, s := range stretches(t, path) {
 		for _, pos := range []uint64{max(s.first, 2), s.last} {
 			require.Equal(t, []uint64{pos}, queried(t, e, engine.Query{MinTime: int64(pos - 1), MaxTime: int64(pos - 1)}))
@@ -199,7 +199,7 @@ func TestBoltIndex_Size(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "size.db")
 		e, err := openWith(path, config{})
 		require.NoError(t, err)
-		commitBolt(t, e, boltWrite("m", 0, n))
+		commitBolt(t, e, writeOf("m", 0, n))
 		require.NoError(t, e.Close())
 		edit(t, path, func(tx *bbolt.Tx) error {
 			require.Len(t, stretchesIn(t, tx, bucketIndexes), want, "%d positions", n)
@@ -213,8 +213,8 @@ func TestBoltIndex_Size(t *testing.T) {
 func TestBoltQuery_UnknownTerms(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "unknown.db")
 	o := config{ringBytes: 1 << 20}
-	e := boltAt(t, path, o)
-	w := boltWrite("m", 0, 2*indexedStretch)
+	e := openAt(t, path, o)
+	w := writeOf("m", 0, 2*indexedStretch)
 	for i := range w.Events {
 		w.Events[i].Terms = engine.Terms{Name: "known", From: "known", To: "known", Actor: "known", Origin: 1}
 		w.Events[i] = enveloped(w.Events[i])
@@ -226,6 +226,6 @@ func TestBoltQuery_UnknownTerms(t *testing.T) {
 			require.Equal(t, []uint64{1}, queried(t, e, q), "%s: %+v", where, q)
 		}
 		require.NoError(t, e.Close())
-		e = boltAt(t, path, o)
+		e = openAt(t, path, o)
 	}
 }

@@ -38,7 +38,7 @@ func (e *Engine) Scan(ctx context.Context, prefix, after string, limit int, fn f
 		now, folded := keys[:min(most, len(keys))], uint64(0)
 		refs = e.overlay.newestOf(now, refs[:0])
 		behind := false // the file has more than the round
-		err := e.view(func(tx *boltTx) (err error) {
+		err := e.view(func(tx *txn) (err error) {
 			if len(refs) > 0 {
 				if folded, _, err = ringState(tx); err != nil {
 					return err
@@ -119,7 +119,7 @@ func ringScanned(r ringRef) (engine.Head, error) {
 }
 
 func (e *Engine) scanned(key string, value []byte) engine.Head {
-	h, err := parseBoltHead(value, []byte(key), e.opt.maxStep+valueSlack)
+	h, err := parseHead(value, []byte(key), e.opt.maxStep+valueSlack)
 	head := h.public()
 	if err != nil {
 		head.Err = &engine.Damage{Machine: key, Part: "head", Why: err}

@@ -18,7 +18,7 @@ const removeAtOnce = 1000
 
 // remove removes the values of a machine from seq to seq, all pieces, and tells
 // how many keys that were.
-func (g *boltGroup) remove(t *boltTree, number, from, to uint64) (removed int, err error) {
+func (g *batch) remove(t *tree, number, from, to uint64) (removed int, err error) {
 	behind := appendValueAfter(nil, number, to)
 	for {
 		g.keys = g.keys[:0]
@@ -41,12 +41,12 @@ func (g *boltGroup) remove(t *boltTree, number, from, to uint64) (removed int, e
 
 // trim removes the events of a machine up to seq to: those of the group now, the
 // stored ones when the group is stored.
-func (g *boltGroup) trim(m *boltMachine, to uint64) {
+func (g *batch) trim(m *machineState, to uint64) {
 	if to == 0 {
 		return
 	}
 	m.trimTo = max(m.trimTo, to)
-	g.events = slices.DeleteFunc(g.events, func(ev boltEvent) bool { return ev.m == m && ev.entry.Seq <= to })
+	g.events = slices.DeleteFunc(g.events, func(ev pendingEvent) bool { return ev.m == m && ev.entry.Seq <= to })
 }
 
 // planTrim finds the stored blocks up to m.trimTo. A block that reaches beyond is
@@ -55,7 +55,7 @@ func (g *boltGroup) trim(m *boltMachine, to uint64) {
 //
 // It runs before anything is changed: bbolt's cursor does not step back over a
 // leaf that the same transaction has emptied.
-func (g *boltGroup) planTrim(m *boltMachine) error {
+func (g *batch) planTrim(m *machineState) error {
 	number, to := m.head.number, m.trimTo
 	cur := g.tx.events.cursor()
 	k, _ := cur.before(appendValueAfter(g.key[:0], number, to))
@@ -83,10 +83,10 @@ func (g *boltGroup) planTrim(m *boltMachine) error {
 }
 
 // again takes the rest of a trimmed block into the group.
-func (g *boltGroup) again(m *boltMachine, b *wholeBlock) {
+func (g *batch) again(m *machineState, b *wholeBlock) {
 	for e, ok := b.Next(); ok; e, ok = b.Next() {
 		if e.Seq > m.trimTo {
-			g.events = append(g.events, boltEvent{m, m.head.number, b.header.Kind, b.header.Schema, e})
+			g.events = append(g.events, pendingEvent{m, m.head.number, b.header.Kind, b.header.Schema, e})
 		}
 	}
 }
@@ -99,7 +99,7 @@ type wholeBlock struct {
 
 // joinPieces puts the value under number and seq together, in all its pieces, still
 // encoded. It dies with j's next use and with the transaction.
-func joinPieces(t *boltTree, j *record.Joiner, number, seq uint64, limit int) (record.Header, []byte, error) {
+func joinPieces(t *tree, j *record.Joiner, number, seq uint64, limit int) (record.Header, []byte, error) {
 	j.Reset()
 	behind := appendValueAfter(nil, number, seq)
 	cur := t.cursor()
@@ -116,7 +116,7 @@ func joinPieces(t *boltTree, j *record.Joiner, number, seq uint64, limit int) (r
 }
 
 // readBlock reads the block stored under seq into room, which it lives in.
-func readBlock(tx *boltTx, j *record.Joiner, room []byte, number, seq uint64, limit int) (b wholeBlock, newRoom []byte, err error) {
+func readBlock(tx *txn, j *record.Joiner, room []byte, number, seq uint64, limit int) (b wholeBlock, newRoom []byte, err error) {
 	var payload []byte
 	if b.header, payload, err = joinPieces(&tx.events, j, number, seq, limit); err != nil {
 		return b, room, err
@@ -135,7 +135,7 @@ func readBlock(tx *boltTx, j *record.Joiner, room []byte, number, seq uint64, li
 }
 
 // blockAt reads and checks the whole block stored under seq, with memory of its own.
-func (g *boltGroup) blockAt(number, seq uint64) (b wholeBlock, err error) {
+func (g *batch) blockAt(number, seq uint64) (b wholeBlock, err error) {
 	b, _, err = readBlock(g.tx, &g.joiner, nil, number, seq, g.e.opt.maxStep+valueSlack)
 	return b, err
 }

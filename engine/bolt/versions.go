@@ -62,8 +62,8 @@ func (c versionCounts) total() (n int64, ok bool) {
 }
 
 // versionChanges is what the group changes of the counts, nil if nothing.
-func (g *boltGroup) versionChanges() (change versionCounts) {
-	count := func(h *boltHead, by int64) {
+func (g *batch) versionChanges() (change versionCounts) {
+	count := func(h *storedHead, by int64) {
 		if change == nil {
 			change = versionCounts{}
 		}
@@ -85,7 +85,7 @@ func (g *boltGroup) versionChanges() (change versionCounts) {
 
 // storeVersions brings the stored counts up to date with the heads just stored.
 // Counts that are not there, or do not fit the heads, are made from all of them.
-func (g *boltGroup) storeVersions() error {
+func (g *batch) storeVersions() error {
 	change := g.versionChanges()
 	if len(change) == 0 {
 		return nil
@@ -96,7 +96,7 @@ func (g *boltGroup) storeVersions() error {
 
 // putVersions stores the counts: kind 4, version 8, machines 8 for each,
 // big-endian, in order.
-func putVersions(tx *boltTx, c versionCounts) error {
+func putVersions(tx *txn, c versionCounts) error {
 	var b []byte
 	for _, v := range slices.SortedFunc(maps.Keys(c), func(a, b versionOf) int {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.schema, b.schema))
@@ -113,7 +113,7 @@ const versionCountLen = 20
 // mostVersions bounds what is read of the counts.
 const mostVersions = 1 << 20
 
-func readVersions(tx *boltTx) (versionCounts, error) {
+func readVersions(tx *txn) (versionCounts, error) {
 	b := tx.counters.get(countersVersions)
 	if b == nil {
 		return nil, fmt.Errorf("the counts per version are not there")
@@ -134,13 +134,13 @@ func readVersions(tx *boltTx) (versionCounts, error) {
 }
 
 // recountVersions looks at all heads.
-func recountVersions(tx *boltTx) versionCounts {
+func recountVersions(tx *txn) versionCounts {
 	c := versionCounts{}
 	cur := tx.machines.cursor()
 	for k, v := cur.first(); k != nil; k, v = cur.next() {
-		h, err := parseBoltHead(v, k, boltMaxStep+valueSlack)
+		h, err := parseHead(v, k, maxStep+valueSlack)
 		if err != nil {
-			h = boltHead{}
+			h = storedHead{}
 		}
 		c[versionOf{h.kind, h.schema}]++
 	}
@@ -149,7 +149,7 @@ func recountVersions(tx *boltTx) versionCounts {
 
 // foundVersions are the stored counts with a change of the heads, made anew
 // where they do not fit the number of machines then.
-func foundVersions(tx *boltTx, change versionCounts, machines uint64) versionCounts {
+func foundVersions(tx *txn, change versionCounts, machines uint64) versionCounts {
 	c, err := readVersions(tx)
 	if err == nil {
 		c.add(change)
@@ -163,7 +163,7 @@ func foundVersions(tx *boltTx, change versionCounts, machines uint64) versionCou
 // showVersions adds what a ring that is served from memory changes.
 func (e *Engine) showVersions() error {
 	change := versionCounts{}
-	err := e.view(func(tx *boltTx) error {
+	err := e.view(func(tx *txn) error {
 		for _, key := range e.overlay.keys("", "") {
 			ref, ok := e.overlay.newest(key)
 			if !ok {
@@ -175,9 +175,9 @@ func (e *Engine) showVersions() error {
 			}
 			change[versionOf{w.Kind, w.Schema}]++
 			if b := tx.machines.get([]byte(key)); b != nil {
-				h, err := parseBoltHead(b, []byte(key), e.opt.maxStep+valueSlack)
+				h, err := parseHead(b, []byte(key), e.opt.maxStep+valueSlack)
 				if err != nil {
-					h = boltHead{}
+					h = storedHead{}
 				}
 				change[versionOf{h.kind, h.schema}]--
 			}

@@ -21,22 +21,22 @@ func versionSample(t *testing.T, o config) (path string, want map[uint64]int64) 
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), o)
 	require.NoError(t, err)
 	for i := range 30 {
-		w := boltWrite(fmt.Sprint("m", i%7), uint64(i/7), 1)
+		w := writeOf(fmt.Sprint("m", i%7), uint64(i/7), 1)
 		w.Kind, w.Schema = 5, uint64(1+i/10)
-		require.NoError(t, boltCommit(e, boltStep(w)))
+		require.NoError(t, commitSteps(e, stepOf(w)))
 		if i == 12 {
-			require.NoError(t, e.fold(func(*boltTx) error { return nil }))
+			require.NoError(t, e.fold(func(*txn) error { return nil }))
 		}
 	}
-	require.NoError(t, boltCommit(e, boltStep(engine.Write{Machine: "m6", Expect: 4, Purge: true})))
-	w := boltWrite("m0", 5, 1)
+	require.NoError(t, commitSteps(e, stepOf(engine.Write{Machine: "m6", Expect: 4, Purge: true})))
+	w := writeOf("m0", 5, 1)
 	w.Kind, w.Schema = 5, 2
-	require.NoError(t, boltCommit(e, boltStep(w)))
+	require.NoError(t, commitSteps(e, stepOf(w)))
 	want = map[uint64]int64{2: 1, 3: 5}
 	got, err := e.Versions(context.Background(), 5)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-	path = copyBolt(t, e)
+	path = copyFile(t, e)
 	killBolt(e)
 	return path, want
 }
@@ -71,10 +71,10 @@ func TestBoltVersions_MadeAnew(t *testing.T) {
 			return tx.Bucket(bucketCounters).Put(countersVersions, v)
 		},
 		"one too many": func(tx *bbolt.Tx) error {
-			return putVersions(&boltTx{counters: boltTree{tx: tx, name: bucketCounters}}, versionCounts{{5, 3}: 7})
+			return putVersions(&txn{counters: tree{tx: tx, name: bucketCounters}}, versionCounts{{5, 3}: 7})
 		},
 		"below zero": func(tx *bbolt.Tx) error {
-			return putVersions(&boltTx{counters: boltTree{tx: tx, name: bucketCounters}}, versionCounts{{5, 3}: 7, {5, 9}: -1})
+			return putVersions(&txn{counters: tree{tx: tx, name: bucketCounters}}, versionCounts{{5, 3}: 7, {5, 9}: -1})
 		},
 		"another value": func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketCounters).Put(countersVersions, bytes.Clone(tx.Bucket(bucketCounters).Get(countersLast)))
@@ -108,10 +108,10 @@ func TestBoltVersions_DamagedHead(t *testing.T) {
 				v[len(v)-1] ^= 1
 				return tx.Bucket(bucketMachines).Put([]byte("m1"), v)
 			})
-			e := boltAt(t, path, o)
-			w := boltWrite("m1", 5, 1)
+			e := openAt(t, path, o)
+			w := writeOf("m1", 5, 1)
 			w.Kind, w.Schema = 5, 4
-			require.NoError(t, boltCommit(e, boltStep(w)))
+			require.NoError(t, commitSteps(e, stepOf(w)))
 			got, err := e.Versions(context.Background(), 5)
 			require.NoError(t, err)
 			require.Equal(t, map[uint64]int64{2: 1, 3: 4, 4: 1}, got)

@@ -58,7 +58,7 @@ func faultyBolt(t *testing.T, o config, ring, commit func(n int64) bool, after b
 	first, err := openWith(path, config{}) // made without faults
 	require.NoError(t, err)
 	require.NoError(t, first.Close())
-	o.seams.commit = func(tx *boltTx) error {
+	o.seams.commit = func(tx *txn) error {
 		if n := commits.Add(1); n > 0 && commit(n) {
 			return failing(errRingDisk, after)(tx)
 		}
@@ -97,7 +97,7 @@ func TestBoltRing_Faults(t *testing.T) {
 					failed := false
 					for i := range 120 {
 						m := fmt.Sprint("m", i%5)
-						err := boltCommit(e, boltStep(boltWrite(m, acked[m], 2), boltWrite2(m, acked[m])))
+						err := commitSteps(e, stepOf(writeOf(m, acked[m], 2), boltWrite2(m, acked[m])))
 						if err == nil {
 							require.False(t, failed, "rule 1: %s %d once=%t after=%t", where, n, once, after)
 							acked[m] += 2
@@ -110,17 +110,17 @@ func TestBoltRing_Faults(t *testing.T) {
 					}
 					if failed {
 						hit++
-						require.Error(t, boltCommit(e, boltStep(boltWrite("z", 0, 1))))
+						require.Error(t, commitSteps(e, stepOf(writeOf("z", 0, 1))))
 						require.Error(t, e.SetNote(context.Background(), "n", []byte("x")))
 					}
 					for m, seq := range acked { // reading goes on
-						h, err := e.Load(context.Background(), m, boltAll, func(it engine.Item) error { return it.Err })
+						h, err := e.Load(context.Background(), m, everything, func(it engine.Item) error { return it.Err })
 						require.NoError(t, err)
 						require.GreaterOrEqual(t, h.Seq, seq)
 					}
 					path := e.path
 					if n%2 == 0 {
-						path = copyBolt(t, e)
+						path = copyFile(t, e)
 						killBolt(e)
 					} else {
 						_ = e.Close()
@@ -128,10 +128,10 @@ func TestBoltRing_Faults(t *testing.T) {
 					e, err := openWith(path, ringOptions["Tiny"])
 					require.NoError(t, err)
 					for m, seq := range acked {
-						h, err := e.Load(context.Background(), m, boltAll, func(it engine.Item) error { return it.Err })
+						h, err := e.Load(context.Background(), m, everything, func(it engine.Item) error { return it.Err })
 						require.NoError(t, err)
 						require.True(t, h.Seq == seq || h.Seq == issued[m], "rule 2: %s is at %d, acknowledged %d, in doubt %d", m, h.Seq, seq, issued[m])
-						require.NoError(t, boltCommit(e, boltStep(boltWrite(m, h.Seq, 1))), "rule 3")
+						require.NoError(t, commitSteps(e, stepOf(writeOf(m, h.Seq, 1))), "rule 3")
 					}
 					require.NoError(t, e.Close())
 					checkBolt(t, path)
@@ -145,7 +145,7 @@ func TestBoltRing_Faults(t *testing.T) {
 
 // boltWrite2 is a write to the shadow of a machine, in the same step.
 func boltWrite2(machine string, expect uint64) engine.Write {
-	return boltWrite(machine+"'", expect, 2)
+	return writeOf(machine+"'", expect, 2)
 }
 
 // TestBoltRing_FoldStopsAppend: a fold that fails while a group is being written
@@ -163,17 +163,17 @@ func TestBoltRing_FoldStopsAppend(t *testing.T) {
 	}
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), o)
 	require.NoError(t, err)
-	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 1))))
+	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 1))))
 	stop.Store(e)
-	require.ErrorIs(t, boltCommit(e, boltStep(boltWrite("a", 1, 1))), engine.ErrInDoubt)
-	require.ErrorIs(t, boltCommit(e, boltStep(boltWrite("a", 1, 1))), engine.ErrStopped)
+	require.ErrorIs(t, commitSteps(e, stepOf(writeOf("a", 1, 1))), engine.ErrInDoubt)
+	require.ErrorIs(t, commitSteps(e, stepOf(writeOf("a", 1, 1))), engine.ErrStopped)
 	require.ErrorIs(t, e.fold(nil), engine.ErrNothingStored)
-	items, err := boltRead(e, "a")
+	items, err := readAll(e, "a")
 	require.NoError(t, err)
 	require.Len(t, items, 2, "what is in doubt is not shown")
 	require.NoError(t, e.Close())
-	e = boltAt(t, e.path, config{})
-	items, err = boltRead(e, "a")
+	e = openAt(t, e.path, config{})
+	items, err = readAll(e, "a")
 	require.NoError(t, err)
 	require.Len(t, items, 3)
 }
@@ -193,19 +193,19 @@ func (h *hookedRing) WriteAt(b []byte, off int64) (int, error) {
 func TestBoltRing_DiskFullAtFold(t *testing.T) {
 	var full atomic.Bool
 	o := ringOptions["Tiny"]
-	o.seams.commit = func(tx *boltTx) error {
+	o.seams.commit = func(tx *txn) error {
 		if full.Load() {
 			return diskFull(tx)
 		}
 		return tx.commit()
 	}
-	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 	acked := uint64(0)
 	for range 3 {
 		full.Store(true)
 		taken := 0
 		for {
-			err := boltCommit(e, boltStep(boltWrite("a", acked, 1)))
+			err := commitSteps(e, stepOf(writeOf("a", acked, 1)))
 			if err == nil {
 				acked++
 				taken++
@@ -216,11 +216,11 @@ func TestBoltRing_DiskFullAtFold(t *testing.T) {
 			break
 		}
 		require.LessOrEqual(t, taken, 4)
-		items, err := boltRead(e, "a")
+		items, err := readAll(e, "a")
 		require.NoError(t, err)
 		require.Len(t, items, int(acked)+1)
 		full.Store(false)
-		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", acked, 1))))
+		require.NoError(t, commitSteps(e, stepOf(writeOf("a", acked, 1))))
 		acked++
 	}
 }
@@ -232,7 +232,7 @@ func TestBoltRing_DiskFullAtOpen(t *testing.T) {
 		e, err := openWith(filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
 		require.NoError(t, err)
 		for i := range uint64(5) {
-			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", i, 1))))
+			require.NoError(t, commitSteps(e, stepOf(writeOf("a", i, 1))))
 		}
 		killBolt(e)
 		want, err := os.ReadFile(e.path)
@@ -243,10 +243,10 @@ func TestBoltRing_DiskFullAtOpen(t *testing.T) {
 		full.seams.commit = diskFull
 		r, err := openWith(path, full)
 		require.NoError(t, err)
-		items, err := boltRead(r, "a")
+		items, err := readAll(r, "a")
 		require.NoError(t, err)
 		require.Len(t, items, 6)
-		err = boltCommit(r, boltStep(boltWrite("a", 5, 1)))
+		err = commitSteps(r, stepOf(writeOf("a", 5, 1)))
 		require.ErrorIs(t, err, engine.ErrDiskFull)
 		require.ErrorIs(t, err, engine.ErrNothingStored)
 		require.ErrorIs(t, r.SetNote(context.Background(), "n", nil), engine.ErrDiskFull)
@@ -254,23 +254,23 @@ func TestBoltRing_DiskFullAtOpen(t *testing.T) {
 		have, err := os.ReadFile(path)
 		require.NoError(t, err)
 		require.Equal(t, want, have, "nothing was changed")
-		e = boltAt(t, path, again)
-		items, err = boltRead(e, "a")
+		e = openAt(t, path, again)
+		items, err = readAll(e, "a")
 		require.NoError(t, err)
 		require.Len(t, items, 6)
-		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 5, 1))))
+		require.NoError(t, commitSteps(e, stepOf(writeOf("a", 5, 1))))
 	}
 }
 
 // TestBoltRing_NotesWhileFolding: notes and folds do not wait for one another
 // for ever, and each note is there.
 func TestBoltRing_NotesWhileFolding(t *testing.T) {
-	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["TwoTiny"])
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["TwoTiny"])
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	wg.Go(func() {
 		for i := range uint64(200) {
-			if boltCommit(e, boltStep(boltWrite("a", i, 1))) != nil {
+			if commitSteps(e, stepOf(writeOf("a", i, 1))) != nil {
 				t.Error("commit")
 			}
 			if e.SetNote(context.Background(), "n", fmt.Append(nil, i)) != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// boltRing is the journal ring of a file that is open for writing. A group is
+// journalWriter is the journal ring of a file that is open for writing. A group is
 // durable once it is in the ring; folding stores many groups in the buckets with
 // one transaction. What holds at all times, with the rules of the design:
 //
@@ -32,7 +32,7 @@ import (
 //     file are those at folded.
 //
 // Lock order: engine.writing, folding, engine.open, overlay.mu.
-type boltRing struct {
+type journalWriter struct {
 	e       *Engine
 	journal atomic.Pointer[journal.Journal]
 	file    ringFile
@@ -46,7 +46,7 @@ type boltRing struct {
 	heads   headCache        // of writing
 
 	folding sync.Mutex
-	fold    boltGroup    // of folding
+	fold    batch        // of folding
 	folds   time.Time    // when the last fold began; of folding
 	most    int64        // how large it may become; of writing
 	due     atomic.Int64 // see foldDue
@@ -94,7 +94,7 @@ func (r *ringFound) last(groups []ringGroup) uint64 {
 // read finds the ring and its state. Where the file was closed the ring holds
 // nothing, and a state that is damaged can be begun anew; else nobody can tell
 // which of the records in the ring are newer than the buckets.
-func (r *ringFound) read(tx *boltTx, clean bool) (err error) {
+func (r *ringFound) read(tx *txn, clean bool) (err error) {
 	r.root, r.there = tx.ringRoot()
 	r.folded, r.salt, err = ringState(tx)
 	switch {
@@ -110,7 +110,7 @@ func (r *ringFound) read(tx *boltTx, clean bool) (err error) {
 }
 
 // ringState reads folded and the salt, both 0 where there never was a ring.
-func ringState(tx *boltTx) (folded uint64, salt journal.Salt, err error) {
+func ringState(tx *txn) (folded uint64, salt journal.Salt, err error) {
 	b := tx.counters.get(countersRing)
 	if b == nil {
 		if _, there := tx.ringRoot(); there {
@@ -129,7 +129,7 @@ func ringState(tx *boltTx) (folded uint64, salt journal.Salt, err error) {
 }
 
 // putRingState stores them: folded 8, salt 8, big-endian.
-func putRingState(tx *boltTx, folded uint64, salt journal.Salt) error {
+func putRingState(tx *txn, folded uint64, salt journal.Salt) error {
 	b := append(binary.BigEndian.AppendUint64(nil, folded), salt[:]...)
 	return tx.counters.put(countersRing, record.AppendValue(nil, &record.Header{Type: record.TypeJournal, Raw: uint32(len(b))}, b, nil))
 }
@@ -175,7 +175,7 @@ func (e *Engine) ringError(err error) error {
 
 // readRing is what stands in the ring and not in the buckets, in order. It
 // writes nothing.
-func (e *Engine) readRing(found *boltFound) ([]ringGroup, error) {
+func (e *Engine) readRing(found *fileState) ([]ringGroup, error) {
 	r := &found.ring
 	if !r.there {
 		return nil, nil
@@ -242,7 +242,7 @@ func (e *Engine) show(groups []ringGroup) error {
 // is none, or one of another size or place. Everything in it is folded. A file
 // whose pages are smaller than the ring's blocks, which no Linux makes by
 // itself, has none: nobody knows where bbolt puts its value.
-func (e *Engine) openRing(found *boltFound) error {
+func (e *Engine) openRing(found *fileState) error {
 	f := &found.ring
 	if page := e.handle.pageSize(); page < journal.Align {
 		e.opt.logger.Warn("the file's pages are too small for a journal: opened without", "file", e.path, "page", page)
@@ -271,7 +271,7 @@ func (e *Engine) openRing(found *boltFound) error {
 	if err != nil {
 		return errors.Join(e.ringError(err), file.Close())
 	}
-	r := &boltRing{e: e, file: file, place: *f,
+	r := &journalWriter{e: e, file: file, place: *f,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
 	r.journal.Store(j)
 	r.due.Store(dueAt(f.size()))
@@ -284,7 +284,7 @@ func (e *Engine) openRing(found *boltFound) error {
 }
 
 // unmoved is R5.
-func (r *boltRing) unmoved(tx *boltTx) error {
+func (r *journalWriter) unmoved(tx *txn) error {
 	if r == nil {
 		return nil
 	}
@@ -304,7 +304,7 @@ func (e *Engine) stopRing(cause error) {
 }
 
 // close frees the descriptor. Nothing is folded.
-func (r *boltRing) close() {
+func (r *journalWriter) close() {
 	r.endFolding()
 	r.journal.Load().Close()
 	r.file.Close()

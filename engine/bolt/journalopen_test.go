@@ -23,18 +23,18 @@ func ringSample(t testing.TB, o config, groups int) (path, holds string) {
 	require.NoError(t, err)
 	for i := range groups {
 		m := fmt.Sprint("m", i%5)
-		require.NoError(t, boltCommit(e, boltStep(boltWrite(m, uint64(i/5*2), 2, uint64(i/5)))))
+		require.NoError(t, commitSteps(e, stepOf(writeOf(m, uint64(i/5*2), 2, uint64(i/5)))))
 		if i == groups/3 {
 			require.NoError(t, e.fold(nil))
 		}
 	}
-	holds = dump(t, e, []engine.Want{boltAll}, true)
-	path = copyBolt(t, e)
+	holds = dump(t, e, []engine.Want{everything}, true)
+	path = copyFile(t, e)
 	killBolt(e)
 	return path, holds
 }
 
-func holds(t testing.TB, e *Engine) string { return dump(t, e, []engine.Want{boltAll}, true) }
+func holds(t testing.TB, e *Engine) string { return dump(t, e, []engine.Want{everything}, true) }
 
 // ringPlace is where the ring stands, and what is folded.
 func ringPlace(t testing.TB, path string) *ringFound {
@@ -42,9 +42,9 @@ func ringPlace(t testing.TB, path string) *ringFound {
 	e, err := openWith(path, config{readOnly: true})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, e.Close()) }()
-	var found boltFound
-	require.NoError(t, checkBoltFile(e.file, &e.opt, &found, new(engine.OpenReport)))
-	require.NoError(t, e.view(func(tx *boltTx) error { return found.read(tx) }))
+	var found fileState
+	require.NoError(t, checkFile(e.file, &e.opt, &found, new(engine.OpenReport)))
+	require.NoError(t, e.view(func(tx *txn) error { return found.read(tx) }))
 	if found.ring.there {
 		require.NoError(t, e.locate(&found.ring))
 	}
@@ -70,20 +70,20 @@ func TestBoltRing_Open(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, raw, have)
 
-			e := boltAt(t, path, o)
+			e := openAt(t, path, o)
 			require.False(t, e.report.Clean)
 			require.Equal(t, want, holds(t, e))
-			copied := copyBolt(t, e)
+			copied := copyFile(t, e)
 			after := ringPlace(t, copied)
 			require.Equal(t, uint64(20), after.folded, "R1: folded = the largest lsn found")
 			require.NotEqual(t, before.salt, after.salt, "R1: a new salt")
-			var all boltFound
-			require.NoError(t, e.view(func(tx *boltTx) error { return all.read(tx) }))
+			var all fileState
+			require.NoError(t, e.view(func(tx *txn) error { return all.read(tx) }))
 			require.Equal(t, e.counters, all.counters, "R1: the buckets hold everything")
-			require.NoError(t, boltCommit(e, boltStep(boltWrite("m0", 8, 1))))
+			require.NoError(t, commitSteps(e, stepOf(writeOf("m0", 8, 1))))
 			want = holds(t, e)
 			require.NoError(t, e.Close())
-			e = boltAt(t, path, config{ringBytes: 256 << 10})
+			e = openAt(t, path, config{ringBytes: 256 << 10})
 			require.True(t, e.report.Clean)
 			require.Equal(t, want, holds(t, e))
 		})
@@ -98,7 +98,7 @@ func TestBoltRing_OpenAgainAndAgain(t *testing.T) {
 		e, err := openWith(path, ringOptions["Small"])
 		require.NoError(t, err)
 		require.Equal(t, want, holds(t, e))
-		path = copyBolt(t, e)
+		path = copyFile(t, e)
 		killBolt(e)
 	}
 }
@@ -117,15 +117,15 @@ func TestBoltRing_Compacted(t *testing.T) {
 			require.NoError(t, bbolt.Compact(dst, src, 0))
 			require.NoError(t, src.Close())
 			require.NoError(t, dst.Close())
-			e := boltAt(t, to, ringOptions["Small"])
+			e := openAt(t, to, ringOptions["Small"])
 			require.Equal(t, want, holds(t, e))
 			require.Equal(t, page >= journal.Align, e.ring != nil)
 			for i := range uint64(60) {
-				require.NoError(t, boltCommit(e, boltStep(boltWrite("new", i, 1))))
+				require.NoError(t, commitSteps(e, stepOf(writeOf("new", i, 1))))
 			}
 			want = holds(t, e)
-			again := copyBolt(t, e)
-			killed := boltAt(t, again, ringOptions["Small"])
+			again := copyFile(t, e)
+			killed := openAt(t, again, ringOptions["Small"])
 			require.Equal(t, want, holds(t, killed))
 		})
 	}
@@ -136,7 +136,7 @@ func TestBoltRing_Compacted(t *testing.T) {
 func TestBoltRing_Moved(t *testing.T) {
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
 	require.NoError(t, err)
-	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 2))))
+	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 2))))
 	require.NoError(t, e.handle.db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.Bucket(bucketJournal).NextSequence()
 		return err
@@ -148,9 +148,9 @@ func TestBoltRing_Moved(t *testing.T) {
 	before := txid()
 	require.ErrorIs(t, e.fold(nil), engine.ErrCorrupt, "R5")
 	require.Equal(t, before, txid(), "nothing was written")
-	require.ErrorIs(t, boltCommit(e, boltStep(boltWrite("a", 2, 1))), engine.ErrStopped)
+	require.ErrorIs(t, commitSteps(e, stepOf(writeOf("a", 2, 1))), engine.ErrStopped)
 	require.Error(t, e.SetNote(context.Background(), "n", []byte("x")))
-	items, err := boltRead(e, "a")
+	items, err := readAll(e, "a")
 	require.NoError(t, err)
 	require.Len(t, items, 3)
 	require.NoError(t, e.Close())
@@ -174,9 +174,9 @@ func TestBoltRing_Forged(t *testing.T) {
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), config{ringBytes: 1 << 20, noCompression: true})
 	require.NoError(t, err)
 	for i := range uint64(3) {
-		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", i, 1))))
+		require.NoError(t, commitSteps(e, stepOf(writeOf("a", i, 1))))
 	}
-	found := ringPlace(t, copyBolt(t, e))
+	found := ringPlace(t, copyFile(t, e))
 	raw, err := os.ReadFile(e.path)
 	require.NoError(t, err)
 	ring := raw[found.place.Offset+found.head.Start:]
@@ -186,13 +186,13 @@ func TestBoltRing_Forged(t *testing.T) {
 	}
 	seq := uint64(3)
 	for shift := range 200 {
-		w := boltWrite("a", seq, 1)
+		w := writeOf("a", seq, 1)
 		w.Events[0].Bytes = append(make([]byte, shift), bytes.Repeat(forged, 2)...)
-		require.NoError(t, boltCommit(e, boltStep(w)))
+		require.NoError(t, commitSteps(e, stepOf(w)))
 		seq++
 		if shift%40 == 0 {
 			want := holds(t, e)
-			killed := boltAt(t, copyBolt(t, e), config{ringBytes: 1 << 20})
+			killed := openAt(t, copyFile(t, e), config{ringBytes: 1 << 20})
 			require.Equal(t, want, holds(t, killed), "R8")
 		}
 	}
@@ -214,7 +214,7 @@ func TestBoltRing_Stale(t *testing.T) {
 	area := found.place.Offset + found.head.Start
 	copy(raw[area:area+found.head.Segment*found.head.Segments], old[area:])
 	require.NoError(t, os.WriteFile(path, raw, 0o600))
-	e = boltAt(t, path, ringOptions["Small"])
+	e = openAt(t, path, ringOptions["Small"])
 	require.Equal(t, want, holds(t, e))
 }
 
@@ -248,7 +248,7 @@ func TestBoltRing_Damaged(t *testing.T) {
 			require.True(t, bytes.Equal(bad, have), "R9: nothing is written")
 		}
 		if i == len(places)-1 {
-			e := boltAt(t, at, ringOptions["Small"])
+			e := openAt(t, at, ringOptions["Small"])
 			require.NotEqual(t, want, holds(t, e))
 		}
 	}
@@ -264,7 +264,7 @@ func TestBoltRing_DamagedHead(t *testing.T) {
 		v[len(v)-1] ^= 1
 		return tx.Bucket(bucketMachines).Put([]byte("m1"), v)
 	})
-	e := boltAt(t, path, ringOptions["Small"])
+	e := openAt(t, path, ringOptions["Small"])
 	require.Equal(t, want, holds(t, e))
 }
 
@@ -283,7 +283,7 @@ func TestBoltRing_LostMachine(t *testing.T) {
 func TestBoltRing_LostCounters(t *testing.T) {
 	path, want := ringSample(t, ringOptions["Small"], 20)
 	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersLast) })
-	e := boltAt(t, path, ringOptions["Small"])
+	e := openAt(t, path, ringOptions["Small"])
 	require.Equal(t, want, holds(t, e))
 }
 
@@ -291,20 +291,20 @@ func TestBoltRing_LostCounters(t *testing.T) {
 // transaction shows nothing twice and loses nothing (R10).
 func TestBoltRing_LooksBetween(t *testing.T) {
 	o := ringOptions["Small"]
-	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 	seq := uint64(0)
 	for range 10 {
-		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", seq, 3, seq))))
+		require.NoError(t, commitSteps(e, stepOf(writeOf("a", seq, 3, seq))))
 		seq += 3
-		want, err := boltRead(e, "a")
+		want, err := readAll(e, "a")
 		require.NoError(t, err)
-		l := &boltLook{e: e, key: "a", want: boltAll}
+		l := &loader{e: e, key: "a", want: everything}
 		l.ring.take(e.overlay, "a")
 		require.NoError(t, e.fold(nil))
 		require.NoError(t, e.view(l.first))
 		require.False(t, l.ring.any(), "R10: what the transaction has is left out")
 		require.Equal(t, seq, l.head.seq)
-		have, err := boltRead(e, "a")
+		have, err := readAll(e, "a")
 		require.NoError(t, err)
 		require.Equal(t, want, have)
 	}

@@ -17,11 +17,11 @@ import (
 
 // long is a write of n records of 1 KiB each that compress well.
 func long(expect uint64, n int) engine.Step {
-	w := boltWrite("a", expect, n)
+	w := writeOf("a", expect, n)
 	for i := range w.Events {
 		w.Events[i].Bytes = bytes.Repeat(fmt.Appendf(nil, "record %08d ", expect+uint64(i)), 64)
 	}
-	return boltStep(w)
+	return stepOf(w)
 }
 
 // TestBoltRing_Packs: a group takes fewer blocks of the ring where compression
@@ -32,13 +32,13 @@ func TestBoltRing_Packs(t *testing.T) {
 	for _, raw := range []bool{false, true} {
 		o := ringOptions["Small"]
 		o.noCompression = raw
-		e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+		e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 		for i := range uint64(5) {
-			require.NoError(t, boltCommit(e, long(21*i, 20)))
-			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 21*i+20, 1))))
+			require.NoError(t, commitSteps(e, long(21*i, 20)))
+			require.NoError(t, commitSteps(e, stepOf(writeOf("a", 21*i+20, 1))))
 		}
 		want := holds(t, e)
-		killed := copyBolt(t, e)
+		killed := copyFile(t, e)
 		found := ringPlace(t, killed)
 		b, err := os.ReadFile(killed)
 		require.NoError(t, err)
@@ -50,7 +50,7 @@ func TestBoltRing_Packs(t *testing.T) {
 			require.Equal(t, i%2 == 0 && !raw, r.Payload[0] == 2, "record %d", i)
 		}
 		for _, o := range []config{{readOnly: true}, {noCompression: !raw, ringBytes: 1 << 20}, {}} {
-			again := boltAt(t, killed, o)
+			again := openAt(t, killed, o)
 			require.Equal(t, want, holds(t, again))
 			require.NoError(t, again.Close())
 		}
@@ -69,7 +69,7 @@ func TestBoltRing_PackedGroups(t *testing.T) {
 		for _, shrinks := range []bool{true, false} {
 			var writes []engine.Write
 			for j := range n {
-				w := boltWrite(fmt.Sprint("m", i, j, shrinks), 0, 1)
+				w := writeOf(fmt.Sprint("m", i, j, shrinks), 0, 1)
 				if !shrinks {
 					for k := range w.Events[0].Bytes {
 						w.Events[0].Bytes[k] = byte(rng.Uint32())
@@ -80,7 +80,7 @@ func TestBoltRing_PackedGroups(t *testing.T) {
 			}
 			commitBolt(t, e, writes...)
 			want := holds(t, e)
-			path := copyBolt(t, e)
+			path := copyFile(t, e)
 			killBolt(e)
 			e, err = openWith(path, ringOptions["Tiny"])
 			require.NoError(t, err)
@@ -95,14 +95,14 @@ func TestBoltRing_PackedGroups(t *testing.T) {
 func TestBoltRing_PackedDamage(t *testing.T) {
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
 	require.NoError(t, err)
-	commitBolt(t, e, boltWrite("m", 0, 1))
+	commitBolt(t, e, writeOf("m", 0, 1))
 	var g journal.Group
 	g.Reset()
 	_, err = g.Write([]byte{2, 0xff})
 	require.NoError(t, err)
 	_, err = e.ring.journal.Load().Append(&g)
 	require.NoError(t, err)
-	path := copyBolt(t, e)
+	path := copyFile(t, e)
 	killBolt(e)
 	_, err = openWith(path, ringOptions["Small"])
 	require.ErrorIs(t, err, engine.ErrCorrupt)
@@ -112,7 +112,7 @@ func TestBoltRing_PackedDamage(t *testing.T) {
 // TestBoltRing_FoldsByMemory: what compresses well is folded before it fills the
 // ring, and a group waits while twice as much is in memory.
 func TestBoltRing_FoldsByMemory(t *testing.T) {
-	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
 	seq, done := uint64(0), make(chan error)
 	held := func(fn func()) { // no fold meanwhile
 		e.ring.folding.Lock()
@@ -122,7 +122,7 @@ func TestBoltRing_FoldsByMemory(t *testing.T) {
 	until := func(enough func() bool, most uint64) {
 		for most += seq; !enough(); seq += 20 {
 			require.Less(t, seq, most)
-			require.NoError(t, boltCommit(e, long(seq, 20)))
+			require.NoError(t, commitSteps(e, long(seq, 20)))
 		}
 	}
 	held(func() {
@@ -135,7 +135,7 @@ func TestBoltRing_FoldsByMemory(t *testing.T) {
 	held(func() {
 		until(e.ring.crowded, 1000)
 		require.Positive(t, e.ring.journal.Load().State().Free)
-		go func() { done <- boltCommit(e, long(seq, 20)) }()
+		go func() { done <- commitSteps(e, long(seq, 20)) }()
 		select {
 		case <-done:
 			t.Error("it does not wait for the fold")

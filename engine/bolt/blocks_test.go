@@ -53,7 +53,7 @@ func TestBoltBlock_GoesOn(t *testing.T) {
 				e, err := openWith(path, o)
 				require.NoError(t, err)
 				for i := from; i < from+100; i++ {
-					require.NoError(t, boltCommit(e, boltStep(boltWrite("a", uint64(i), 1)), boltStep(boltWrite("b", uint64(i), 1))))
+					require.NoError(t, commitSteps(e, stepOf(writeOf("a", uint64(i), 1)), stepOf(writeOf("b", uint64(i), 1))))
 				}
 				require.NoError(t, e.Close())
 			}
@@ -74,7 +74,7 @@ func TestBoltBlock_GoesOn(t *testing.T) {
 			e, err := openWith(path, config{readOnly: true})
 			require.NoError(t, err)
 			defer e.Close()
-			items, err := boltRead(e, "b")
+			items, err := readAll(e, "b")
 			require.NoError(t, err)
 			require.Len(t, items, n+1)
 			for i := range n {
@@ -101,8 +101,8 @@ func TestBoltBlock_IsOneValue(t *testing.T) {
 		}
 		w.Events = append(w.Events, engine.Event{Bytes: b})
 	}
-	require.NoError(t, boltCommit(e, boltStep(w)))
-	items, err := boltRead(e, "a")
+	require.NoError(t, commitSteps(e, stepOf(w)))
+	items, err := readAll(e, "a")
 	require.NoError(t, err)
 	require.Len(t, items, 51)
 	for i := range 50 {
@@ -141,9 +141,9 @@ func TestBoltBlock_DoesNotGoOn(t *testing.T) {
 		"lost block": {harm: func(t *testing.T, path string) {
 			e, err := openWith(path, config{})
 			require.NoError(t, err)
-			third := boltWrite("a", 2, 1)
+			third := writeOf("a", 2, 1)
 			third.Schema++
-			require.NoError(t, boltCommit(e, boltStep(third)))
+			require.NoError(t, commitSteps(e, stepOf(third)))
 			require.NoError(t, e.Close())
 			change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketEvents).Delete(appendValueKey(nil, 1, 3)) })
 		}, change: func(w *engine.Write) { w.Expect, w.Seq = 3, 4 }},
@@ -152,21 +152,21 @@ func TestBoltBlock_DoesNotGoOn(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
 			e, err := openWith(path, config{})
 			require.NoError(t, err)
-			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 2))))
+			require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 2))))
 			require.NoError(t, e.Close())
 			if tc.harm != nil {
 				tc.harm(t, path)
 			}
 			e, err = openWith(path, config{})
 			require.NoError(t, err)
-			before, err := boltRead(e, "a")
+			before, err := readAll(e, "a")
 			require.NoError(t, err)
-			w := boltWrite("a", 2, 1)
+			w := writeOf("a", 2, 1)
 			if tc.change != nil {
 				tc.change(&w)
 			}
-			require.NoError(t, boltCommit(e, boltStep(w)))
-			items, err := boltRead(e, "a")
+			require.NoError(t, commitSteps(e, stepOf(w)))
+			items, err := readAll(e, "a")
 			require.NoError(t, err)
 			assert.Equal(t, before[:len(before)-1], items[:len(before)-1], "what was there is as it was")
 			assert.Equal(t, fmt.Sprintf("2:%d:%d event 3 of a", w.Seq, w.Seq), items[len(items)-2])
@@ -184,15 +184,15 @@ func TestBoltBlock_DoesNotGoOn(t *testing.T) {
 func TestBoltBlock_PositionsDescend(t *testing.T) {
 	for name, o := range map[string]config{"direct": {}, "ring": {ringBytes: 1 << 20}} {
 		t.Run(name, func(t *testing.T) {
-			e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
-			commitBolt(t, e, boltWrite("a", 0, 4))
-			other := boltWrite("b", 0, 1)
+			e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+			commitBolt(t, e, writeOf("a", 0, 4))
+			other := writeOf("b", 0, 1)
 			other.Seq = 5 // positions 5 to 8 are nobody's
 			commitBolt(t, e, other)
 			commitBolt(t, e, engine.Write{Machine: "a", Expect: 4, Seq: 4, TrimTo: 2})
-			back := engine.Stored{Seq: 3, Pos: 7, Event: boltWrite("a", 2, 1).Events[0]}
+			back := engine.Stored{Seq: 3, Pos: 7, Event: writeOf("a", 2, 1).Events[0]}
 			commitBolt(t, e, engine.Write{Machine: "a", Kind: 1, Schema: 2, Expect: 4, Seq: 4, Older: []engine.Stored{back}})
-			items, err := boltRead(e, "a")
+			items, err := readAll(e, "a")
 			require.NoError(t, err)
 			require.Equal(t, []string{"2:3:7 event 3 of a", "2:4:4 event 4 of a"}, items[:2])
 		})

@@ -20,7 +20,7 @@ import (
 
 // copyBolt is what a power cut leaves of an open file whose writes all reached
 // the disk: a copy taken between two writes.
-func copyBolt(t testing.TB, e *Engine) string {
+func copyFile(t testing.TB, e *Engine) string {
 	t.Helper()
 	e.writing.Lock()
 	defer e.writing.Unlock()
@@ -113,7 +113,7 @@ func TestBoltRing_Equivalence(t *testing.T) {
 
 func equalHistories(t *testing.T, seed uint64, rounds int) {
 	rng := rand.New(rand.NewPCG(seed, 7))
-	direct := boltAt(t, filepath.Join(t.TempDir(), "direct.db"), config{dictionaryDue: 1})
+	direct := openAt(t, filepath.Join(t.TempDir(), "direct.db"), config{dictionaryDue: 1})
 	model := memory.New()
 	path := filepath.Join(t.TempDir(), "ring.db")
 	sizes := []config{ringOptions["TwoTiny"], ringOptions["Tiny"], ringOptions["Small"], ringOptions["Growing"], {ringBytes: 1 << 20, lookBytes: 3000}, {}}
@@ -159,7 +159,7 @@ func equalHistories(t *testing.T, seed uint64, rounds int) {
 			checkBolt(t, e.path)
 			e = open(e.path)
 		case 1:
-			path := copyBolt(t, e)
+			path := copyFile(t, e)
 			killBolt(e)
 			e = open(path)
 		case 2, 3:
@@ -167,7 +167,7 @@ func equalHistories(t *testing.T, seed uint64, rounds int) {
 				require.NoError(t, e.fold(nil))
 			}
 		case 4: // what a reader of the copy sees
-			r, err := openWith(copyBolt(t, e), config{readOnly: true})
+			r, err := openWith(copyFile(t, e), config{readOnly: true})
 			require.NoError(t, err)
 			wants := randomWants(rng, 2)
 			require.Equal(t, dump(t, direct, wants, true), dump(t, r, wants, true))
@@ -202,7 +202,7 @@ func randomSteps(rng *rand.Rand, seqs map[string]uint64) []engine.Step {
 			if n > 0 && machine == s.Writes[0].Machine {
 				continue
 			}
-			w := boltWrite(machine, at, rng.IntN(4))
+			w := writeOf(machine, at, rng.IntN(4))
 			w.Seq += uint64(rng.IntN(20) / 19 * 3)
 			w.Seq = max(w.Seq, 1)
 			w.Head = fmt.Appendf(nil, "head %d", rng.IntN(1000))
@@ -252,7 +252,7 @@ func randomSteps(rng *rand.Rand, seqs map[string]uint64) []engine.Step {
 }
 
 func randomWants(rng *rand.Rand, n int) []engine.Want {
-	wants := []engine.Want{boltAll, {Snapshot: engine.NewestSnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}}
+	wants := []engine.Want{everything, {Snapshot: engine.NewestSnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}}
 	for range n {
 		some := func() uint64 {
 			if rng.IntN(3) == 0 {

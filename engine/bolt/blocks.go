@@ -26,8 +26,8 @@ const (
 const blockFill = record.LongestValue - record.HeaderLen - 20
 
 // storeEvents puts the group's events into blocks.
-func (g *boltGroup) storeEvents() error {
-	bySeq := func(a, b boltEvent) int { return cmp.Compare(a.entry.Seq, b.entry.Seq) }
+func (g *batch) storeEvents() error {
+	bySeq := func(a, b pendingEvent) int { return cmp.Compare(a.entry.Seq, b.entry.Seq) }
 	at := 0
 	for _, m := range g.byMachine() {
 		g.run = g.run[:0]
@@ -55,7 +55,7 @@ func (g *boltGroup) storeEvents() error {
 // byMachine gives the machines that have events, by number, and brings the
 // events' places into g.order: machine by machine, each one's as they came.
 // Those of a machine that was purged are nobody's.
-func (g *boltGroup) byMachine() []*boltMachine {
+func (g *batch) byMachine() []*machineState {
 	g.busy = g.busy[:0]
 	for i := range g.events {
 		ev := &g.events[i]
@@ -66,7 +66,7 @@ func (g *boltGroup) byMachine() []*boltMachine {
 			g.busy = append(g.busy, ev.m)
 		}
 	}
-	slices.SortFunc(g.busy, func(a, b *boltMachine) int { return cmp.Compare(a.head.number, b.head.number) })
+	slices.SortFunc(g.busy, func(a, b *machineState) int { return cmp.Compare(a.head.number, b.head.number) })
 	all := 0
 	for _, m := range g.busy {
 		m.next, all = all, all+m.events
@@ -83,14 +83,14 @@ func (g *boltGroup) byMachine() []*boltMachine {
 
 // follows says whether an event may stand behind another in one block. Events that
 // are put back may have later positions than those behind them.
-func (e *boltEvent) follows(before *boltEvent) bool {
+func (e *pendingEvent) follows(before *pendingEvent) bool {
 	return e.number == before.number && e.entry.Seq == before.entry.Seq+1 && e.entry.Pos > before.entry.Pos &&
 		e.kind == before.kind && e.schema == before.schema
 }
 
 // storeRun puts consecutive events of one machine, behind those of its newest
 // block if that goes on.
-func (g *boltGroup) storeRun(run []boltEvent) error {
+func (g *batch) storeRun(run []pendingEvent) error {
 	g.entries = g.entries[:0]
 	size := g.reopen(&run[0])
 	for i := range run {
@@ -118,7 +118,7 @@ func (g *boltGroup) storeRun(run []boltEvent) error {
 }
 
 // aim is how many bytes, before compression, lately made a value full.
-func (g *boltGroup) aim() int {
+func (g *batch) aim() int {
 	if g.full == 0 {
 		return longestBlock / 2
 	}
@@ -127,7 +127,7 @@ func (g *boltGroup) aim() int {
 
 // putBlock puts a block of as many entries as fit a value, and tells how many.
 // like says whose they are.
-func (g *boltGroup) putBlock(like *boltEvent, entries []record.Entry) (n int, err error) {
+func (g *batch) putBlock(like *pendingEvent, entries []record.Entry) (n int, err error) {
 	for n = len(entries); ; {
 		g.block = record.AppendBlock(g.block[:0], entries[:n])
 		h := record.Header{Type: record.TypeBlock, Kind: like.kind, Number: like.number, Seq: entries[0].Seq, Schema: like.schema}
@@ -144,7 +144,7 @@ func (g *boltGroup) putBlock(like *boltEvent, entries []record.Entry) (n int, er
 
 // reopen takes the entries of the block that first goes on, if there is one, and
 // tells their size. The block is put again under its key.
-func (g *boltGroup) reopen(first *boltEvent) (size int) {
+func (g *batch) reopen(first *pendingEvent) (size int) {
 	m, seq := first.m, first.entry.Seq
 	if first.number != m.before.number || m.trim || seq != m.before.seq+1 {
 		return 0

@@ -67,14 +67,14 @@ func (e *Engine) commitRing(steps []engine.Step, out []engine.Result) error {
 }
 
 // awaitFold waits for the fold that is under way, if there is one.
-func (r *boltRing) awaitFold() {
+func (r *journalWriter) awaitFold() {
 	r.folding.Lock()
 	defer r.folding.Unlock()
 }
 
 // words tells whether the ring's records can say what the steps ask for, and a
 // segment has room for it; if not, whether those of a larger ring would.
-func (r *boltRing) words(steps []engine.Step) (ok, larger bool) {
+func (r *journalWriter) words(steps []engine.Step) (ok, larger bool) {
 	size := 0
 	for i := range steps {
 		for j := range steps[i].Writes {
@@ -97,15 +97,15 @@ func (r *boltRing) words(steps []engine.Step) (ok, larger bool) {
 
 // prepare begins the group with the heads of its machines: those written lately,
 // those in the overlay, the others from the file.
-func (r *boltRing) prepare(steps []engine.Step) (damaged bool, err error) {
+func (r *journalWriter) prepare(steps []engine.Step) (damaged bool, err error) {
 	g := &r.e.group
 	g.begin(r.e.counters)
 	g.light = true
-	var missing []*boltMachine
+	var missing []*machineState
 	for i := range steps {
 		for j := range steps[i].Writes {
 			key := steps[i].Writes[j].Machine
-			if g.machines[key] != nil || key == "" || len(key) > boltMaxKey {
+			if g.machines[key] != nil || key == "" || len(key) > maxKey {
 				continue
 			}
 			m := g.newMachine(key)
@@ -127,7 +127,7 @@ func (r *boltRing) prepare(steps []engine.Step) (damaged bool, err error) {
 	if len(missing) == 0 {
 		return false, nil
 	}
-	err = r.e.view(func(tx *boltTx) error {
+	err = r.e.view(func(tx *txn) error {
 		g.tx = tx
 		for _, m := range missing {
 			g.read(m)
@@ -143,14 +143,14 @@ func (r *boltRing) prepare(steps []engine.Step) (damaged bool, err error) {
 	return damaged, nil
 }
 
-func (r *boltRing) overlayHead(key string) (boltHead, bool, error) {
+func (r *journalWriter) overlayHead(key string) (storedHead, bool, error) {
 	ref, ok := r.e.overlay.newest(key)
 	if !ok {
-		return boltHead{}, false, nil
+		return storedHead{}, false, nil
 	}
 	var w record.StepWrite
 	if err := w.Parse(ref.write); err != nil {
-		return boltHead{}, false, fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
+		return storedHead{}, false, fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
 	}
 	h := ringHead(&w)
 	h.bytes = nil
@@ -158,7 +158,7 @@ func (r *boltRing) overlayHead(key string) (boltHead, bool, error) {
 }
 
 // encode takes the steps and puts the accepted ones into the payload.
-func (r *boltRing) encode(steps []engine.Step, out []engine.Result) {
+func (r *journalWriter) encode(steps []engine.Step, out []engine.Result) {
 	g := &r.e.group
 	if cap(r.payload) > biggestKept {
 		r.payload = nil
@@ -200,7 +200,7 @@ func (r *boltRing) encode(steps []engine.Step, out []engine.Result) {
 
 // pack makes the payload a record: compressed where that takes fewer blocks of
 // the ring, which is what the disk writes.
-func (r *boltRing) pack() {
+func (r *journalWriter) pack() {
 	if len(r.group.Payload()) > biggestKept {
 		r.group = journal.Group{}
 	}
@@ -216,7 +216,7 @@ func (r *boltRing) pack() {
 }
 
 // keep copies a payload to memory that stays until it is folded.
-func (r *boltRing) keep(payload []byte) []byte {
+func (r *journalWriter) keep(payload []byte) []byte {
 	const chunk = 256 << 10
 	if len(payload) > chunk/4 {
 		return append([]byte(nil), payload...)
@@ -230,7 +230,7 @@ func (r *boltRing) keep(payload []byte) []byte {
 }
 
 // settled counts a group that is durable.
-func (r *boltRing) settled(g *boltGroup) {
+func (r *journalWriter) settled(g *batch) {
 	for _, m := range g.touched {
 		if m.changed && m.exists {
 			if m.ring == nil {
@@ -282,7 +282,7 @@ func (e *Engine) commitAround(steps []engine.Step, out []engine.Result, next *ri
 	groups, _ := e.overlay.seal()
 	lsn := r.journal.Load().Next()
 	var versions versionCounts
-	err := e.update(func(tx *boltTx) error {
+	err := e.update(func(tx *txn) error {
 		if err := g.fold(tx, groups, e); err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 func busy(t *testing.T, e *Engine, seq uint64, n int) uint64 {
 	t.Helper()
 	for range n {
-		require.NoError(t, boltCommit(e, boltStep(boltWrite("a", seq, 1))))
+		require.NoError(t, commitSteps(e, stepOf(writeOf("a", seq, 1))))
 		seq++
 	}
 	return seq
@@ -40,7 +40,7 @@ func TestBoltRing_Sizes(t *testing.T) {
 // TestBoltRing_FoldsAreLarge: what comes while a fold runs asks for the next one,
 // which waits until the ring is nearly full again.
 func TestBoltRing_FoldsAreLarge(t *testing.T) {
-	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), config{ringBytes: 256 << 10})
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{ringBytes: 256 << 10})
 	busy(t, e, 0, 1)
 	for range 3 { // the third is taken when the first is dealt with
 		e.ring.wake <- struct{}{}
@@ -61,7 +61,7 @@ func TestBoltRing_FoldsAreLarge(t *testing.T) {
 //  3. One that has time to be folded stays as it is.
 func TestBoltRing_Grows(t *testing.T) {
 	o := ringOptions["Growing"]
-	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 	require.Equal(t, o.ringBytes, ringSize(e))
 	seq := uint64(0)
 	for ringSize(e) < o.ringMost {
@@ -70,21 +70,21 @@ func TestBoltRing_Grows(t *testing.T) {
 	}
 	busy(t, e, seq, 5)
 	require.NotEmpty(t, e.overlay.keys("", ""), "the larger ring is used")
-	path, want := copyBolt(t, e), holds(t, e)
+	path, want := copyFile(t, e), holds(t, e)
 	killBolt(e)
 
 	for _, next := range []config{o, {ringBytes: 4 << 10, ringMost: 1 << 20}} {
-		e = boltAt(t, path, next)
+		e = openAt(t, path, next)
 		require.Equal(t, want, holds(t, e), "rule 1")
 		require.Equal(t, o.ringMost, ringSize(e), "rule 2")
 		require.NoError(t, e.Close())
 	}
-	e = boltAt(t, path, config{ringBytes: 16 << 10})
+	e = openAt(t, path, config{ringBytes: 16 << 10})
 	require.EqualValues(t, 16<<10, ringSize(e), "a size of its own")
 	require.Equal(t, want, holds(t, e))
 	require.NoError(t, e.Close())
 
-	e = boltAt(t, filepath.Join(t.TempDir(), "idle.db"), o)
+	e = openAt(t, filepath.Join(t.TempDir(), "idle.db"), o)
 	for seq := range uint64(40) {
 		busy(t, e, seq, 1)
 		e.ring.folding.Lock()
@@ -98,12 +98,12 @@ func TestBoltRing_Grows(t *testing.T) {
 // TestBoltRing_GrowsForGroups: a group that is too large for a segment makes the
 // ring larger.
 func TestBoltRing_GrowsForGroups(t *testing.T) {
-	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["Growing"])
-	w := boltWrite("a", 0, 1)
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["Growing"])
+	w := writeOf("a", 0, 1)
 	w.Events[0].Bytes = make([]byte, 10<<10)
-	require.NoError(t, boltCommit(e, boltStep(w)))
+	require.NoError(t, commitSteps(e, stepOf(w)))
 	require.EqualValues(t, 32<<10, ringSize(e))
-	items, err := boltRead(e, "a")
+	items, err := readAll(e, "a")
 	require.NoError(t, err)
 	require.Len(t, items, 2)
 }
@@ -113,7 +113,7 @@ func TestBoltRing_GrowsForGroups(t *testing.T) {
 func TestBoltRing_NoRoomToGrow(t *testing.T) {
 	var size atomic.Int64
 	o := ringOptions["Growing"]
-	o.seams.commit = func(tx *boltTx) error {
+	o.seams.commit = func(tx *txn) error {
 		root, _ := tx.ringRoot()
 		if size.Load() > 0 && root == 0 { // a bucket that is not written yet
 			size.Add(1)
@@ -121,36 +121,36 @@ func TestBoltRing_NoRoomToGrow(t *testing.T) {
 		}
 		return tx.commit()
 	}
-	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 	size.Store(1)
 	busy(t, e, 0, 100)
 	require.EqualValues(t, 2, size.Load(), "it was tried once")
 	require.Equal(t, o.ringBytes, ringSize(e))
-	items, err := boltRead(e, "a")
+	items, err := readAll(e, "a")
 	require.NoError(t, err)
 	require.Len(t, items, 101)
 
 	// Nor is a file refused for it.
 	full := config{ringBytes: 64 << 10}
-	full.seams.commit = func(tx *boltTx) error {
+	full.seams.commit = func(tx *txn) error {
 		if root, _ := tx.ringRoot(); root == 0 {
 			return diskFull(tx)
 		}
 		return tx.commit()
 	}
 	require.NoError(t, e.Close())
-	e = boltAt(t, e.path, full)
+	e = openAt(t, e.path, full)
 	require.Equal(t, o.ringBytes, ringSize(e), "the old one is kept")
 	require.NoError(t, e.Close())
 	path := filepath.Join(t.TempDir(), "direct.db")
-	require.NoError(t, boltAt(t, path, config{}).Close())
-	full.seams.commit = func(tx *boltTx) error {
+	require.NoError(t, openAt(t, path, config{}).Close())
+	full.seams.commit = func(tx *txn) error {
 		if root, there := tx.ringRoot(); there && root == 0 {
 			return diskFull(tx)
 		}
 		return tx.commit()
 	}
-	e = boltAt(t, path, full)
+	e = openAt(t, path, full)
 	require.Nil(t, e.ring)
 	busy(t, e, 0, 3)
 }
@@ -161,27 +161,27 @@ func TestBoltRing_GrowthFails(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		var grows atomic.Bool
 		o := ringOptions["Growing"]
-		o.seams.commit = func(tx *boltTx) error {
+		o.seams.commit = func(tx *txn) error {
 			if root, _ := tx.ringRoot(); grows.Load() && root == 0 {
 				return failing(errRingDisk, after)(tx)
 			}
 			return tx.commit()
 		}
-		e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), o)
+		e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 		grows.Store(true)
 		var err error
 		acked := uint64(0)
 		for ; err == nil; acked++ {
 			require.Less(t, acked, uint64(1000), "it does not grow")
-			err = boltCommit(e, boltStep(boltWrite("a", acked, 1)))
+			err = commitSteps(e, stepOf(writeOf("a", acked, 1)))
 		}
 		acked--
 		require.ErrorIs(t, err, engine.ErrInDoubt)
-		require.ErrorIs(t, boltCommit(e, boltStep(boltWrite("b", 0, 1))), engine.ErrStopped)
-		path := copyBolt(t, e)
+		require.ErrorIs(t, commitSteps(e, stepOf(writeOf("b", 0, 1))), engine.ErrStopped)
+		path := copyFile(t, e)
 		killBolt(e)
-		e = boltAt(t, path, ringOptions["Growing"])
-		items, err := boltRead(e, "a")
+		e = openAt(t, path, ringOptions["Growing"])
+		items, err := readAll(e, "a")
 		require.NoError(t, err)
 		want := int(acked) + 1
 		if after {

@@ -10,7 +10,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// boltLook is one Load. Stored values are copied out in short transactions,
+// loader is one Load. Stored values are copied out in short transactions,
 // each at most the option lookBytes and a value, and checked, decoded and
 // delivered outside of them.
 //
@@ -21,17 +21,17 @@ import (
 // or, while nothing is delivered yet, begins again.
 //
 // What is in the ring only is taken before the first transaction and kept, as
-// [boltOverlay] tells; [boltLookRing] says how the two come together.
-type boltLook struct {
+// [memtable] tells; [journalView] says how the two come together.
+type loader struct {
 	e    *Engine
 	key  string
 	want engine.Want
 	last uint64 // the head's seq; All if the head is damaged
 
 	rawHead  []byte
-	head     boltHead
+	head     storedHead
 	headErr  error
-	fileHead boltHead // as the first transaction had it
+	fileHead storedHead // as the first transaction had it
 	number   uint64
 
 	part     engine.Part // being read
@@ -39,19 +39,19 @@ type boltLook struct {
 	done     bool
 	fileTo   uint64 // the last event that is taken from the file
 
-	ring      boltLookRing
+	ring      journalView
 	delivered bool
 
 	buf     []byte
-	values  []boltStored
+	values  []chunk
 	seek    []byte
 	joiner  record.Joiner
 	room    []byte
 	entries []record.Entry
 }
 
-// boltStored is one stored value, or one piece of it, in a look's buffer.
-type boltStored struct {
+// chunk is one stored value, or one piece of it, in a look's buffer.
+type chunk struct {
 	part     engine.Part
 	seq      uint64
 	piece    uint32
@@ -59,13 +59,13 @@ type boltStored struct {
 	next     uint64 // seq of the value behind it, 0 if there is none
 }
 
-// Load reads a machine; [boltLook] tells of its consistency. When the head is
+// Load reads a machine; [loader] tells of its consistency. When the head is
 // damaged, the items are those of the number it gives twice, if it does.
 func (e *Engine) Load(ctx context.Context, machine string, want engine.Want, fn func(engine.Item) error) (engine.Head, error) {
 	if err := ctx.Err(); err != nil {
 		return engine.Head{}, err
 	}
-	l := e.looks.Get().(*boltLook)
+	l := e.looks.Get().(*loader)
 	defer e.freeLook(l)
 	l.e, l.key, l.want = e, machine, want
 	for {
@@ -88,7 +88,7 @@ func (e *Engine) Load(ctx context.Context, machine string, want engine.Want, fn 
 }
 
 // end is the answer.
-func (l *boltLook) end(err error) (engine.Head, error) {
+func (l *loader) end(err error) (engine.Head, error) {
 	h := l.head.public()
 	h.Bytes = append([]byte{}, h.Bytes...)
 	switch {
@@ -101,20 +101,20 @@ func (l *boltLook) end(err error) (engine.Head, error) {
 }
 
 // again makes l ready for a new beginning.
-func (l *boltLook) again(want engine.Want) {
+func (l *loader) again(want engine.Want) {
 	e, key := l.e, l.key
 	*l = l.emptied()
 	l.e, l.key, l.want = e, key, want
 }
 
 // emptied keeps only the room.
-func (l *boltLook) emptied() boltLook {
+func (l *loader) emptied() loader {
 	clear(l.entries)
-	return boltLook{rawHead: l.rawHead[:0], buf: l.buf[:0], room: l.room[:0], seek: l.seek[:0],
+	return loader{rawHead: l.rawHead[:0], buf: l.buf[:0], room: l.room[:0], seek: l.seek[:0],
 		values: l.values[:0], entries: l.entries[:0], ring: l.ring.emptied()}
 }
 
-func (e *Engine) freeLook(l *boltLook) {
+func (e *Engine) freeLook(l *loader) {
 	*l = l.emptied()
 	for _, b := range []*[]byte{&l.rawHead, &l.buf, &l.room} {
 		if cap(*b) > biggestKept {
@@ -125,7 +125,7 @@ func (e *Engine) freeLook(l *boltLook) {
 }
 
 // deliverAll gives fn what the first transaction found, and reads on.
-func (l *boltLook) deliverAll(ctx context.Context, fn func(engine.Item) error) error {
+func (l *loader) deliverAll(ctx context.Context, fn func(engine.Item) error) error {
 	for {
 		if err := l.deliver(ctx, fn); err != nil {
 			return err
@@ -140,7 +140,7 @@ func (l *boltLook) deliverAll(ctx context.Context, fn func(engine.Item) error) e
 }
 
 // first reads the head and begins with the items.
-func (l *boltLook) first(tx *boltTx) error {
+func (l *loader) first(tx *txn) error {
 	if err := l.ring.begin(tx, &l.want); err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (l *boltLook) first(tx *boltTx) error {
 		return nil
 	}
 	l.rawHead = append(l.rawHead[:0], b...)
-	file, fileErr := parseBoltHead(l.rawHead, []byte(l.key), l.e.opt.maxStep+valueSlack)
+	file, fileErr := parseHead(l.rawHead, []byte(l.key), l.e.opt.maxStep+valueSlack)
 	l.fileHead = file
 	if l.ring.any() { // its newest write has the head, its first one says where the file ends
 		l.head, l.number, l.last = l.ring.head(), l.ring.head().number, l.ring.fileEnd()
@@ -161,7 +161,7 @@ func (l *boltLook) first(tx *boltTx) error {
 		l.number, l.last = l.head.number, l.head.seq
 		if l.headErr != nil {
 			l.last = engine.All
-			l.head = boltHead{number: l.number}
+			l.head = storedHead{number: l.number}
 		}
 		l.want.To = min(l.want.To, l.last)
 		l.want.SnapshotTo = min(l.want.SnapshotTo, l.last)
@@ -179,7 +179,7 @@ func (l *boltLook) first(tx *boltTx) error {
 }
 
 // further reads on, if what is still to be read is what it was.
-func (l *boltLook) further(tx *boltTx) error {
+func (l *loader) further(tx *txn) error {
 	b := tx.machines.get([]byte(l.key))
 	if l.headErr != nil {
 		if !bytes.Equal(b, l.rawHead) {
@@ -187,7 +187,7 @@ func (l *boltLook) further(tx *boltTx) error {
 		}
 		return l.read(tx)
 	}
-	h, err := parseBoltHead(b, []byte(l.key), l.e.opt.maxStep+valueSlack)
+	h, err := parseHead(b, []byte(l.key), l.e.opt.maxStep+valueSlack)
 	if err != nil {
 		return errors.Join(engine.ErrChanged, err)
 	}
@@ -200,7 +200,7 @@ func (l *boltLook) further(tx *boltTx) error {
 
 // beginEvents finds the stored values that hold the wanted events: the first of
 // them begins at or before the first event.
-func (l *boltLook) beginEvents(tx *boltTx) {
+func (l *loader) beginEvents(tx *txn) {
 	l.part, l.from, l.to = engine.PartEvent, 0, l.fileTo
 	if !l.want.Events || l.fileTo <= l.want.After {
 		l.done = true
@@ -215,7 +215,7 @@ func (l *boltLook) beginEvents(tx *boltTx) {
 }
 
 // read copies stored values until there are enough for one transaction.
-func (l *boltLook) read(tx *boltTx) error {
+func (l *loader) read(tx *txn) error {
 	l.buf, l.values = l.buf[:0], l.values[:0]
 	for !l.done && len(l.buf) < l.e.opt.lookBytes {
 		t := &tx.events
@@ -242,7 +242,7 @@ func (l *boltLook) read(tx *boltTx) error {
 }
 
 // readUp copies values from l.from on; more is false when there are no more.
-func (l *boltLook) readUp(t *boltTree) (more bool) {
+func (l *loader) readUp(t *tree) (more bool) {
 	cur := t.cursor()
 	before := -1 // the first piece of the value before
 	l.seek = appendValueKey(l.seek[:0], l.number, l.from)
@@ -272,7 +272,7 @@ func (l *boltLook) readUp(t *boltTree) (more bool) {
 }
 
 // readDown copies values from l.to down.
-func (l *boltLook) readDown(t *boltTree) (more bool) {
+func (l *loader) readDown(t *tree) (more bool) {
 	cur := t.cursor()
 	next := uint64(0)
 	l.seek = appendValueAfter(l.seek[:0], l.number, l.to)
@@ -322,7 +322,7 @@ func (l *boltLook) readDown(t *boltTree) (more bool) {
 }
 
 // addPieces copies all pieces of a value.
-func (l *boltLook) addPieces(cur boltCursor, seq uint64) {
+func (l *loader) addPieces(cur cursor, seq uint64) {
 	behind := appendValueAfter(nil, l.number, seq)
 	for k, v := cur.seek(appendValueKey(nil, l.number, seq)); k != nil && bytes.Compare(k, behind) < 0; k, v = cur.next() {
 		if _, _, piece, ok := splitValueKey(k); ok {
@@ -331,14 +331,14 @@ func (l *boltLook) addPieces(cur boltCursor, seq uint64) {
 	}
 }
 
-func (l *boltLook) add(seq uint64, piece uint32, v []byte) {
+func (l *loader) add(seq uint64, piece uint32, v []byte) {
 	from := len(l.buf)
 	l.buf = append(l.buf, v...)
-	l.values = append(l.values, boltStored{part: l.part, seq: seq, piece: piece, from: from, to: len(l.buf)})
+	l.values = append(l.values, chunk{part: l.part, seq: seq, piece: piece, from: from, to: len(l.buf)})
 }
 
 // deliver gives fn the items of the values read.
-func (l *boltLook) deliver(ctx context.Context, fn func(engine.Item) error) error {
+func (l *loader) deliver(ctx context.Context, fn func(engine.Item) error) error {
 	give := func(it engine.Item) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -395,7 +395,7 @@ func (l *boltLook) deliver(ctx context.Context, fn func(engine.Item) error) erro
 }
 
 // whole checks the pieces of one value and decodes it.
-func (l *boltLook) whole(pieces []boltStored) ([]byte, error) {
+func (l *loader) whole(pieces []chunk) ([]byte, error) {
 	limit := l.e.opt.maxStep + valueSlack
 	l.joiner.Reset()
 	for i := range pieces {
@@ -423,7 +423,7 @@ func (l *boltLook) whole(pieces []boltStored) ([]byte, error) {
 }
 
 // events delivers the wanted events of a block.
-func (l *boltLook) events(b *record.Block, give func(engine.Item) error) error {
+func (l *loader) events(b *record.Block, give func(engine.Item) error) error {
 	if l.want.Newest {
 		return l.eventsDown(b, give)
 	}
@@ -435,7 +435,7 @@ func (l *boltLook) events(b *record.Block, give func(engine.Item) error) error {
 	return nil
 }
 
-func (l *boltLook) eventsDown(b *record.Block, give func(engine.Item) error) error {
+func (l *loader) eventsDown(b *record.Block, give func(engine.Item) error) error {
 	l.entries = l.entries[:0]
 	for e, ok := b.Next(); ok; e, ok = b.Next() {
 		l.entries = append(l.entries, e)
@@ -448,7 +448,7 @@ func (l *boltLook) eventsDown(b *record.Block, give func(engine.Item) error) err
 	return nil
 }
 
-func (l *boltLook) event(e *record.Entry, give func(engine.Item) error) error {
+func (l *loader) event(e *record.Entry, give func(engine.Item) error) error {
 	if e.Seq <= l.want.After || e.Seq > l.fileTo {
 		return nil
 	}
@@ -457,7 +457,7 @@ func (l *boltLook) event(e *record.Entry, give func(engine.Item) error) error {
 
 // damaged delivers the place of a damaged block, as far as it is wanted: up to
 // the next block, or to the head.
-func (l *boltLook) damaged(v *boltStored, why error, give func(engine.Item) error) error {
+func (l *loader) damaged(v *chunk, why error, give func(engine.Item) error) error {
 	seq, last := max(v.seq, l.want.After+1), l.fileTo
 	if v.next > 0 {
 		last = min(last, v.next-1)

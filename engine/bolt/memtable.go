@@ -9,7 +9,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// boltOverlay is what is in the ring only: the groups as they were appended, and
+// memtable is what is in the ring only: the groups as they were appended, and
 // for each machine where its writes are in them, newest first. Nothing is kept
 // decoded (R10).
 //
@@ -19,7 +19,7 @@ import (
 // A reader takes a machine's refs first and begins its read transaction then. What
 // a fold stored in between the transaction has, and tells by its folded lsn.
 // Refs hold memory of their own, so a drop takes nothing away from a reader.
-type boltOverlay struct {
+type memtable struct {
 	mu          sync.RWMutex
 	generations []*ringGeneration // oldest first, the last one takes what comes
 }
@@ -60,8 +60,8 @@ type ringCut struct {
 	from, to int
 }
 
-func newOverlay() *boltOverlay {
-	return &boltOverlay{generations: []*ringGeneration{newGeneration(1, 0)}}
+func newOverlay() *memtable {
+	return &memtable{generations: []*ringGeneration{newGeneration(1, 0)}}
 }
 
 func newGeneration(id uint64, machines int) *ringGeneration {
@@ -69,10 +69,10 @@ func newGeneration(id uint64, machines int) *ringGeneration {
 }
 
 // young is the generation that takes what comes.
-func (o *boltOverlay) young() *ringGeneration { return o.generations[len(o.generations)-1] }
+func (o *memtable) young() *ringGeneration { return o.generations[len(o.generations)-1] }
 
 // add takes a durable group. The payload is the overlay's from now on.
-func (o *boltOverlay) add(g ringGroup, cuts []ringCut) {
+func (o *memtable) add(g ringGroup, cuts []ringCut) {
 	refs := make([]ringRef, len(cuts))
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -108,7 +108,7 @@ func (g *ringGeneration) put(c *ringCut, ref *ringRef) {
 
 // bytes is what the groups take in memory: those that no fold has taken yet, and
 // all of them.
-func (o *boltOverlay) bytes() (young, all int64) {
+func (o *memtable) bytes() (young, all int64) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	for _, gen := range o.generations {
@@ -118,7 +118,7 @@ func (o *boltOverlay) bytes() (young, all int64) {
 }
 
 // seal gives all groups, in order, for a fold, and how many generations they are.
-func (o *boltOverlay) seal() (groups []ringGroup, generations int) {
+func (o *memtable) seal() (groups []ringGroup, generations int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if y := o.young(); len(y.groups) > 0 {
@@ -132,21 +132,21 @@ func (o *boltOverlay) seal() (groups []ringGroup, generations int) {
 }
 
 // drop forgets the oldest generations: they are folded.
-func (o *boltOverlay) drop(generations int) {
+func (o *memtable) drop(generations int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.generations = slices.Clone(o.generations[generations:])
 }
 
 // reset forgets everything: all of it is folded.
-func (o *boltOverlay) reset() {
+func (o *memtable) reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.generations = []*ringGeneration{newGeneration(o.young().id+1, 0)}
 }
 
 // refs adds the machine's writes to dst, oldest first.
-func (o *boltOverlay) refs(machine string, dst []ringRef) []ringRef {
+func (o *memtable) refs(machine string, dst []ringRef) []ringRef {
 	if o == nil {
 		return dst
 	}
@@ -163,13 +163,13 @@ func (o *boltOverlay) refs(machine string, dst []ringRef) []ringRef {
 }
 
 // newest is the machine's newest write.
-func (o *boltOverlay) newest(machine string) (ringRef, bool) {
+func (o *memtable) newest(machine string) (ringRef, bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.newestLocked(machine)
 }
 
-func (o *boltOverlay) newestLocked(machine string) (ringRef, bool) {
+func (o *memtable) newestLocked(machine string) (ringRef, bool) {
 	for i := len(o.generations) - 1; i >= 0; i-- {
 		if r := o.generations[i].last(machine); r != nil {
 			return ringRef{lsn: r.lsn, write: r.write}, true
@@ -179,7 +179,7 @@ func (o *boltOverlay) newestLocked(machine string) (ringRef, bool) {
 }
 
 // keys lists the machines from a key on that begin with prefix, in order.
-func (o *boltOverlay) keys(prefix, from string) []string {
+func (o *memtable) keys(prefix, from string) []string {
 	if o == nil {
 		return nil
 	}
@@ -198,7 +198,7 @@ func (o *boltOverlay) keys(prefix, from string) []string {
 }
 
 // newestOf gives the newest writes of the machines.
-func (o *boltOverlay) newestOf(machines []string, dst []ringRef) []ringRef {
+func (o *memtable) newestOf(machines []string, dst []ringRef) []ringRef {
 	if o == nil {
 		return dst
 	}
@@ -213,7 +213,7 @@ func (o *boltOverlay) newestOf(machines []string, dst []ringRef) []ringRef {
 
 // groupsAfter gives the groups that have positions beyond pos, at most so many,
 // in order.
-func (o *boltOverlay) groupsAfter(pos uint64, most int) (groups []ringGroup) {
+func (o *memtable) groupsAfter(pos uint64, most int) (groups []ringGroup) {
 	if o == nil {
 		return nil
 	}
@@ -228,7 +228,7 @@ func (o *boltOverlay) groupsAfter(pos uint64, most int) (groups []ringGroup) {
 
 // groupsBefore gives the groups that have positions before pos, the newest of
 // them, at most so many, in order.
-func (o *boltOverlay) groupsBefore(pos uint64, most int) (groups []ringGroup) {
+func (o *memtable) groupsBefore(pos uint64, most int) (groups []ringGroup) {
 	if o == nil {
 		return nil
 	}
@@ -253,8 +253,8 @@ func (g *ringGeneration) search(pos uint64) int {
 }
 
 // ringHead is the head that a write left.
-func ringHead(w *record.StepWrite) boltHead {
-	h := boltHead{kind: w.Kind, schema: w.Schema, number: w.Number, seq: w.Seq, pos: w.Pos, bytes: w.Head}
+func ringHead(w *record.StepWrite) storedHead {
+	h := storedHead{kind: w.Kind, schema: w.Schema, number: w.Number, seq: w.Seq, pos: w.Pos, bytes: w.Head}
 	copy(h.token[:], w.Token)
 	return h
 }
@@ -293,7 +293,7 @@ type headCache struct{ young, old map[string]*ringMachine }
 // ringMachine is what the committer knows of a machine: its head without the
 // caller's bytes, and where it is in a generation of the overlay.
 type ringMachine struct {
-	head       boltHead
+	head       storedHead
 	generation uint64
 	at         int32
 	cached     bool // among the young

@@ -87,7 +87,7 @@ func (e *Engine) lay(f *ringFound, size int64) (err error) {
 
 // put makes the ring laid out in f, in place of the one there is. Its value is
 // put once, with all its zeros, and never by bbolt again.
-func (f *ringFound) put(tx *boltTx, folded uint64) error {
+func (f *ringFound) put(tx *txn, folded uint64) error {
 	if f.there {
 		if err := tx.removeRing(); err != nil {
 			return err
@@ -104,7 +104,7 @@ func (f *ringFound) put(tx *boltTx, folded uint64) error {
 
 // find locates the ring just put.
 func (e *Engine) find(f *ringFound) error {
-	if err := e.view(func(tx *boltTx) error { f.root, f.there = tx.ringRoot(); return nil }); err != nil {
+	if err := e.view(func(tx *txn) error { f.root, f.there = tx.ringRoot(); return nil }); err != nil {
 		return err
 	}
 	return e.locate(f)
@@ -117,7 +117,7 @@ func (e *Engine) makeRing(f *ringFound) error {
 	if err := e.lay(&next, e.opt.ringBytes); err != nil {
 		return err
 	}
-	if err := e.update(func(tx *boltTx) error { return next.put(tx, f.folded) }); err != nil {
+	if err := e.update(func(tx *txn) error { return next.put(tx, f.folded) }); err != nil {
 		return err
 	}
 	*f = next
@@ -125,10 +125,10 @@ func (e *Engine) makeRing(f *ringFound) error {
 }
 
 // grows tells whether the ring may become larger. The caller holds writing.
-func (r *boltRing) grows() bool { return r.place.size() < r.most }
+func (r *journalWriter) grows() bool { return r.place.size() < r.most }
 
 // larger is the ring that comes after this one. The caller holds writing.
-func (r *boltRing) larger() (*ringFound, error) {
+func (r *journalWriter) larger() (*ringFound, error) {
 	next := r.place
 	size := min(max(r.place.size()*ringFactor, r.wanted.Load()), r.most)
 	return &next, r.e.lay(&next, size)
@@ -136,7 +136,7 @@ func (r *boltRing) larger() (*ringFound, error) {
 
 // begin goes over to the ring that was put. What was in the old one is folded.
 // The caller holds writing and folding.
-func (r *boltRing) begin(next *ringFound) error {
+func (r *journalWriter) begin(next *ringFound) error {
 	if err := r.e.find(next); err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (r *boltRing) begin(next *ringFound) error {
 
 // measure is the size the ring should have when it is folded again so soon, 0
 // where it is right. The caller holds folding.
-func (r *boltRing) measure() int64 {
+func (r *journalWriter) measure() int64 {
 	now := time.Now()
 	apart := max(now.Sub(r.folds), time.Millisecond)
 	r.folds = now

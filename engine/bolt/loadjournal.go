@@ -8,13 +8,13 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// boltLookRing is what a look found in the ring. The file has the machine up to
+// journalView is what a look found in the ring. The file has the machine up to
 // where its first write in the ring goes on, so
 //
 //	head       the newest write's
 //	snapshots  the file's, but for those the ring drops or replaces, merged with the ring's
 //	events     the file's up to there, then the ring's
-type boltLookRing struct {
+type journalView struct {
 	refs   []ringRef
 	writes []record.StepWrite
 	snaps  []ringSnapshot // by seq; those to be delivered and those that hide one of the file
@@ -32,12 +32,12 @@ type ringSnapshot struct {
 }
 
 // take is the first thing a look does.
-func (r *boltLookRing) take(o *boltOverlay, machine string) {
+func (r *journalView) take(o *memtable, machine string) {
 	r.refs = o.refs(machine, r.refs[:0])
 }
 
 // emptied keeps only the room.
-func (r *boltLookRing) emptied() boltLookRing {
+func (r *journalView) emptied() journalView {
 	clear(r.refs)
 	clear(r.snaps)
 	for i := range r.writes {
@@ -46,13 +46,13 @@ func (r *boltLookRing) emptied() boltLookRing {
 		clear(r.writes[i].Snaps[:cap(r.writes[i].Snaps)])
 	}
 	if cap(r.writes) > 256 {
-		return boltLookRing{}
+		return journalView{}
 	}
-	return boltLookRing{refs: r.refs[:0], writes: r.writes[:0], snaps: r.snaps[:0]}
+	return journalView{refs: r.refs[:0], writes: r.writes[:0], snaps: r.snaps[:0]}
 }
 
 // begin leaves out what the transaction has already (R10), and sorts the rest.
-func (r *boltLookRing) begin(tx *boltTx, want *engine.Want) error {
+func (r *journalView) begin(tx *txn, want *engine.Want) error {
 	r.writes, r.snaps, r.next, r.events, r.newestAt = r.writes[:0], r.snaps[:0], 0, false, 0
 	r.newest = want.Newest
 	if len(r.refs) == 0 {
@@ -81,7 +81,7 @@ func (r *boltLookRing) begin(tx *boltTx, want *engine.Want) error {
 	return nil
 }
 
-func (r *boltLookRing) sortSnapshots(want *engine.Want) {
+func (r *journalView) sortSnapshots(want *engine.Want) {
 	for i := range r.writes {
 		for _, seq := range r.writes[i].Drop {
 			r.snaps = append(r.snaps, ringSnapshot{seq: seq, skip: true})
@@ -118,7 +118,7 @@ func (r *boltLookRing) sortSnapshots(want *engine.Want) {
 }
 
 // order compares seqs in the order of delivery.
-func (r *boltLookRing) order(a, b uint64) int {
+func (r *journalView) order(a, b uint64) int {
 	if r.newest {
 		a, b = b, a
 	}
@@ -126,20 +126,20 @@ func (r *boltLookRing) order(a, b uint64) int {
 }
 
 // hides tells whether the ring drops or replaces the file's snapshot.
-func (r *boltLookRing) hides(seq uint64) bool {
+func (r *journalView) hides(seq uint64) bool {
 	_, found := slices.BinarySearchFunc(r.snaps, seq, func(s ringSnapshot, seq uint64) int { return r.order(s.seq, seq) })
 	return found
 }
 
 // snapshotsFrom is where the file's snapshots begin to be of interest.
-func (r *boltLookRing) snapshotsFrom() uint64 { return r.newestAt }
+func (r *journalView) snapshotsFrom() uint64 { return r.newestAt }
 
 // passed says that the file has a newer snapshot than the ring, where only the
 // newest is wanted.
-func (r *boltLookRing) passed() { r.next = len(r.snaps) }
+func (r *journalView) passed() { r.next = len(r.snaps) }
 
 // snapshots delivers the ring's that come before the file's at seq.
-func (r *boltLookRing) snapshots(seq uint64, give func(engine.Item) error) error {
+func (r *journalView) snapshots(seq uint64, give func(engine.Item) error) error {
 	for ; r.next < len(r.snaps) && r.order(r.snaps[r.next].seq, seq) < 0; r.next++ {
 		if err := r.snapshot(give); err != nil {
 			return err
@@ -148,7 +148,7 @@ func (r *boltLookRing) snapshots(seq uint64, give func(engine.Item) error) error
 	return nil
 }
 
-func (r *boltLookRing) snapshot(give func(engine.Item) error) error {
+func (r *journalView) snapshot(give func(engine.Item) error) error {
 	s := &r.snaps[r.next]
 	if s.skip {
 		return nil
@@ -157,7 +157,7 @@ func (r *boltLookRing) snapshot(give func(engine.Item) error) error {
 }
 
 // beforeEvents delivers what comes before the file's events.
-func (r *boltLookRing) beforeEvents(want *engine.Want, give func(engine.Item) error) error {
+func (r *journalView) beforeEvents(want *engine.Want, give func(engine.Item) error) error {
 	for ; r.next < len(r.snaps); r.next++ {
 		if err := r.snapshot(give); err != nil {
 			return err
@@ -170,7 +170,7 @@ func (r *boltLookRing) beforeEvents(want *engine.Want, give func(engine.Item) er
 }
 
 // rest delivers what is left when the file is read.
-func (r *boltLookRing) rest(want *engine.Want, give func(engine.Item) error) error {
+func (r *journalView) rest(want *engine.Want, give func(engine.Item) error) error {
 	if err := r.beforeEvents(want, give); err != nil || r.events {
 		return err
 	}
@@ -178,7 +178,7 @@ func (r *boltLookRing) rest(want *engine.Want, give func(engine.Item) error) err
 }
 
 // deliver gives the ring's events.
-func (r *boltLookRing) deliver(want *engine.Want, give func(engine.Item) error) error {
+func (r *journalView) deliver(want *engine.Want, give func(engine.Item) error) error {
 	r.events = true
 	if !want.Events {
 		return nil
@@ -205,9 +205,9 @@ func (r *boltLookRing) deliver(want *engine.Want, give func(engine.Item) error) 
 	return nil
 }
 
-func (r *boltLookRing) any() bool { return len(r.writes) > 0 }
+func (r *journalView) any() bool { return len(r.writes) > 0 }
 
-func (r *boltLookRing) head() boltHead { return ringHead(&r.writes[len(r.writes)-1]) }
+func (r *journalView) head() storedHead { return ringHead(&r.writes[len(r.writes)-1]) }
 
 // fileEnd is the seq that the file has the machine up to.
-func (r *boltLookRing) fileEnd() uint64 { return r.writes[0].Expect }
+func (r *journalView) fileEnd() uint64 { return r.writes[0].Expect }

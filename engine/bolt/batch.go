@@ -12,21 +12,21 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// boltGroup is one Commit: the steps are taken one by one, each meeting what the
+// batch is one Commit: the steps are taken one by one, each meeting what the
 // ones before it left, and only then stored together, sorted by key, so that
 // each page is changed once.
-type boltGroup struct {
+type batch struct {
 	e        *Engine
-	tx       *boltTx
-	counters boltCounters
+	tx       *txn
+	counters fileCounters
 	dirty    bool // a step was taken
 	light    bool // only checks and numbers are wanted: the group goes into the ring
 
-	machines  map[string]*boltMachine
-	touched   []*boltMachine
-	whose     []*boltMachine // of each write of the step checked last
-	events    []boltEvent
-	snapshots []boltSnapshot
+	machines  map[string]*machineState
+	touched   []*machineState
+	whose     []*machineState // of each write of the step checked last
+	events    []pendingEvent
+	snapshots []pendingSnapshot
 	purged    []uint64 // machine numbers
 	pos       []uint64 // room for the results of the next steps
 	places    []record.Place
@@ -36,7 +36,7 @@ type boltGroup struct {
 
 	versions versionCounts // what the file has once the group is stored; nil = as before
 
-	spare   []*boltMachine
+	spare   []*machineState
 	arena   []byte // where stored values live until the transaction ends
 	block   []byte
 	room    []byte // for compression
@@ -44,22 +44,22 @@ type boltGroup struct {
 	full    int    // see aim
 	key     []byte
 	keys    [][]byte
-	part    [boltHeadPart]byte
+	part    [headPartLen]byte
 	entries []record.Entry
-	run     []boltEvent    // of one machine
-	order   []int32        // see byMachine
-	busy    []*boltMachine // the same
+	run     []pendingEvent  // of one machine
+	order   []int32         // see byMachine
+	busy    []*machineState // the same
 	joiner  record.Joiner
 }
 
-// boltMachine is a machine that a group looks at or changes.
-type boltMachine struct {
+// machineState is a machine that a group looks at or changes.
+type machineState struct {
 	key     string
-	head    boltHead // number 0: it does not exist, or has nothing that can be found
+	head    storedHead // number 0: it does not exist, or has nothing that can be found
 	exists  bool
 	changed bool
-	stored  bool     // there is a head in the file
-	before  boltHead // what the file has
+	stored  bool       // there is a head in the file
+	before  storedHead // what the file has
 	trimTo  uint64
 	trim    bool // stored blocks up to trimThrough go
 
@@ -71,16 +71,16 @@ type boltMachine struct {
 	events, next int          // its events in the group, and where the next of them goes
 }
 
-type boltEvent struct {
-	m      *boltMachine
+type pendingEvent struct {
+	m      *machineState
 	number uint64
 	kind   uint32
 	schema uint64
 	entry  record.Entry
 }
 
-type boltSnapshot struct {
-	m      *boltMachine
+type pendingSnapshot struct {
+	m      *machineState
 	number uint64
 	seq    uint64
 	kind   uint32
@@ -89,10 +89,10 @@ type boltSnapshot struct {
 	drop   bool
 }
 
-func (g *boltGroup) begin(c boltCounters) {
+func (g *batch) begin(c fileCounters) {
 	g.counters, g.from = c, c.pos
 	if g.machines == nil {
-		g.machines = map[string]*boltMachine{}
+		g.machines = map[string]*machineState{}
 	}
 }
 
@@ -100,10 +100,10 @@ func (g *boltGroup) begin(c boltCounters) {
 const biggestKept = 1 << 20
 
 // end lets go of everything that is the caller's or the transaction's.
-func (g *boltGroup) end() {
+func (g *batch) end() {
 	clear(g.machines)
 	for _, m := range g.touched {
-		*m = boltMachine{}
+		*m = machineState{}
 	}
 	g.spare = append(g.spare, g.touched...)
 	if len(g.spare) > 4096 {
@@ -130,7 +130,7 @@ func (g *boltGroup) end() {
 }
 
 // take accepts a step or tells why not; a refused step changes nothing.
-func (g *boltGroup) take(s *engine.Step) error {
+func (g *batch) take(s *engine.Step) error {
 	if err := g.check(s); err != nil {
 		return err
 	}
@@ -152,22 +152,22 @@ func (g *boltGroup) take(s *engine.Step) error {
 }
 
 // positions are the results of the step taken last, the caller's to keep.
-func (g *boltGroup) positions(s *engine.Step) []uint64 {
+func (g *batch) positions(s *engine.Step) []uint64 {
 	n := len(s.Writes)
 	p := g.pos[:n:n]
 	g.pos = g.pos[n:]
 	return p
 }
 
-func (g *boltGroup) check(s *engine.Step) error {
+func (g *batch) check(s *engine.Step) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
 	size, positions := 0, uint64(0)
 	for i := range s.Writes {
 		w := &s.Writes[i]
-		if len(w.Machine) > boltMaxKey {
-			return fmt.Errorf("%w: the key of machine %.32q... has %d bytes, at most %d", engine.ErrTooLarge, w.Machine, len(w.Machine), boltMaxKey)
+		if len(w.Machine) > maxKey {
+			return fmt.Errorf("%w: the key of machine %.32q... has %d bytes, at most %d", engine.ErrTooLarge, w.Machine, len(w.Machine), maxKey)
 		}
 		if w.Purge {
 			continue
@@ -207,7 +207,7 @@ func (g *boltGroup) check(s *engine.Step) error {
 }
 
 // machine is where the group, or the file, has the machine.
-func (g *boltGroup) machine(key string) *boltMachine {
+func (g *batch) machine(key string) *machineState {
 	if m := g.machines[key]; m != nil {
 		return m
 	}
@@ -217,14 +217,14 @@ func (g *boltGroup) machine(key string) *boltMachine {
 }
 
 // read fills in what the file has of a machine.
-func (g *boltGroup) read(m *boltMachine) {
+func (g *batch) read(m *machineState) {
 	g.key = append(g.key[:0], m.key...)
 	b := g.tx.machines.get(g.key)
 	if b == nil {
 		return
 	}
 	m.stored, m.exists = true, true
-	h, err := parseBoltHead(b, g.key, g.e.opt.maxStep+valueSlack)
+	h, err := parseHead(b, g.key, g.e.opt.maxStep+valueSlack)
 	switch {
 	case errors.Is(err, record.ErrNewer) || errors.Is(err, record.ErrTooLong):
 		m.refuse = &engine.Damage{Machine: m.key, Part: "head", Why: err}
@@ -238,12 +238,12 @@ func (g *boltGroup) read(m *boltMachine) {
 }
 
 // newMachine is a machine that does not exist, as far as the group knows.
-func (g *boltGroup) newMachine(key string) *boltMachine {
-	var m *boltMachine
+func (g *batch) newMachine(key string) *machineState {
+	var m *machineState
 	if n := len(g.spare); n > 0 {
 		m, g.spare = g.spare[n-1], g.spare[:n-1]
 	} else {
-		m = new(boltMachine)
+		m = new(machineState)
 	}
 	m.key = key
 	g.machines[key] = m
@@ -252,13 +252,13 @@ func (g *boltGroup) newMachine(key string) *boltMachine {
 }
 
 // lost puts a damaged head where the newest item that can be found is.
-func (g *boltGroup) lost(m *boltMachine, number uint64) {
+func (g *batch) lost(m *machineState, number uint64) {
 	m.lost = true
 	if number == 0 || number > g.counters.number {
 		return
 	}
-	m.head = boltHead{number: number, trims: rand.Uint32(), edits: rand.Uint32()}
-	for _, t := range []*boltTree{&g.tx.events, &g.tx.snapshots} {
+	m.head = storedHead{number: number, trims: rand.Uint32(), edits: rand.Uint32()}
+	for _, t := range []*tree{&g.tx.events, &g.tx.snapshots} {
 		cur := t.cursor()
 		g.key = appendValueAfter(g.key[:0], number, engine.All)
 		k, _ := cur.before(g.key)
@@ -275,24 +275,24 @@ func (g *boltGroup) lost(m *boltMachine, number uint64) {
 	}
 }
 
-func (g *boltGroup) purge(m *boltMachine) {
+func (g *batch) purge(m *machineState) {
 	if m.exists {
 		g.counters.machines--
 	}
 	if m.head.number != 0 && m.head.number == m.before.number {
 		g.purged = append(g.purged, m.head.number)
 	}
-	m.head, m.exists, m.changed, m.trimTo, m.lost = boltHead{}, false, true, 0, false
+	m.head, m.exists, m.changed, m.trimTo, m.lost = storedHead{}, false, true, 0, false
 }
 
-func (g *boltGroup) apply(w *engine.Write, m *boltMachine) {
+func (g *batch) apply(w *engine.Write, m *machineState) {
 	if !m.exists {
 		g.counters.machines++
 	}
 	h := &m.head
 	if h.number == 0 {
 		g.counters.number++
-		*h = boltHead{number: g.counters.number}
+		*h = storedHead{number: g.counters.number}
 	}
 	m.exists, m.changed = true, true
 	g.counters.pos += w.Seq - w.Expect
@@ -313,7 +313,7 @@ func (g *boltGroup) apply(w *engine.Write, m *boltMachine) {
 	}
 	for i := range w.Older {
 		o := &w.Older[i]
-		g.events = append(g.events, boltEvent{m, h.number, w.Kind, w.Schema,
+		g.events = append(g.events, pendingEvent{m, h.number, w.Kind, w.Schema,
 			record.Entry{Seq: o.Seq, Pos: o.Pos, Time: o.Terms.Time, Bytes: o.Bytes}})
 		g.older = append(g.older, record.Place{Pos: o.Pos, Number: h.number, Seq: o.Seq, Time: o.Terms.Time, Sums: record.SumsOf(w.Kind, o.Bytes)})
 	}
@@ -324,20 +324,20 @@ func (g *boltGroup) apply(w *engine.Write, m *boltMachine) {
 		if w.Seq-back <= w.TrimTo {
 			continue
 		}
-		g.events = append(g.events, boltEvent{m, h.number, w.Kind, w.Schema,
+		g.events = append(g.events, pendingEvent{m, h.number, w.Kind, w.Schema,
 			record.Entry{Seq: w.Seq - back, Pos: h.pos - back, Time: w.Events[i].Terms.Time, Bytes: w.Events[i].Bytes}})
 	}
 	for _, seq := range w.Drop {
-		g.snapshots = append(g.snapshots, boltSnapshot{m: m, number: h.number, seq: seq, drop: true})
+		g.snapshots = append(g.snapshots, pendingSnapshot{m: m, number: h.number, seq: seq, drop: true})
 	}
 	for i := range w.Snapshots {
 		s := &w.Snapshots[i]
-		g.snapshots = append(g.snapshots, boltSnapshot{m: m, number: h.number, seq: s.Seq, kind: w.Kind, schema: w.Schema, bytes: s.Bytes})
+		g.snapshots = append(g.snapshots, pendingSnapshot{m: m, number: h.number, seq: s.Seq, kind: w.Kind, schema: w.Schema, bytes: s.Bytes})
 	}
 }
 
 // store puts everything the taken steps ask for.
-func (g *boltGroup) store() error {
+func (g *batch) store() error {
 	for _, m := range g.touched {
 		if m.trimTo > 0 && m.before.number != 0 && m.before.number == m.head.number {
 			if err := g.planTrim(m); err != nil {
@@ -350,7 +350,7 @@ func (g *boltGroup) store() error {
 		if err := g.tx.numbers.remove(appendNumberKey(nil, number)); err != nil {
 			return err
 		}
-		for _, t := range []*boltTree{&g.tx.events, &g.tx.snapshots} {
+		for _, t := range []*tree{&g.tx.events, &g.tx.snapshots} {
 			if _, err := g.remove(t, number, 0, engine.All); err != nil {
 				return err
 			}
@@ -382,8 +382,8 @@ func (g *boltGroup) store() error {
 	return g.tx.counters.put(countersLast, g.keep(g.counters.append(g.arena[len(g.arena):])))
 }
 
-func (g *boltGroup) storeSnapshots() error {
-	slices.SortStableFunc(g.snapshots, func(a, b boltSnapshot) int {
+func (g *batch) storeSnapshots() error {
+	slices.SortStableFunc(g.snapshots, func(a, b pendingSnapshot) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.seq, b.seq))
 	})
 	dictionaries, err := g.chooseDictionaries()
@@ -423,8 +423,8 @@ func (g *boltGroup) storeSnapshots() error {
 	return nil
 }
 
-func (g *boltGroup) storeHeads() error {
-	slices.SortFunc(g.touched, func(a, b *boltMachine) int { return strings.Compare(a.key, b.key) })
+func (g *batch) storeHeads() error {
+	slices.SortFunc(g.touched, func(a, b *machineState) int { return strings.Compare(a.key, b.key) })
 	for _, m := range g.touched {
 		if !m.changed {
 			continue
@@ -441,7 +441,7 @@ func (g *boltGroup) storeHeads() error {
 			}
 			continue
 		}
-		g.reserve(record.HeaderLen + boltHeadPart + len(m.head.bytes))
+		g.reserve(record.HeaderLen + headPartLen + len(m.head.bytes))
 		if err := g.tx.machines.put(g.key, g.keep(m.head.append(g.arena[len(g.arena):], g.key, &g.part))); err != nil {
 			return err
 		}
@@ -450,13 +450,13 @@ func (g *boltGroup) storeHeads() error {
 }
 
 // put stores a payload, compressed if that is worth it, in pieces if it is long.
-func (g *boltGroup) put(t *boltTree, h record.Header, payload []byte) error {
+func (g *batch) put(t *tree, h record.Header, payload []byte) error {
 	return g.putEncoded(t, h, g.encode(&h, payload, nil))
 }
 
 // encode compresses a payload, if that is worth it, with a dictionary if there is
 // one, and tells the header.
-func (g *boltGroup) encode(h *record.Header, payload []byte, d *record.Dictionary) []byte {
+func (g *batch) encode(h *record.Header, payload []byte, d *record.Dictionary) []byte {
 	h.Raw, h.Codec = uint32(len(payload)), record.Raw
 	switch {
 	case g.e.opt.noCompression:
@@ -468,7 +468,7 @@ func (g *boltGroup) encode(h *record.Header, payload []byte, d *record.Dictionar
 	return payload
 }
 
-func (g *boltGroup) putEncoded(t *boltTree, h record.Header, payload []byte) error {
+func (g *batch) putEncoded(t *tree, h record.Header, payload []byte) error {
 	cutter := record.Cut(h, payload)
 	for {
 		g.reserve(record.LongestValue)
@@ -485,14 +485,14 @@ func (g *boltGroup) putEncoded(t *boltTree, h record.Header, payload []byte) err
 
 // reserve makes the arena have room for n more bytes. Values in an older arena
 // stay where they are.
-func (g *boltGroup) reserve(n int) {
+func (g *batch) reserve(n int) {
 	if cap(g.arena)-len(g.arena) < n {
 		g.arena = make([]byte, 0, max(n, 64<<10, min(2*cap(g.arena), biggestKept)))
 	}
 }
 
 // keep counts the value just appended behind the arena as part of it.
-func (g *boltGroup) keep(value []byte) []byte {
+func (g *batch) keep(value []byte) []byte {
 	g.arena = g.arena[:len(g.arena)+len(value)]
 	return value[:len(value):len(value)]
 }

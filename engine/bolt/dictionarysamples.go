@@ -6,8 +6,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// boltSamples are snapshots of one kind to make a dictionary of.
-type boltSamples struct {
+// samples are snapshots of one kind to make a dictionary of.
+type samples struct {
 	seen int // snapshots since the file was opened
 	due  int // how many have to be seen before a dictionary is made
 	next int // the slot to be replaced
@@ -30,7 +30,7 @@ const (
 
 // take keeps each so manyth snapshot of a kind, the newest of each machine. What
 // a new machine begins with is none: it says little about those to come.
-func (s *boltSamples) take(all []boltSnapshot, kind uint32, each int) {
+func (s *samples) take(all []pendingSnapshot, kind uint32, each int) {
 	n := 0
 	for i := range all {
 		snap := &all[i]
@@ -56,11 +56,11 @@ func (s *boltSamples) take(all []boltSnapshot, kind uint32, each int) {
 	}
 }
 
-func (s *boltSamples) ready() bool { return s.seen >= s.due && len(s.of) >= fewestMachines }
+func (s *samples) ready() bool { return s.seen >= s.due && len(s.of) >= fewestMachines }
 
 // better makes a dictionary of the samples; nil if it saves less than a tenth of
 // what they take with the one there is.
-func (s *boltSamples) better(than *record.Dictionary) *record.Dictionary {
+func (s *samples) better(than *record.Dictionary) *record.Dictionary {
 	s.due = s.seen * laterDue
 	var payloads [][]byte
 	for i := range s.of {

@@ -14,7 +14,7 @@ import (
 // run folds whenever it is woken and a fold is still due: the groups that came
 // during the last one woke it, too, and by themselves are too few to be worth
 // it. After a full disk it waits a little.
-func (r *boltRing) run() {
+func (r *journalWriter) run() {
 	defer close(r.ended)
 	for {
 		select {
@@ -46,7 +46,7 @@ func (r *boltRing) run() {
 const foldPause = time.Second
 
 // nudge wakes the folder.
-func (r *boltRing) nudge() {
+func (r *journalWriter) nudge() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -54,7 +54,7 @@ func (r *boltRing) nudge() {
 }
 
 // endFolding ends the folder and waits for a fold under way.
-func (r *boltRing) endFolding() {
+func (r *journalWriter) endFolding() {
 	if r == nil {
 		return
 	}
@@ -66,7 +66,7 @@ func (r *boltRing) endFolding() {
 // beside the one being filled: so folds are large, and there is room for what
 // comes meanwhile. Groups that compress well fill memory before they fill the
 // ring: then it is due when they do.
-func (r *boltRing) foldDue() bool {
+func (r *journalWriter) foldDue() bool {
 	s := r.journal.Load().State()
 	young, _ := r.e.overlay.bytes()
 	return s.Free < max(1, s.Segments/4) || young >= r.due.Load()
@@ -74,7 +74,7 @@ func (r *boltRing) foldDue() bool {
 
 // crowded tells whether so much is in memory that the next group waits for the
 // fold under way, as it does for a full ring.
-func (r *boltRing) crowded() bool {
+func (r *journalWriter) crowded() bool {
 	_, all := r.e.overlay.bytes()
 	return all >= 2*r.due.Load()
 }
@@ -86,7 +86,7 @@ func dueAt(size int64) int64 { return size / 4 * 5 }
 // fold stores what is in the ring only, in one transaction with the lsn of its
 // last group (R11), and what also puts, if it is not nil. Without a ring it is
 // an update with also.
-func (e *Engine) fold(also func(tx *boltTx) error) error {
+func (e *Engine) fold(also func(tx *txn) error) error {
 	r := e.ring
 	if r == nil {
 		return e.update(also)
@@ -100,7 +100,7 @@ func (e *Engine) fold(also func(tx *boltTx) error) error {
 	wanted := r.measure()
 	g := &r.fold
 	defer g.end()
-	err := e.update(func(tx *boltTx) error {
+	err := e.update(func(tx *txn) error {
 		if len(groups) > 0 {
 			if err := g.fold(tx, groups, e); err != nil {
 				return err
@@ -136,8 +136,8 @@ func (e *Engine) fold(also func(tx *boltTx) error) error {
 
 // fold takes all groups into a transaction. What does not follow on what the
 // file holds ends all writing: the file is not what was appended to.
-func (g *boltGroup) fold(tx *boltTx, groups []ringGroup, e *Engine) error {
-	c, err := parseBoltCounters(tx.counters.get(countersLast))
+func (g *batch) fold(tx *txn, groups []ringGroup, e *Engine) error {
+	c, err := parseCounters(tx.counters.get(countersLast))
 	if err == nil {
 		g.begin(c)
 		g.tx = tx
@@ -151,7 +151,7 @@ func (g *boltGroup) fold(tx *boltTx, groups []ringGroup, e *Engine) error {
 }
 
 // countAgain takes the counters from the first group where those of the file are lost.
-func (g *boltGroup) countAgain(groups []ringGroup) error {
+func (g *batch) countAgain(groups []ringGroup) error {
 	if len(groups) == 0 {
 		return nil
 	}
@@ -159,13 +159,13 @@ func (g *boltGroup) countAgain(groups []ringGroup) error {
 	if _, err := head.Cut(groups[0].payload); err != nil {
 		return fmt.Errorf("%w: record %d: %w", errRingDiffers, groups[0].lsn, err)
 	}
-	g.begin(boltCounters{head.Number, head.Pos, head.Machines})
+	g.begin(fileCounters{head.Number, head.Pos, head.Machines})
 	return nil
 }
 
 // replay takes the steps of groups again, in order. Each must get what it got
 // when it was appended: same numbers, same positions (R4, R11).
-func (g *boltGroup) replay(groups []ringGroup) error {
+func (g *batch) replay(groups []ringGroup) error {
 	p := stepReader{g: g}
 	n := recordsIn(groups)
 	g.events, g.places = slices.Grow(g.events, n), slices.Grow(g.places, n)
@@ -200,7 +200,7 @@ func recordsIn(groups []ringGroup) int {
 
 // stepReader takes payloads apart. Its room is used again for each step.
 type stepReader struct {
-	g       *boltGroup
+	g       *batch
 	w       record.StepWrite
 	writes  []engine.Write
 	numbers []uint64
@@ -216,7 +216,7 @@ func (p *stepReader) group(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if want := (boltCounters{head.Number, head.Pos, head.Machines}); p.g.counters != want {
+	if want := (fileCounters{head.Number, head.Pos, head.Machines}); p.g.counters != want {
 		return fmt.Errorf("it was appended at %+v, not at %+v", want, p.g.counters)
 	}
 	for len(rest) > 0 {
@@ -283,12 +283,12 @@ func (p *stepReader) write() {
 
 // adopt puts a machine whose head in the file is damaged where the ring says it
 // was: a head was right when the write was taken, and this write replaces it.
-func (g *boltGroup) adopt(m *boltMachine, w *record.StepWrite) {
+func (g *batch) adopt(m *machineState, w *record.StepWrite) {
 	damaged := m.refuse == nil && m.lost || m.refuse != nil && !errors.Is(m.refuse, record.ErrNewer)
 	if !damaged || w.Expect == 0 {
 		return
 	}
 	g.e.opt.logger.Warn("a damaged head is replaced by the journal's", "file", g.e.path, "machine", m.key)
-	m.head = boltHead{number: w.Number, seq: w.Expect, pos: w.Pos - (w.Seq - w.Expect), trims: rand.Uint32(), edits: rand.Uint32()}
+	m.head = storedHead{number: w.Number, seq: w.Expect, pos: w.Pos - (w.Seq - w.Expect), trims: rand.Uint32(), edits: rand.Uint32()}
 	m.before, m.lost, m.refuse = m.head, false, nil
 }

@@ -18,7 +18,7 @@ import (
 const indexedStretch = 256
 
 // putContents stores what the stretch made last has.
-func (g *boltGroup) putContents(s stretchKey) error {
+func (g *batch) putContents(s stretchKey) error {
 	if s.size() < indexedStretch {
 		return nil
 	}
@@ -27,7 +27,7 @@ func (g *boltGroup) putContents(s stretchKey) error {
 }
 
 // readContents reads what a stretch has; ok is false where nobody knows.
-func (tx *boltTx) readContents(s stretchKey, j *record.Joiner, c *record.Contents) (ok bool, err error) {
+func (tx *txn) readContents(s stretchKey, j *record.Joiner, c *record.Contents) (ok bool, err error) {
 	if s.size() < indexedStretch || !tx.indexes.there() {
 		return false, nil
 	}
@@ -38,16 +38,16 @@ func (tx *boltTx) readContents(s stretchKey, j *record.Joiner, c *record.Content
 	return err == nil, err
 }
 
-// boltFilter is a query and the sums of its terms.
-type boltFilter struct {
+// queryFilter is a query and the sums of its terms.
+type queryFilter struct {
 	q    engine.Query
 	sums record.Sums
 	low  int64
 	high int64
 }
 
-func newBoltFilter(q engine.Query) *boltFilter {
-	f := &boltFilter{q: q, low: q.MinTime, high: q.MaxTime}
+func newFilter(q engine.Query) *queryFilter {
+	f := &queryFilter{q: q, low: q.MinTime, high: q.MaxTime}
 	if f.low == 0 && f.high == 0 {
 		f.low, f.high = math.MinInt64, math.MaxInt64
 	}
@@ -58,7 +58,7 @@ func newBoltFilter(q engine.Query) *boltFilter {
 
 // terms tells whether a record with these sums may be meant, but for its actor
 // and time.
-func (f *boltFilter) terms(s *record.Sums) bool {
+func (f *queryFilter) terms(s *record.Sums) bool {
 	q := &f.q
 	if q.Kind != 0 && q.Kind != s.Kind {
 		return false
@@ -68,13 +68,13 @@ func (f *boltFilter) terms(s *record.Sums) bool {
 }
 
 // place tells whether the record of a place may be meant.
-func (f *boltFilter) place(p *record.Place) bool {
+func (f *queryFilter) place(p *record.Place) bool {
 	return p.Time >= f.low && p.Time <= f.high && f.terms(&p.Sums) &&
 		(f.q.Actor == "" || !p.Sums.Known || p.Sums.Actor == f.sums.Actor)
 }
 
 // contents tells whether a stretch may have a record that is meant.
-func (f *boltFilter) contents(c *record.Contents) bool {
+func (f *queryFilter) contents(c *record.Contents) bool {
 	if c.MaxTime < f.low || c.MinTime > f.high {
 		return false
 	}
@@ -92,7 +92,7 @@ func (f *boltFilter) contents(c *record.Contents) bool {
 }
 
 // event tells whether a record is meant.
-func (f *boltFilter) event(kind uint32, time int64, b []byte) bool {
+func (f *queryFilter) event(kind uint32, time int64, b []byte) bool {
 	q := &f.q
 	if time < f.low || time > f.high || q.Kind != 0 && q.Kind != kind {
 		return false

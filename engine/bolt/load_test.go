@@ -19,39 +19,39 @@ import (
 //  3. a removal of what the look does not want any more changes nothing.
 func TestBoltLook_LongOnesAreOfOneMoment(t *testing.T) {
 	const events = 300
-	trim := boltWrite("a", events, 0)
+	trim := writeOf("a", events, 0)
 	trim.TrimTo = 250
-	drop := boltWrite("a", events, 0)
+	drop := writeOf("a", events, 0)
 	drop.Drop = []uint64{events}
-	replace := boltWrite("a", events, 0, 7)
-	purge := boltWrite("a", events, 0)
+	replace := writeOf("a", events, 0, 7)
+	purge := writeOf("a", events, 0)
 	purge.Purge = true
 	for name, c := range map[string]struct {
 		change []engine.Step
 		at     engine.Part // the change comes with the first item of this part
 		fails  bool
 	}{
-		"append while events are read":              {[]engine.Step{boltStep(boltWrite("a", events, 50))}, engine.PartEvent, false},
-		"append and snapshot, snapshots are read":   {[]engine.Step{boltStep(boltWrite("a", events, 50, events+50))}, engine.PartSnapshot, false},
-		"trim while events are read":                {[]engine.Step{boltStep(trim)}, engine.PartEvent, true},
-		"trim while snapshots are read":             {[]engine.Step{boltStep(trim)}, engine.PartSnapshot, true},
-		"drop while events are read":                {[]engine.Step{boltStep(drop)}, engine.PartEvent, false},
-		"drop while snapshots are read":             {[]engine.Step{boltStep(drop)}, engine.PartSnapshot, true},
-		"old snapshot stored, snapshots are read":   {[]engine.Step{boltStep(replace)}, engine.PartSnapshot, true},
-		"old snapshot stored while events are read": {[]engine.Step{boltStep(replace)}, engine.PartEvent, false},
-		"purge":               {[]engine.Step{boltStep(purge)}, engine.PartEvent, true},
-		"purge and a new one": {[]engine.Step{boltStep(purge), boltStep(boltWrite("a", 0, events))}, engine.PartEvent, true},
-		"change of another":   {[]engine.Step{boltStep(boltWrite("b", 0, 10))}, engine.PartEvent, false},
+		"append while events are read":              {[]engine.Step{stepOf(writeOf("a", events, 50))}, engine.PartEvent, false},
+		"append and snapshot, snapshots are read":   {[]engine.Step{stepOf(writeOf("a", events, 50, events+50))}, engine.PartSnapshot, false},
+		"trim while events are read":                {[]engine.Step{stepOf(trim)}, engine.PartEvent, true},
+		"trim while snapshots are read":             {[]engine.Step{stepOf(trim)}, engine.PartSnapshot, true},
+		"drop while events are read":                {[]engine.Step{stepOf(drop)}, engine.PartEvent, false},
+		"drop while snapshots are read":             {[]engine.Step{stepOf(drop)}, engine.PartSnapshot, true},
+		"old snapshot stored, snapshots are read":   {[]engine.Step{stepOf(replace)}, engine.PartSnapshot, true},
+		"old snapshot stored while events are read": {[]engine.Step{stepOf(replace)}, engine.PartEvent, false},
+		"purge":               {[]engine.Step{stepOf(purge)}, engine.PartEvent, true},
+		"purge and a new one": {[]engine.Step{stepOf(purge), stepOf(writeOf("a", 0, events))}, engine.PartEvent, true},
+		"change of another":   {[]engine.Step{stepOf(writeOf("b", 0, 10))}, engine.PartEvent, false},
 	} {
 		for _, newest := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, newest), func(t *testing.T) {
-				e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), config{lookBytes: 500, noCompression: true})
-				w := boltWrite("a", 0, events)
+				e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{lookBytes: 500, noCompression: true})
+				w := writeOf("a", 0, events)
 				for seq := uint64(0); seq <= events; seq += 10 {
 					w.Snapshots = append(w.Snapshots, engine.Snapshot{Seq: seq, Bytes: fmt.Appendf(nil, "snapshot %d", seq)})
 				}
-				require.NoError(t, boltCommit(e, boltStep(w)))
-				want := boltAll
+				require.NoError(t, commitSteps(e, stepOf(w)))
+				want := everything
 				want.Newest = newest
 				var got []uint64
 				done := false
@@ -59,7 +59,7 @@ func TestBoltLook_LongOnesAreOfOneMoment(t *testing.T) {
 					require.NoError(t, it.Err)
 					if it.Part == c.at && !done {
 						done = true
-						require.NoError(t, boltCommit(e, c.change...))
+						require.NoError(t, commitSteps(e, c.change...))
 					}
 					if it.Part == engine.PartEvent {
 						require.Equal(t, fmt.Sprintf("event %d of a", it.Seq), string(it.Bytes))
@@ -91,28 +91,28 @@ func TestBoltLook_LongOnesAreOfOneMoment(t *testing.T) {
 // empties must not hide from the next what it has to remove.
 func TestBoltTrim_ManyInOneGroup(t *testing.T) {
 	const machines, events, to = 30, 60, 50
-	e := boltAt(t, filepath.Join(t.TempDir(), "test.db"), config{})
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{})
 	name := func(m int) string { return fmt.Sprint("m", m) }
 	for i := range uint64(events) { // a block each
 		var steps []engine.Step
 		for m := range machines {
-			steps = append(steps, boltStep(boltWrite(name(m), i, 1)))
+			steps = append(steps, stepOf(writeOf(name(m), i, 1)))
 		}
-		require.NoError(t, boltCommit(e, steps...))
+		require.NoError(t, commitSteps(e, steps...))
 	}
 	var steps []engine.Step
 	for m := machines - 1; m >= 0; m-- {
-		w := boltWrite(name(m), events, 0)
+		w := writeOf(name(m), events, 0)
 		w.TrimTo = to
 		w.Purge = m%3 == 1
 		if m%3 == 2 {
 			w.TrimTo = events
 		}
-		steps = append(steps, boltStep(w))
+		steps = append(steps, stepOf(w))
 	}
-	require.NoError(t, boltCommit(e, steps...))
+	require.NoError(t, commitSteps(e, steps...))
 	for m := range machines {
-		items, err := boltRead(e, name(m))
+		items, err := readAll(e, name(m))
 		require.NoError(t, err)
 		if m%3 == 1 {
 			require.Equal(t, []string{"head 0 0 0 "}, items)

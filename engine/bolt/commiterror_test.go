@@ -21,8 +21,8 @@ import (
 )
 
 // failing is a commit that answers err, before or after the real one.
-func failing(err error, after bool) func(*boltTx) error {
-	return func(tx *boltTx) error {
+func failing(err error, after bool) func(*txn) error {
+	return func(tx *txn) error {
 		if after {
 			if real := tx.commit(); real != nil {
 				return real
@@ -58,19 +58,19 @@ func TestBoltFault_Commit(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
 			var fail atomic.Bool
 			bad := failing(c.err, c.after)
-			e := boltAt(t, path, config{seams: boltSeams{commit: func(tx *boltTx) error {
+			e := openAt(t, path, config{seams: seams{commit: func(tx *txn) error {
 				if fail.Load() {
 					return bad(tx)
 				}
 				return tx.commit()
 			}}})
-			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 1))))
+			require.NoError(t, commitSteps(e, stepOf(write("a", 0, 1))))
 			fail.Store(true)
-			err := boltCommit(e, boltStep(boltWrite("a", 1, 1)))
+			err := commitSteps(e, stepOf(write("a", 1, 1)))
 			fail.Store(false)
 			require.Error(t, err)
 			require.ErrorContains(t, err, c.err.Error())
-			again := boltCommit(e, boltStep(boltWrite("a", 1, 1)))
+			again := commitSteps(e, stepOf(write("a", 1, 1)))
 			if !c.stored {
 				require.ErrorIs(t, err, engine.ErrNothingStored)
 				require.ErrorIs(t, err, engine.ErrDiskFull)
@@ -85,20 +85,20 @@ func TestBoltFault_Commit(t *testing.T) {
 			require.ErrorIs(t, again, engine.ErrNothingStored)
 			require.NotErrorIs(t, again, engine.ErrInDoubt)
 			require.ErrorIs(t, e.SetNote(context.Background(), "n", nil), engine.ErrStopped)
-			_, err = boltRead(e, "a")
+			_, err = readAll(e, "a")
 			require.NoError(t, err, "reading goes on")
 			require.NoError(t, e.Close())
 			// Reopened, the write is whole or absent, and the file was not closed cleanly.
-			e = boltAt(t, path, config{})
+			e = openAt(t, path, config{})
 			assert.False(t, e.report.Clean)
-			items, err := boltRead(e, "a")
+			items, err := readAll(e, "a")
 			require.NoError(t, err)
 			want := 1
 			if c.after {
 				want = 2
 			}
 			assert.Len(t, items, want+1)
-			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", uint64(want), 1))))
+			require.NoError(t, commitSteps(e, stepOf(write("a", uint64(want), 1))))
 		})
 	}
 }
@@ -113,17 +113,17 @@ func TestBoltFault_Panic(t *testing.T) {
 					panic("page 7 already freed")
 				}
 			}
-			e, err := openWith(path, config{seams: boltSeams{
+			e, err := openWith(path, config{seams: seams{
 				read: func() { boom("read") }, write: func() { boom("write") },
-				commit: func(tx *boltTx) error { boom("commit"); return tx.commit() },
+				commit: func(tx *txn) error { boom("commit"); return tx.commit() },
 			}})
 			require.NoError(t, err)
-			require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 1))))
+			require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 1))))
 			bad.Store(true)
 			if where == "read" {
-				_, err = boltRead(e, "a")
+				_, err = readAll(e, "a")
 			} else {
-				err = boltCommit(e, boltStep(boltWrite("a", 1, 1)))
+				err = commitSteps(e, stepOf(writeOf("a", 1, 1)))
 			}
 			require.ErrorIs(t, err, engine.ErrCorrupt)
 			require.ErrorContains(t, err, "page 7 already freed")
@@ -135,9 +135,9 @@ func TestBoltFault_Panic(t *testing.T) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				_, err := boltRead(e, "a")
+				_, err := readAll(e, "a")
 				assert.ErrorIs(t, err, engine.ErrCorrupt)
-				err = boltCommit(e, boltStep(boltWrite("a", 1, 1)))
+				err = commitSteps(e, stepOf(writeOf("a", 1, 1)))
 				assert.ErrorIs(t, err, engine.ErrCorrupt)
 				assert.ErrorIs(t, err, engine.ErrNothingStored)
 				_, err = e.Size(context.Background())
@@ -150,9 +150,9 @@ func TestBoltFault_Panic(t *testing.T) {
 			case <-time.After(5 * time.Second):
 				t.Fatal("a dead handle hangs")
 			}
-			e = boltAt(t, path, config{}) // the lock is free
+			e = openAt(t, path, config{}) // the lock is free
 			assert.False(t, e.report.Clean)
-			items, err := boltRead(e, "a")
+			items, err := readAll(e, "a")
 			require.NoError(t, err)
 			assert.Len(t, items, 2)
 		})
@@ -164,11 +164,11 @@ func TestBoltFault_Sigbus(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
-	require.NoError(t, boltCommit(e, boltStep(boltWrite("a", 0, 200))))
+	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 200))))
 	require.NoError(t, os.Truncate(path, 8192))
-	_, err = boltRead(e, "a")
+	_, err = readAll(e, "a")
 	require.ErrorIs(t, err, engine.ErrCorrupt)
-	require.ErrorIs(t, boltCommit(e, boltStep(boltWrite("a", 200, 1))), engine.ErrCorrupt)
+	require.ErrorIs(t, commitSteps(e, stepOf(writeOf("a", 200, 1))), engine.ErrCorrupt)
 	require.NoError(t, e.Close())
 	_, err = openWith(path, config{})
 	require.ErrorIs(t, err, engine.ErrCorrupt)
@@ -202,13 +202,13 @@ func TestBoltFault_DiskFull(t *testing.T) {
 		require.NoError(t, f.Close())
 		full := 0
 		for tries := 0; full == 0 && tries < 500; tries++ {
-			w := boltWrite("a", acked, 1)
+			w := writeOf("a", acked, 1)
 			w.Events[0].Bytes = big
 			w.TrimTo = acked // what frees pages makes it last a little
 			if round == 0 {
 				w.TrimTo = 0
 			}
-			err := boltCommit(e, boltStep(w))
+			err := commitSteps(e, stepOf(w))
 			if err == nil {
 				acked++
 				continue
@@ -216,15 +216,15 @@ func TestBoltFault_DiskFull(t *testing.T) {
 			require.ErrorIs(t, err, engine.ErrDiskFull)
 			require.ErrorIs(t, err, engine.ErrNothingStored)
 			full++
-			h, err := e.Load(context.Background(), "a", boltAll, func(it engine.Item) error { return it.Err })
+			h, err := e.Load(context.Background(), "a", everything, func(it engine.Item) error { return it.Err })
 			require.NoError(t, err)
 			require.Equal(t, acked, h.Seq, "old data is readable")
 		}
 		if round == 0 {
 			require.Positive(t, full)
-			w := boltWrite("a", acked, 1)
+			w := writeOf("a", acked, 1)
 			w.TrimTo = acked
-			err := boltCommit(e, boltStep(w))
+			err := commitSteps(e, stepOf(w))
 			if err != nil {
 				require.ErrorIs(t, err, engine.ErrNothingStored)
 			} else {
@@ -233,9 +233,9 @@ func TestBoltFault_DiskFull(t *testing.T) {
 		}
 		require.NoError(t, os.Remove(ballast))
 		if round > 0 {
-			w := boltWrite("a", acked, 1)
+			w := writeOf("a", acked, 1)
 			w.TrimTo = acked
-			require.NoError(t, boltCommit(e, boltStep(w)), "it works again by itself")
+			require.NoError(t, commitSteps(e, stepOf(w)), "it works again by itself")
 			acked++
 		}
 		if round == 0 {
@@ -248,7 +248,7 @@ func TestBoltFault_DiskFull(t *testing.T) {
 
 func TestBoltFault_LockedInOneProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
-	e := boltAt(t, path, config{})
+	e := openAt(t, path, config{})
 	begin := time.Now()
 	_, err := openWith(path, config{lockTimeout: 100 * time.Millisecond})
 	require.ErrorIs(t, err, engine.ErrLocked)
@@ -265,9 +265,9 @@ func TestBoltFault_LockedInOneProcess(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, second.Close())
 	// Readers share it.
-	r1 := boltAt(t, path, config{readOnly: true})
-	boltAt(t, path, config{readOnly: true})
-	require.ErrorIs(t, boltCommit(r1, boltStep(boltWrite("a", 0, 1))), engine.ErrReadOnly)
+	r1 := openAt(t, path, config{readOnly: true})
+	openAt(t, path, config{readOnly: true})
+	require.ErrorIs(t, commitSteps(r1, stepOf(writeOf("a", 0, 1))), engine.ErrReadOnly)
 	require.ErrorIs(t, r1.SetNote(context.Background(), "n", nil), engine.ErrReadOnly)
 }
 
@@ -281,12 +281,12 @@ func TestBoltFault_CreatedByManyAtOnce(t *testing.T) {
 				if !assert.NoError(t, err) {
 					return
 				}
-				assert.NoError(t, boltCommit(e, boltStep(boltWrite(fmt.Sprint("m", i), 0, 1))))
+				assert.NoError(t, commitSteps(e, stepOf(writeOf(fmt.Sprint("m", i), 0, 1))))
 				assert.NoError(t, e.Close())
 			})
 		}
 		wg.Wait()
-		e := boltAt(t, path, config{})
+		e := openAt(t, path, config{})
 		size, err := e.Size(context.Background())
 		require.NoError(t, err)
 		require.Equal(t, int64(8), size.Machines, "nobody's file was replaced")
