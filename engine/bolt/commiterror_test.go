@@ -64,13 +64,13 @@ func TestBoltFault_Commit(t *testing.T) {
 				}
 				return tx.commit()
 			}}})
-			require.NoError(t, commitSteps(e, stepOf(write("a", 0, 1))))
+			require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 1))))
 			fail.Store(true)
-			err := commitSteps(e, stepOf(write("a", 1, 1)))
+			err := commitSteps(e, stepOf(writeOf("a", 1, 1)))
 			fail.Store(false)
 			require.Error(t, err)
 			require.ErrorContains(t, err, c.err.Error())
-			again := commitSteps(e, stepOf(write("a", 1, 1)))
+			again := commitSteps(e, stepOf(writeOf("a", 1, 1)))
 			if !c.stored {
 				require.ErrorIs(t, err, engine.ErrNothingStored)
 				require.ErrorIs(t, err, engine.ErrDiskFull)
@@ -98,7 +98,7 @@ func TestBoltFault_Commit(t *testing.T) {
 				want = 2
 			}
 			assert.Len(t, items, want+1)
-			require.NoError(t, commitSteps(e, stepOf(write("a", uint64(want), 1))))
+			require.NoError(t, commitSteps(e, stepOf(writeOf("a", uint64(want), 1))))
 		})
 	}
 }
