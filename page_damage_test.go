@@ -23,7 +23,6 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint"
-	"github.com/liap-tui/savepoint/internal/pagecheck"
 )
 
 const (
@@ -201,15 +200,18 @@ type pagesOf struct {
 
 func takeApart(t testing.TB, b []byte, size int) *pagesOf {
 	p := &pagesOf{b: b, size: size}
-	metas := pagecheck.ReadMetas(bytes.NewReader(b))
-	meta := metas.Newest()
-	p.free = int(meta.FreeList)
+	// The newer of the two meta pages: free list at 48, pages at 56, transaction at 64.
+	meta := b[:80]
+	if second := b[size : size+80]; binary.NativeEndian.Uint64(second[64:]) > binary.NativeEndian.Uint64(meta[64:]) {
+		meta = second
+	}
+	p.free = int(binary.NativeEndian.Uint64(meta[48:]))
 	list := p.at(p.free)
 	unused := map[int]bool{p.free: true}
 	for i := range int(binary.NativeEndian.Uint16(list[10:])) {
 		unused[int(binary.NativeEndian.Uint64(list[16+8*i:]))] = true
 	}
-	for id := 2; id < int(meta.Pages); id++ {
+	for id := 2; id < int(binary.NativeEndian.Uint64(meta[56:])); id++ {
 		if unused[id] {
 			continue
 		}

@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/liap-tui/savepoint/internal/pagecheck"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
 	"github.com/liap-tui/savepoint/internal/record"
 
 	"github.com/liap-tui/savepoint/engine"

@@ -13,7 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/pagecheck"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
 )
 
 // reportOf opens a file and closes it.

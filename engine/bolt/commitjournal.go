@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/journal"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 

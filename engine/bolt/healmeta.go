@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/liap-tui/savepoint/internal/pagecheck"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
 )
 
 // healMeta makes sure that the meta page in use is on the disk, not in the

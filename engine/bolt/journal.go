@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/journal"
-	"github.com/liap-tui/savepoint/internal/pagecheck"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 

@@ -12,7 +12,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/journal"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
 )
 
 // ringSample is a file that was killed with groups in its ring: machines m0 to

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/journal"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
 )
 
 // long is a write of n records of 1 KiB each that compress well.

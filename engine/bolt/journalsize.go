@@ -4,8 +4,8 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/liap-tui/savepoint/internal/journal"
-	"github.com/liap-tui/savepoint/internal/pagecheck"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
 )
 
 // Sizes of a ring: what is asked for is brought into these bounds.

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/liap-tui/savepoint/internal/journal"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
 	"github.com/liap-tui/savepoint/internal/record"
 
 	"github.com/liap-tui/savepoint/engine"

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/journal"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
 )
 
 // openWith opens the file at path, or makes it. Its errors match engine.ErrLocked,

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/liap-tui/savepoint/internal/pagecheck"
+	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
 )
 
 // TestSingle: the value is found where bbolt put it, and nothing is believed
