@@ -9,7 +9,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // sharing counts the snapshots of a closed file that need a dictionary, and takes
@@ -18,7 +18,7 @@ func sharing(t testing.TB, path string, names ...string) (n int) {
 	t.Helper()
 	inFile(t, path, func(tx *bolt.Tx) error {
 		_ = tx.Bucket([]byte("snapshots")).ForEach(func(_, v []byte) error {
-			if record.PeekHeader(v).Codec == record.Shared {
+			if format.PeekHeader(v).Codec == format.Shared {
 				n++
 			}
 			return nil

@@ -15,7 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // ledger is a state that no lost, doubled or swapped event leaves as it was.
@@ -84,13 +84,13 @@ func apart(t testing.TB, tx *bolt.Tx) error {
 	b := tx.Bucket([]byte("events"))
 	blocks := map[string][]byte{}
 	require.NoError(t, b.ForEach(func(key, v []byte) error {
-		h, payload, err := record.ParseValue(v, 1<<20)
+		h, payload, err := format.ParseValue(v, 1<<20)
 		if err != nil || len(key) > 16 {
 			return nil // damaged, or in pieces: one event
 		}
-		payload, _, err = record.Decode(nil, h.Codec, payload, h.Raw)
+		payload, _, err = format.Decode(nil, h.Codec, payload, h.Raw)
 		require.NoError(t, err)
-		block, err := record.ParseBlock(payload, h.Seq)
+		block, err := format.ParseBlock(payload, h.Seq)
 		require.NoError(t, err)
 		for {
 			e, ok := block.Next()
@@ -99,11 +99,11 @@ func apart(t testing.TB, tx *bolt.Tx) error {
 			}
 			one := h
 			one.Seq = e.Seq
-			block := record.AppendBlock(nil, []record.Entry{e})
-			payload, codec, _ := record.Encode(nil, block)
+			block := format.AppendBlock(nil, []format.Entry{e})
+			payload, codec, _ := format.Encode(nil, block)
 			one.Codec, one.Raw = codec, uint32(len(block))
 			at := binary.BigEndian.AppendUint64(bytes.Clone(key[:8]), e.Seq)
-			blocks[string(at)] = record.AppendValue(nil, &one, payload, nil)
+			blocks[string(at)] = format.AppendValue(nil, &one, payload, nil)
 		}
 	}))
 	for key, v := range blocks {
@@ -149,7 +149,7 @@ func valueKey(t testing.TB, tx *bolt.Tx, id string, seq uint64) []byte {
 	t.Helper()
 	v := tx.Bucket([]byte("machines")).Get(headKey("ledger", id))
 	require.NotNil(t, v)
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, record.PeekHeader(v).Number), seq)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, format.PeekHeader(v).Number), seq)
 }
 
 // value is a value that has to be there, a copy.
@@ -162,7 +162,7 @@ func value(t testing.TB, tx *bolt.Tx, bucket string, key []byte) []byte {
 
 // harm changes one byte in the middle of the payload.
 func harm(v []byte) []byte {
-	v[record.HeaderLen+(len(v)-record.HeaderLen)/2] ^= 0x10
+	v[format.HeaderLen+(len(v)-format.HeaderLen)/2] ^= 0x10
 	return v
 }
 
@@ -233,11 +233,11 @@ func foreignFile(t testing.TB, path string, buckets ...string) {
 // newerFile raises the number of the file's format.
 func newerFile(t *testing.T, path string) {
 	inFile(t, path, func(tx *bolt.Tx) error {
-		h, payload, err := record.ParseValue(value(t, tx, "meta", []byte("file")), 1<<20)
+		h, payload, err := format.ParseValue(value(t, tx, "meta", []byte("file")), 1<<20)
 		require.NoError(t, err)
 		at := 1 + int(payload[0]) // behind the app id
 		binary.BigEndian.PutUint32(payload[at:], binary.BigEndian.Uint32(payload[at:])+1)
-		return tx.Bucket([]byte("meta")).Put([]byte("file"), record.AppendValue(nil, &h, payload, nil))
+		return tx.Bucket([]byte("meta")).Put([]byte("file"), format.AppendValue(nil, &h, payload, nil))
 	})
 }
 
@@ -257,7 +257,7 @@ func newer(v []byte) []byte {
 // sealed puts the right checksum into a changed value.
 func sealed(v []byte) []byte {
 	table := crc32.MakeTable(crc32.Castagnoli)
-	sum := crc32.Update(crc32.Checksum(v[:44], table), table, v[record.HeaderLen:])
+	sum := crc32.Update(crc32.Checksum(v[:44], table), table, v[format.HeaderLen:])
 	binary.BigEndian.PutUint32(v[44:], sum)
 	return v
 }
@@ -316,7 +316,7 @@ func TestDamage_EveryByte(t *testing.T) {
 				at := bytes.Index(content, v)
 				require.GreaterOrEqual(t, at, 0)
 				require.Equal(t, at, bytes.LastIndex(content, v))
-				number := record.PeekHeader(v).Number
+				number := format.PeekHeader(v).Number
 				places = append(places, place{bucket, string(rune('a' + number - 1)), at, len(v)})
 				return nil
 			}); err != nil {

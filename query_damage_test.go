@@ -9,7 +9,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // TestQuery_Damaged: a record that cannot be read is told with the page it may
@@ -21,18 +21,18 @@ func TestQuery_Damaged(t *testing.T) {
 	spoil(t, path, "machines", "b")
 	inFile(t, path, func(tx *bolt.Tx) error { // a whole block with an event that is none
 		key := valueKey(t, tx, "a", 5)
-		h, payload, err := record.ParseValue(value(t, tx, "events", key), 1<<20)
+		h, payload, err := format.ParseValue(value(t, tx, "events", key), 1<<20)
 		require.NoError(t, err)
-		payload, _, err = record.Decode(nil, h.Codec, payload, h.Raw)
+		payload, _, err = format.Decode(nil, h.Codec, payload, h.Raw)
 		require.NoError(t, err)
-		block, err := record.ParseBlock(payload, 5)
+		block, err := format.ParseBlock(payload, 5)
 		require.NoError(t, err)
 		e, ok := block.Next()
 		require.True(t, ok)
 		e.Bytes = []byte{0}
-		payload = record.AppendBlock(nil, []record.Entry{e})
-		h.Codec, h.Raw = record.Raw, uint32(len(payload))
-		return tx.Bucket([]byte("events")).Put(key, record.AppendValue(nil, &h, payload, nil))
+		payload = format.AppendBlock(nil, []format.Entry{e})
+		h.Codec, h.Raw = format.Raw, uint32(len(payload))
+		return tx.Bucket([]byte("events")).Put(key, format.AppendValue(nil, &h, payload, nil))
 	})
 	db, _ := reopen(t, path, k, nil)
 	for _, newest := range []bool{false, true} {

@@ -13,7 +13,7 @@ import (
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/bench/workload"
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // Stored is what one bucket of a closed file takes for what it holds.
@@ -234,7 +234,7 @@ func (s *Stored) count(path, bucket string) error {
 			}
 		}
 		return tx.Bucket([]byte(bucket)).ForEach(func(k, v []byte) error {
-			h, payload, err := record.ParseValue(v, 1<<30)
+			h, payload, err := format.ParseValue(v, 1<<30)
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/format"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -29,10 +30,10 @@ type batch struct {
 	snapshots []pendingSnapshot
 	purged    []uint64 // machine numbers
 	pos       []uint64 // room for the results of the next steps
-	places    []record.Place
-	older     []record.Place // of events that are put back
+	places    []format.Place
+	older     []format.Place // of events that are put back
 	from      uint64         // the last position before the group
-	maker     record.StretchMaker
+	maker     format.StretchMaker
 
 	versions versionCounts // what the file has once the group is stored; nil = as before
 
@@ -45,11 +46,11 @@ type batch struct {
 	key     []byte
 	keys    [][]byte
 	part    [headPartLen]byte
-	entries []record.Entry
+	entries []format.Entry
 	run     []pendingEvent  // of one machine
 	order   []int32         // see byMachine
 	busy    []*machineState // the same
-	joiner  record.Joiner
+	joiner  format.Joiner
 }
 
 // machineState is a machine that a group looks at or changes.
@@ -76,7 +77,7 @@ type pendingEvent struct {
 	number uint64
 	kind   uint32
 	schema uint64
-	entry  record.Entry
+	entry  format.Entry
 }
 
 type pendingSnapshot struct {
@@ -126,7 +127,7 @@ func (g *batch) end() {
 			*b = nil
 		}
 	}
-	g.joiner = record.Joiner{}
+	g.joiner = format.Joiner{}
 }
 
 // take accepts a step or tells why not; a refused step changes nothing.
@@ -226,7 +227,7 @@ func (g *batch) read(m *machineState) {
 	m.stored, m.exists = true, true
 	h, err := parseHead(b, g.key, g.e.opt.maxStep+valueSlack)
 	switch {
-	case errors.Is(err, record.ErrNewer) || errors.Is(err, record.ErrTooLong):
+	case errors.Is(err, format.ErrNewer) || errors.Is(err, format.ErrTooLong):
 		m.refuse = &engine.Damage{Machine: m.key, Part: "head", Why: err}
 	case err != nil:
 		g.lost(m, h.number)
@@ -314,18 +315,18 @@ func (g *batch) apply(w *engine.Write, m *machineState) {
 	for i := range w.Older {
 		o := &w.Older[i]
 		g.events = append(g.events, pendingEvent{m, h.number, w.Kind, w.Schema,
-			record.Entry{Seq: o.Seq, Pos: o.Pos, Time: o.Terms.Time, Bytes: o.Bytes}})
-		g.older = append(g.older, record.Place{Pos: o.Pos, Number: h.number, Seq: o.Seq, Time: o.Terms.Time, Sums: record.SumsOf(w.Kind, o.Bytes)})
+			format.Entry{Seq: o.Seq, Pos: o.Pos, Time: o.Terms.Time, Bytes: o.Bytes}})
+		g.older = append(g.older, format.Place{Pos: o.Pos, Number: h.number, Seq: o.Seq, Time: o.Terms.Time, Sums: sumsOf(w.Kind, o.Bytes)})
 	}
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
-		g.places = append(g.places, record.Place{Pos: h.pos - back, Number: h.number, Seq: w.Seq - back,
-			Time: w.Events[i].Terms.Time, Sums: record.SumsOf(w.Kind, w.Events[i].Bytes)})
+		g.places = append(g.places, format.Place{Pos: h.pos - back, Number: h.number, Seq: w.Seq - back,
+			Time: w.Events[i].Terms.Time, Sums: sumsOf(w.Kind, w.Events[i].Bytes)})
 		if w.Seq-back <= w.TrimTo {
 			continue
 		}
 		g.events = append(g.events, pendingEvent{m, h.number, w.Kind, w.Schema,
-			record.Entry{Seq: w.Seq - back, Pos: h.pos - back, Time: w.Events[i].Terms.Time, Bytes: w.Events[i].Bytes}})
+			format.Entry{Seq: w.Seq - back, Pos: h.pos - back, Time: w.Events[i].Terms.Time, Bytes: w.Events[i].Bytes}})
 	}
 	for _, seq := range w.Drop {
 		g.snapshots = append(g.snapshots, pendingSnapshot{m: m, number: h.number, seq: seq, drop: true})
@@ -378,7 +379,7 @@ func (g *batch) store() error {
 	if err := g.storeVersions(); err != nil {
 		return err
 	}
-	g.reserve(record.HeaderLen + 24)
+	g.reserve(format.HeaderLen + 24)
 	return g.tx.counters.put(countersLast, g.keep(g.counters.append(g.arena[len(g.arena):])))
 }
 
@@ -410,7 +411,7 @@ func (g *batch) storeSnapshots() error {
 		if s.drop {
 			continue
 		}
-		h := record.Header{Type: record.TypeSnapshot, Kind: s.kind, Number: s.number, Seq: s.seq, Schema: s.schema}
+		h := format.Header{Type: format.TypeSnapshot, Kind: s.kind, Number: s.number, Seq: s.seq, Schema: s.schema}
 		d := dictionaries[s.kind]
 		if record.Pinned(s.bytes) { // what a machine is rebuilt from needs nothing else
 			d = nil
@@ -441,7 +442,7 @@ func (g *batch) storeHeads() error {
 			}
 			continue
 		}
-		g.reserve(record.HeaderLen + headPartLen + len(m.head.bytes))
+		g.reserve(format.HeaderLen + headPartLen + len(m.head.bytes))
 		if err := g.tx.machines.put(g.key, g.keep(m.head.append(g.arena[len(g.arena):], g.key, &g.part))); err != nil {
 			return err
 		}
@@ -450,28 +451,28 @@ func (g *batch) storeHeads() error {
 }
 
 // put stores a payload, compressed if that is worth it, in pieces if it is long.
-func (g *batch) put(t *tree, h record.Header, payload []byte) error {
+func (g *batch) put(t *tree, h format.Header, payload []byte) error {
 	return g.putEncoded(t, h, g.encode(&h, payload, nil))
 }
 
 // encode compresses a payload, if that is worth it, with a dictionary if there is
 // one, and tells the header.
-func (g *batch) encode(h *record.Header, payload []byte, d *record.Dictionary) []byte {
-	h.Raw, h.Codec = uint32(len(payload)), record.Raw
+func (g *batch) encode(h *format.Header, payload []byte, d *format.Dictionary) []byte {
+	h.Raw, h.Codec = uint32(len(payload)), format.Raw
 	switch {
 	case g.e.opt.noCompression:
 	case d != nil:
 		payload, h.Codec, g.room = d.Encode(g.room, payload)
 	default:
-		payload, h.Codec, g.room = record.Encode(g.room, payload)
+		payload, h.Codec, g.room = format.Encode(g.room, payload)
 	}
 	return payload
 }
 
-func (g *batch) putEncoded(t *tree, h record.Header, payload []byte) error {
-	cutter := record.Cut(h, payload)
+func (g *batch) putEncoded(t *tree, h format.Header, payload []byte) error {
+	cutter := format.Cut(h, payload)
 	for {
-		g.reserve(record.LongestValue)
+		g.reserve(format.LongestValue)
 		value, piece, ok := cutter.Next(g.arena[len(g.arena):])
 		if !ok {
 			return nil

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // A block is as long as it can be, because long ones compress well and one value
@@ -23,7 +23,7 @@ const (
 )
 
 // blockFill is how many bytes after compression a block aims at.
-const blockFill = record.LongestValue - record.HeaderLen - 20
+const blockFill = format.LongestValue - format.HeaderLen - 20
 
 // storeEvents puts the group's events into blocks.
 func (g *batch) storeEvents() error {
@@ -94,14 +94,14 @@ func (g *batch) storeRun(run []pendingEvent) error {
 	g.entries = g.entries[:0]
 	size := g.reopen(&run[0])
 	for i := range run {
-		room := record.BlockRoom(run[i].entry.Bytes)
+		room := format.BlockRoom(run[i].entry.Bytes)
 		for len(g.entries) > 0 && size+room > g.aim() {
 			n, err := g.putBlock(&run[0], g.entries)
 			if err != nil {
 				return err
 			}
 			for _, e := range g.entries[:n] {
-				size -= record.BlockRoom(e.Bytes)
+				size -= format.BlockRoom(e.Bytes)
 			}
 			g.entries = slices.Delete(g.entries, 0, n)
 		}
@@ -127,15 +127,15 @@ func (g *batch) aim() int {
 
 // putBlock puts a block of as many entries as fit a value, and tells how many.
 // like says whose they are.
-func (g *batch) putBlock(like *pendingEvent, entries []record.Entry) (n int, err error) {
+func (g *batch) putBlock(like *pendingEvent, entries []format.Entry) (n int, err error) {
 	for n = len(entries); ; {
-		g.block = record.AppendBlock(g.block[:0], entries[:n])
-		h := record.Header{Type: record.TypeBlock, Kind: like.kind, Number: like.number, Seq: entries[0].Seq, Schema: like.schema}
+		g.block = format.AppendBlock(g.block[:0], entries[:n])
+		h := format.Header{Type: format.TypeBlock, Kind: like.kind, Number: like.number, Seq: entries[0].Seq, Schema: like.schema}
 		payload := g.encode(&h, g.block, nil)
 		if n > 1 && len(payload) > blockFill/4 { // a short one says little
 			g.full = min(max(len(g.block)*blockFill/len(payload), shortestBlock), longestBlock)
 		}
-		if n == 1 || record.Pieces(len(payload)) == 1 {
+		if n == 1 || format.Pieces(len(payload)) == 1 {
 			return n, g.putEncoded(&g.tx.events, h, payload)
 		}
 		n = min(max(n*blockFill/len(payload), 1), n-1)
@@ -155,22 +155,22 @@ func (g *batch) reopen(first *pendingEvent) (size int) {
 	if !ok || number != first.number || piece != 0 {
 		return 0
 	}
-	h, payload, err := record.ParseValue(v, growingBlock)
-	if err != nil || h.Type != record.TypeBlock || h.Number != number || h.Seq != begin || h.Flags != 0 ||
+	h, payload, err := format.ParseValue(v, growingBlock)
+	if err != nil || h.Type != format.TypeBlock || h.Number != number || h.Seq != begin || h.Flags != 0 ||
 		h.Kind != first.kind || h.Schema != first.schema {
 		return 0
 	}
-	payload, g.open, err = record.Decode(g.open, h.Codec, payload, h.Raw)
+	payload, g.open, err = format.Decode(g.open, h.Codec, payload, h.Raw)
 	if err != nil {
 		return 0
 	}
-	b, err := record.ParseBlock(payload, begin)
+	b, err := format.ParseBlock(payload, begin)
 	if err != nil || b.Last+1 != seq {
 		return 0
 	}
 	for e, ok := b.Next(); ok; e, ok = b.Next() {
 		g.entries = append(g.entries, e)
-		size += record.BlockRoom(e.Bytes)
+		size += format.BlockRoom(e.Bytes)
 	}
 	return size
 }

@@ -11,7 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // storedBlock is what a block in a file says about itself.
@@ -26,13 +26,13 @@ func blocksIn(t *testing.T, path string) (blocks []storedBlock) {
 	t.Helper()
 	change(t, path, func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketEvents).ForEach(func(k, v []byte) error {
-			h, payload, err := record.ParseValue(v, 1<<20)
+			h, payload, err := format.ParseValue(v, 1<<20)
 			require.NoError(t, err)
 			s := storedBlock{key: string(k), first: h.Seq, size: len(v), raw: int(h.Raw)}
-			if h.Flags&record.FlagPiece == 0 {
-				payload, _, err = record.Decode(nil, h.Codec, payload, h.Raw)
+			if h.Flags&format.FlagPiece == 0 {
+				payload, _, err = format.Decode(nil, h.Codec, payload, h.Raw)
 				require.NoError(t, err)
-				b, err := record.ParseBlock(payload, h.Seq)
+				b, err := format.ParseBlock(payload, h.Seq)
 				require.NoError(t, err)
 				s.last = b.Last
 			}
@@ -60,7 +60,7 @@ func TestBoltBlock_GoesOn(t *testing.T) {
 			blocks := blocksIn(t, path)
 			events, next := 0, uint64(1)
 			for _, b := range blocks {
-				assert.LessOrEqual(t, b.size, record.LongestValue)
+				assert.LessOrEqual(t, b.size, format.LongestValue)
 				assert.LessOrEqual(t, b.raw, longestBlock+64)
 				if b.first == 1 {
 					next = 1
@@ -111,13 +111,13 @@ func TestBoltBlock_IsOneValue(t *testing.T) {
 	require.NoError(t, e.Close())
 	pieces := 0
 	for _, b := range blocksIn(t, path) {
-		assert.LessOrEqual(t, b.size, record.LongestValue)
+		assert.LessOrEqual(t, b.size, format.LongestValue)
 		if b.last == 0 {
 			assert.EqualValues(t, 31, b.first)
 			pieces++
 		}
 	}
-	assert.Equal(t, record.Pieces(5000), pieces)
+	assert.Equal(t, format.Pieces(5000), pieces)
 }
 
 func TestBoltBlock_DoesNotGoOn(t *testing.T) {

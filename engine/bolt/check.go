@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 
 	"github.com/liap-tui/savepoint/engine"
 )
@@ -103,7 +103,7 @@ const searched = 64 << 20
 // ours looks for a value of ours in a file whose meta pages are damaged.
 func ours(f io.ReaderAt, size int64) bool {
 	const step = 1 << 20
-	magic := record.Magic()
+	magic := format.Magic()
 	buf := make([]byte, min(size, step+int64(len(magic))))
 	for at := int64(0); at < min(size, searched); at += step {
 		n, _ := f.ReadAt(buf, at)
@@ -151,7 +151,7 @@ func (c *headCheck) see(bucket string, key, value []byte) {
 	if bucket != string(bucketMachines) || value == nil {
 		return
 	}
-	if _, err := parseHead(value, key, c.o.maxStep+valueSlack); err == nil || errors.Is(err, record.ErrNewer) {
+	if _, err := parseHead(value, key, c.o.maxStep+valueSlack); err == nil || errors.Is(err, format.ErrNewer) {
 		return
 	} else if c.damaged++; c.damaged <= headsNamed {
 		c.o.logger.Warn("a head is damaged", "file", c.file, "machine", string(key), "error", err)

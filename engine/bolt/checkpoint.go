@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // run folds whenever it is woken and a fold is still due: the groups that came
@@ -155,7 +155,7 @@ func (g *batch) countAgain(groups []ringGroup) error {
 	if len(groups) == 0 {
 		return nil
 	}
-	var head record.StepGroup
+	var head format.StepGroup
 	if _, err := head.Cut(groups[0].payload); err != nil {
 		return fmt.Errorf("%w: record %d: %w", errRingDiffers, groups[0].lsn, err)
 	}
@@ -171,7 +171,7 @@ func (g *batch) replay(groups []ringGroup) error {
 	g.events, g.places = slices.Grow(g.events, n), slices.Grow(g.places, n)
 	for _, group := range groups {
 		if err := p.group(group.payload); err != nil {
-			if !errors.Is(err, record.ErrNewer) {
+			if !errors.Is(err, format.ErrNewer) {
 				err = fmt.Errorf("%w: %w", errRingDiffers, err)
 			}
 			return fmt.Errorf("record %d of the journal: %w", group.lsn, err)
@@ -186,7 +186,7 @@ func recordsIn(groups []ringGroup) int {
 	if len(groups) < 2 {
 		return 0
 	}
-	var first, last record.StepGroup
+	var first, last format.StepGroup
 	_, err := first.Cut(groups[0].payload)
 	if _, err2 := last.Cut(groups[len(groups)-1].payload); err != nil || err2 != nil || last.Pos < first.Pos {
 		return 0
@@ -201,7 +201,7 @@ func recordsIn(groups []ringGroup) int {
 // stepReader takes payloads apart. Its room is used again for each step.
 type stepReader struct {
 	g       *batch
-	w       record.StepWrite
+	w       format.StepWrite
 	writes  []engine.Write
 	numbers []uint64
 	pos     []uint64
@@ -211,7 +211,7 @@ type stepReader struct {
 }
 
 func (p *stepReader) group(payload []byte) error {
-	var head record.StepGroup
+	var head format.StepGroup
 	rest, err := head.Cut(payload)
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (p *stepReader) group(payload []byte) error {
 		return fmt.Errorf("it was appended at %+v, not at %+v", want, p.g.counters)
 	}
 	for len(rest) > 0 {
-		n, tail, err := record.CutStepLen(rest)
+		n, tail, err := format.CutStepLen(rest)
 		if err != nil {
 			return err
 		}
@@ -237,7 +237,7 @@ func (p *stepReader) step(n int, rest []byte) ([]byte, error) {
 	for range n {
 		var b []byte
 		var err error
-		if b, rest, err = record.CutWrite(rest); err != nil {
+		if b, rest, err = format.CutWrite(rest); err != nil {
 			return nil, err
 		}
 		if err := p.w.Parse(b); err != nil {
@@ -283,8 +283,8 @@ func (p *stepReader) write() {
 
 // adopt puts a machine whose head in the file is damaged where the ring says it
 // was: a head was right when the write was taken, and this write replaces it.
-func (g *batch) adopt(m *machineState, w *record.StepWrite) {
-	damaged := m.refuse == nil && m.lost || m.refuse != nil && !errors.Is(m.refuse, record.ErrNewer)
+func (g *batch) adopt(m *machineState, w *format.StepWrite) {
+	damaged := m.refuse == nil && m.lost || m.refuse != nil && !errors.Is(m.refuse, format.ErrNewer)
 	if !damaged || w.Expect == 0 {
 		return
 	}

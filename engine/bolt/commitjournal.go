@@ -6,7 +6,7 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // commitRing is Commit with a ring: the group becomes one record of it. What the
@@ -148,7 +148,7 @@ func (r *journalWriter) overlayHead(key string) (storedHead, bool, error) {
 	if !ok {
 		return storedHead{}, false, nil
 	}
-	var w record.StepWrite
+	var w format.StepWrite
 	if err := w.Parse(ref.write); err != nil {
 		return storedHead{}, false, fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
 	}
@@ -164,7 +164,7 @@ func (r *journalWriter) encode(steps []engine.Step, out []engine.Result) {
 		r.payload = nil
 	}
 	r.cuts = r.cuts[:0]
-	head := record.StepGroup{Number: g.counters.number, Pos: g.counters.pos, Machines: g.counters.machines}
+	head := format.StepGroup{Number: g.counters.number, Pos: g.counters.pos, Machines: g.counters.machines}
 	b := head.Append(r.payload[:0])
 	sw := r.write // its room
 	for i := range steps {
@@ -173,19 +173,19 @@ func (r *journalWriter) encode(steps []engine.Step, out []engine.Result) {
 			continue
 		}
 		out[i].Pos = g.positions(s)
-		b = record.AppendStepLen(b, len(s.Writes))
+		b = format.AppendStepLen(b, len(s.Writes))
 		for j := range s.Writes {
 			w := &s.Writes[j]
 			m := g.whose[j]
 			h := &m.head
-			sw = record.StepWrite{Machine: append(sw.Machine[:0], w.Machine...), Kind: w.Kind, Schema: w.Schema,
+			sw = format.StepWrite{Machine: append(sw.Machine[:0], w.Machine...), Kind: w.Kind, Schema: w.Schema,
 				Number: h.number, Pos: h.pos, Expect: w.Expect, Seq: w.Seq, Token: w.Token[:], Head: w.Head,
 				Drop: w.Drop, Events: sw.Events[:0], Snaps: sw.Snaps[:0]}
 			for k := range w.Events {
-				sw.Events = append(sw.Events, record.StepEvent{Time: w.Events[k].Terms.Time, Bytes: w.Events[k].Bytes})
+				sw.Events = append(sw.Events, format.StepEvent{Time: w.Events[k].Terms.Time, Bytes: w.Events[k].Bytes})
 			}
 			for k := range w.Snapshots {
-				sw.Snaps = append(sw.Snaps, record.StepSnapshot{Seq: w.Snapshots[k].Seq, Bytes: w.Snapshots[k].Bytes})
+				sw.Snaps = append(sw.Snaps, format.StepSnapshot{Seq: w.Snapshots[k].Seq, Bytes: w.Snapshots[k].Bytes})
 			}
 			from := len(b)
 			b = sw.Append(b)
@@ -194,7 +194,7 @@ func (r *journalWriter) encode(steps []engine.Step, out []engine.Result) {
 	}
 	clear(sw.Events[:cap(sw.Events)]) // the caller's bytes
 	clear(sw.Snaps[:cap(sw.Snaps)])
-	r.write = record.StepWrite{Machine: sw.Machine, Events: sw.Events, Snaps: sw.Snaps}
+	r.write = format.StepWrite{Machine: sw.Machine, Events: sw.Events, Snaps: sw.Snaps}
 	r.payload = b
 }
 
@@ -206,7 +206,7 @@ func (r *journalWriter) pack() {
 	}
 	r.group.Reset()
 	if n := len(r.payload); !r.e.opt.noCompression && journal.Span(n) > journal.Align && int64(n) <= r.place.head.Segment {
-		r.group.Build(func(dst []byte) []byte { return record.PackGroup(dst, r.payload) })
+		r.group.Build(func(dst []byte) []byte { return format.PackGroup(dst, r.payload) })
 		if journal.Span(r.group.Len()) < journal.Span(n) {
 			return
 		}

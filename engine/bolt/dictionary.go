@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // dictionaries are the dictionaries that snapshots are compressed with: the
@@ -25,7 +25,7 @@ import (
 //     machines that have events are rebuilt from them.
 //  5. A kind gets a new one where that saves a tenth; the older ones stay.
 type dictionaries struct {
-	known   sync.Map            // id -> *record.Dictionary
+	known   sync.Map            // id -> *format.Dictionary
 	samples map[uint32]*samples // by kind; touched in write transactions only
 }
 
@@ -38,26 +38,26 @@ func dictionaryKey(kind, generation uint32) []byte {
 }
 
 // parse reads a stored dictionary and remembers it. v may be nil.
-func (b *dictionaries) parse(k, v []byte) (*record.Dictionary, error) {
+func (b *dictionaries) parse(k, v []byte) (*format.Dictionary, error) {
 	if v == nil {
 		return nil, fmt.Errorf("dictionary %x is missing", k)
 	}
-	h, payload, err := record.ParseValue(v, record.LongestDictionary)
+	h, payload, err := format.ParseValue(v, format.LongestDictionary)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("dictionary %x: %w", k, err)
-	case h.Type != record.TypeDictionary || h.Flags != 0 || len(k) != dictionaryKeyLen ||
+	case h.Type != format.TypeDictionary || h.Flags != 0 || len(k) != dictionaryKeyLen ||
 		h.Kind != binary.BigEndian.Uint32(k) || h.Seq != uint64(binary.BigEndian.Uint32(k[4:])):
 		return nil, fmt.Errorf("dictionary %x: it is %s %d of kind %d", k, h.Type, h.Seq, h.Kind)
 	}
-	text, _, err := record.Decode(nil, h.Codec, payload, h.Raw)
+	text, _, err := format.Decode(nil, h.Codec, payload, h.Raw)
 	if err != nil {
 		return nil, fmt.Errorf("dictionary %x: %w", k, err)
 	}
-	if d, ok := b.known.Load(uint32(h.Number)); ok && bytes.Equal(d.(*record.Dictionary).Bytes(), text) {
-		return d.(*record.Dictionary), nil
+	if d, ok := b.known.Load(uint32(h.Number)); ok && bytes.Equal(d.(*format.Dictionary).Bytes(), text) {
+		return d.(*format.Dictionary), nil
 	}
-	d, err := record.NewDictionary(bytes.Clone(text))
+	d, err := format.NewDictionary(bytes.Clone(text))
 	if err == nil && !b.learn(d) {
 		err = fmt.Errorf("another one has its id %08x", d.ID())
 	}
@@ -68,13 +68,13 @@ func (b *dictionaries) parse(k, v []byte) (*record.Dictionary, error) {
 }
 
 // learn remembers a dictionary, unless another one has its id.
-func (b *dictionaries) learn(d *record.Dictionary) bool {
+func (b *dictionaries) learn(d *format.Dictionary) bool {
 	have, _ := b.known.LoadOrStore(d.ID(), d)
-	return bytes.Equal(have.(*record.Dictionary).Bytes(), d.Bytes())
+	return bytes.Equal(have.(*format.Dictionary).Bytes(), d.Bytes())
 }
 
 // get reads a dictionary or its copy.
-func (b *dictionaries) get(tx *txn, k []byte) (*record.Dictionary, error) {
+func (b *dictionaries) get(tx *txn, k []byte) (*format.Dictionary, error) {
 	d, err := b.parse(k, tx.dictionaries.get(k))
 	if err != nil && tx.copies.there() {
 		if d, err2 := b.parse(k, tx.copies.get(k)); err2 == nil {
@@ -86,7 +86,7 @@ func (b *dictionaries) get(tx *txn, k []byte) (*record.Dictionary, error) {
 
 // newest is the newest good dictionary of a kind, if there is one, and how many
 // the kind has or had.
-func (b *dictionaries) newest(tx *txn, kind uint32) (d *record.Dictionary, generations uint32) {
+func (b *dictionaries) newest(tx *txn, kind uint32) (d *format.Dictionary, generations uint32) {
 	for _, t := range []*tree{&tx.dictionaries, &tx.copies} {
 		if k, _ := t.cursor().before(dictionaryKey(kind, ^uint32(0))); len(k) == dictionaryKeyLen && binary.BigEndian.Uint32(k) == kind {
 			generations = max(generations, binary.BigEndian.Uint32(k[4:]))
@@ -103,7 +103,7 @@ func (b *dictionaries) newest(tx *txn, kind uint32) (d *record.Dictionary, gener
 // decodeShared decodes a payload that was encoded with one of the file's
 // dictionaries.
 func (e *Engine) decodeShared(room, payload []byte, raw uint32) (decoded, newRoom []byte, err error) {
-	id, err := record.DictionaryID(payload)
+	id, err := format.DictionaryID(payload)
 	if err != nil {
 		return nil, room, err
 	}
@@ -117,7 +117,7 @@ func (e *Engine) decodeShared(room, payload []byte, raw uint32) (decoded, newRoo
 			return nil, room, fmt.Errorf("its dictionary %08x is missing or damaged", id)
 		}
 	}
-	return d.(*record.Dictionary).Decode(room, payload, raw)
+	return d.(*format.Dictionary).Decode(room, payload, raw)
 }
 
 // readAll gets to know all good dictionaries.
@@ -159,7 +159,7 @@ func (b *dictionaries) mend(tx *txn) (mended int, err error) {
 // chooseDictionaries looks at the snapshots of a group and tells which
 // dictionary each kind among them takes; where a better one can be made of them
 // and those before, it is stored.
-func (g *batch) chooseDictionaries() (map[uint32]*record.Dictionary, error) {
+func (g *batch) chooseDictionaries() (map[uint32]*format.Dictionary, error) {
 	b := &g.e.dictionaries
 	if len(g.snapshots) == 0 || g.e.opt.noCompression {
 		return nil, nil
@@ -170,7 +170,7 @@ func (g *batch) chooseDictionaries() (map[uint32]*record.Dictionary, error) {
 			counts[g.snapshots[i].kind]++
 		}
 	}
-	chosen := map[uint32]*record.Dictionary{}
+	chosen := map[uint32]*format.Dictionary{}
 	for kind, n := range counts {
 		s := b.samplesOf(kind, g.e.opt.dictionaryDue)
 		s.take(g.snapshots, kind, max(1, n/(4*sampledMachines)))
@@ -212,12 +212,12 @@ func (b *dictionaries) forget(number uint64) {
 }
 
 // putDictionary stores a dictionary twice.
-func (g *batch) putDictionary(kind, generation uint32, d *record.Dictionary) error {
+func (g *batch) putDictionary(kind, generation uint32, d *format.Dictionary) error {
 	key := dictionaryKey(kind, generation)
-	h := record.Header{Type: record.TypeDictionary, Kind: kind, Number: uint64(d.ID()), Seq: uint64(generation)}
+	h := format.Header{Type: format.TypeDictionary, Kind: kind, Number: uint64(d.ID()), Seq: uint64(generation)}
 	text := g.encode(&h, d.Bytes(), nil)
 	for _, t := range []*tree{&g.tx.dictionaries, &g.tx.copies} {
-		if err := t.put(key, record.AppendValue(nil, &h, text, nil)); err != nil {
+		if err := t.put(key, format.AppendValue(nil, &h, text, nil)); err != nil {
 			return err
 		}
 	}

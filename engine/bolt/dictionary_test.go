@@ -16,7 +16,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // gameState is like the encoded state of a game: words that all of its kind
@@ -82,9 +82,9 @@ func readGames(t testing.TB, e *Engine, kind uint32, machines int, to uint64) (d
 
 // codecsIn counts the stored snapshots of a closed file by codec, and tells the
 // keys of its dictionaries.
-func codecsIn(t testing.TB, path string) (codecs map[record.Codec]int, keys, copies []string) {
+func codecsIn(t testing.TB, path string) (codecs map[format.Codec]int, keys, copies []string) {
 	t.Helper()
-	codecs = map[record.Codec]int{}
+	codecs = map[format.Codec]int{}
 	change(t, path, func(tx *bbolt.Tx) error {
 		for name, list := range map[string]*[]string{"dictionaries": &keys, "copies": &copies} {
 			_ = tx.Bucket([]byte(name)).ForEach(func(k, v []byte) error {
@@ -93,7 +93,7 @@ func codecsIn(t testing.TB, path string) (codecs map[record.Codec]int, keys, cop
 			})
 		}
 		return tx.Bucket(bucketSnapshots).ForEach(func(_, v []byte) error {
-			codecs[record.PeekHeader(v).Codec]++
+			codecs[format.PeekHeader(v).Codec]++
 			return nil
 		})
 	})
@@ -112,7 +112,7 @@ func TestBoltDictionary_MadeAndUsed(t *testing.T) {
 			require.NoError(t, e.Close())
 			codecs, keys, _ := codecsIn(t, path)
 			require.Empty(t, keys, "12 snapshots are too few")
-			require.Equal(t, map[record.Codec]int{record.Snappy: 12}, codecs)
+			require.Equal(t, map[format.Codec]int{format.Snappy: 12}, codecs)
 
 			e, err = openWith(path, o)
 			require.NoError(t, err)
@@ -123,7 +123,7 @@ func TestBoltDictionary_MadeAndUsed(t *testing.T) {
 			codecs, keys, copies := codecsIn(t, path)
 			require.Equal(t, []string{"0000000100000001"}, keys)
 			require.Equal(t, keys, copies)
-			assert.GreaterOrEqual(t, codecs[record.Shared], 20)
+			assert.GreaterOrEqual(t, codecs[format.Shared], 20)
 
 			e, err = openWith(path, config{readOnly: true})
 			require.NoError(t, err)
@@ -140,8 +140,8 @@ func TestBoltDictionary_MadeAndUsed(t *testing.T) {
 			require.NoError(t, e.Close())
 			after, keys, _ := codecsIn(t, path)
 			assert.Len(t, keys, 1)
-			assert.Equal(t, codecs[record.Shared]+1, after[record.Shared])
-			assert.Equal(t, codecs[record.Snappy]+1, after[record.Snappy], "kind 2 has none")
+			assert.Equal(t, codecs[format.Shared]+1, after[format.Shared])
+			assert.Equal(t, codecs[format.Snappy]+1, after[format.Snappy], "kind 2 has none")
 			e = openAt(t, path, config{noCompression: true})
 			require.NoError(t, commitSteps(e, stepOf(gameWrite(1, "1-0", 27))))
 			items, err := readAll(e, "1-0")
@@ -190,7 +190,7 @@ func gamesFile(t testing.TB) string {
 	require.NoError(t, e.Close())
 	codecs, keys, _ := codecsIn(t, path)
 	require.Len(t, keys, 2)
-	require.Equal(t, map[record.Codec]int{record.Shared: 60}, codecs)
+	require.Equal(t, map[format.Codec]int{format.Shared: 60}, codecs)
 	return path
 }
 
@@ -204,7 +204,7 @@ func TestBoltDictionary_EachByteOfOneCopy(t *testing.T) {
 		return nil
 	})
 	for i := range good {
-		if i > record.HeaderLen && i%40 != 0 {
+		if i > format.HeaderLen && i%40 != 0 {
 			continue
 		}
 		for _, name := range [][]byte{bucketDictionaries, bucketCopies} {
@@ -244,17 +244,17 @@ func TestBoltDictionary_Lost(t *testing.T) {
 			return b.Put(key, v)
 		}),
 		"replaced by another": both(func(b *bbolt.Bucket, key []byte) error {
-			d, err := record.NewDictionary(bytes.Repeat([]byte("another dictionary "), 20))
+			d, err := format.NewDictionary(bytes.Repeat([]byte("another dictionary "), 20))
 			require.NoError(t, err)
-			h := record.Header{Type: record.TypeDictionary, Kind: 1, Number: uint64(d.ID()), Seq: 1, Raw: uint32(len(d.Bytes()))}
-			return b.Put(key, record.AppendValue(nil, &h, d.Bytes(), nil))
+			h := format.Header{Type: format.TypeDictionary, Kind: 1, Number: uint64(d.ID()), Seq: 1, Raw: uint32(len(d.Bytes()))}
+			return b.Put(key, format.AppendValue(nil, &h, d.Bytes(), nil))
 		}),
 		"replaced under its id": both(func(b *bbolt.Bucket, key []byte) error {
-			h, payload, err := record.ParseValue(b.Get(key), record.LongestDictionary)
+			h, payload, err := format.ParseValue(b.Get(key), format.LongestDictionary)
 			require.NoError(t, err)
 			other := bytes.Clone(payload)
 			other[7]++
-			return b.Put(key, record.AppendValue(nil, &h, other, nil))
+			return b.Put(key, format.AppendValue(nil, &h, other, nil))
 		}),
 		"replaced by kind 2's": both(func(b *bbolt.Bucket, key []byte) error { return b.Put(key, b.Get(dictionaryKey(2, 1))) }),
 	} {
@@ -272,7 +272,7 @@ func TestBoltDictionary_Lost(t *testing.T) {
 			assert.Equal(t, 30, readGames(t, e, 1, 5, 30))
 			require.NoError(t, e.Close())
 			codecs, _, _ := codecsIn(t, path)
-			assert.Greater(t, codecs[record.Shared], 60+100, "with a new dictionary")
+			assert.Greater(t, codecs[format.Shared], 60+100, "with a new dictionary")
 			e = openAt(t, path, config{})
 			assert.Equal(t, 30, readGames(t, e, 1, 5, 30))
 		})
@@ -318,7 +318,7 @@ func TestBoltDictionary_NothingOfOneMachine(t *testing.T) {
 	change(t, path, func(tx *bbolt.Tx) error {
 		v := tx.Bucket(bucketDictionaries).Get(dictionaryKey(1, 1))
 		require.NotNil(t, v)
-		require.Equal(t, record.Snappy, record.PeekHeader(v).Codec)
+		require.Equal(t, format.Snappy, format.PeekHeader(v).Codec)
 		d, err := new(dictionaries).parse(dictionaryKey(1, 1), v)
 		require.NoError(t, err)
 		assert.Contains(t, string(d.Bytes()), "tiles_left_in_the_bag")

@@ -3,7 +3,7 @@ package bolt
 import (
 	"slices"
 
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // samples are snapshots of one kind to make a dictionary of.
@@ -34,7 +34,7 @@ func (s *samples) take(all []pendingSnapshot, kind uint32, each int) {
 	n := 0
 	for i := range all {
 		snap := &all[i]
-		if snap.drop || snap.kind != kind || snap.seq == 0 || len(snap.bytes) > record.LongestShared {
+		if snap.drop || snap.kind != kind || snap.seq == 0 || len(snap.bytes) > format.LongestShared {
 			continue
 		}
 		s.seen++
@@ -60,17 +60,17 @@ func (s *samples) ready() bool { return s.seen >= s.due && len(s.of) >= fewestMa
 
 // better makes a dictionary of the samples; nil if it saves less than a tenth of
 // what they take with the one there is.
-func (s *samples) better(than *record.Dictionary) *record.Dictionary {
+func (s *samples) better(than *format.Dictionary) *format.Dictionary {
 	s.due = s.seen * laterDue
 	var payloads [][]byte
 	for i := range s.of {
 		payloads = append(payloads, s.of[i].bytes)
 	}
-	d, err := record.NewDictionary(record.Common(payloads, record.LongestDictionary))
+	d, err := format.NewDictionary(format.Common(payloads, format.LongestDictionary))
 	if err != nil { // they have too little in common
 		return nil
 	}
-	encode := record.Encode
+	encode := format.Encode
 	if than != nil {
 		encode = than.Encode
 	}

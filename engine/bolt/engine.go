@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // config say how a file is opened.
@@ -50,7 +50,7 @@ const (
 	maxStep       = 256 << 20
 	maxKey        = 1024
 	readBytes     = 4 << 20
-	rebuildPlaces = 16 * record.LongestStretch
+	rebuildPlaces = 16 * format.LongestStretch
 	// valueSlack is what a stored payload may have beyond a step's bytes: the
 	// numbers of a block or a head.
 	valueSlack = 1 << 10
@@ -419,17 +419,17 @@ func (e *Engine) writableErr() error {
 func appendNote(dst []byte, name string, value []byte) []byte {
 	sum := keySum([]byte(name))
 	part := []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
-	return record.AppendValue(dst, &record.Header{Type: record.TypeNote, Raw: uint32(len(part) + len(value))}, part, value)
+	return format.AppendValue(dst, &format.Header{Type: format.TypeNote, Raw: uint32(len(part) + len(value))}, part, value)
 }
 
 func parseNote(b []byte, name string, limit int) ([]byte, error) {
-	h, payload, err := record.ParseValue(b, limit)
+	h, payload, err := format.ParseValue(b, limit)
 	switch sum := keySum([]byte(name)); {
-	case errors.Is(err, record.ErrNewer):
+	case errors.Is(err, format.ErrNewer):
 		return nil, fmt.Errorf("%w: note %q: %w", engine.ErrNewer, name, err)
 	case err != nil:
 		return nil, fmt.Errorf("%w: note %q: %w", engine.ErrCorrupt, name, err)
-	case h.Type != record.TypeNote || len(payload) < 4:
+	case h.Type != format.TypeNote || len(payload) < 4:
 		return nil, fmt.Errorf("%w: note %q is a %s of %d bytes", engine.ErrCorrupt, name, h.Type, len(payload))
 	case payload[0] != byte(sum>>24) || payload[1] != byte(sum>>16) || payload[2] != byte(sum>>8) || payload[3] != byte(sum):
 		return nil, fmt.Errorf("%w: note %q is another one", engine.ErrCorrupt, name)

@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // positionCursor reads records in the order of their positions, in one direction,
@@ -26,24 +26,24 @@ type positionCursor struct {
 	filter *queryFilter // nil = all
 
 	stretch  stretchKey // that places were read from; last 0 = none
-	places   []record.Place
+	places   []format.Place
 	machines map[uint64]string // of a stretch gathered from the events
 	gather   bool              // the stretch has to be gathered
-	contents record.Contents
+	contents format.Contents
 
 	most   int // records of a page
 	page   []trailRecord
 	buf    []byte
 	wanted []int // of page, by machine and seq
-	joiner record.Joiner
+	joiner format.Joiner
 	room   []byte
-	write  record.StepWrite
+	write  format.StepWrite
 	done   bool
 }
 
 // trailRecord is a record of a page.
 type trailRecord struct {
-	place    record.Place
+	place    format.Place
 	machine  string
 	from, to int    // in buf
 	bytes    []byte // of a record of the ring
@@ -147,7 +147,7 @@ func (e *Engine) stored(tx *txn, groups []ringGroup) (uint64, error) {
 	case len(groups) == 0: // rebuilt at open
 		return e.counters.pos, nil
 	}
-	var head record.StepGroup
+	var head format.StepGroup
 	_, err = head.Cut(groups[0].payload)
 	return head.Pos, err
 }
@@ -325,7 +325,7 @@ type trailReader struct {
 	tx      *txn
 	number  uint64
 	first   uint64
-	entries []record.Entry
+	entries []format.Entry
 	err     error // of the block
 }
 
@@ -342,7 +342,7 @@ func (r *trailReader) read(f *trailRecord) {
 		f.err = &engine.Damage{Machine: f.machine, Part: "event", Seq: seq, Why: r.err}
 		return
 	}
-	i, ok := slices.BinarySearchFunc(r.entries, seq, func(e record.Entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+	i, ok := slices.BinarySearchFunc(r.entries, seq, func(e format.Entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
 	if !ok || r.entries[i].Pos != f.place.Pos {
 		f.err, f.gone = engine.ErrTrimmed, r.purged(f)
 		return
@@ -387,16 +387,16 @@ const trailGroups = 64
 func (t *positionCursor) fromRing(groups []ringGroup, last uint64) error {
 	before, lowest := t.at, last
 	for i, g := range groups {
-		var head record.StepGroup
+		var head format.StepGroup
 		rest, err := head.Cut(g.payload)
 		if i == 0 {
 			lowest = head.Pos
 		}
 		for err == nil && len(rest) > 0 {
 			var writes int
-			for writes, rest, err = record.CutStepLen(rest); err == nil && writes > 0; writes-- {
+			for writes, rest, err = format.CutStepLen(rest); err == nil && writes > 0; writes-- {
 				var b []byte
-				if b, rest, err = record.CutWrite(rest); err == nil {
+				if b, rest, err = format.CutWrite(rest); err == nil {
 					err = t.ringWrite(b)
 				}
 			}
@@ -423,7 +423,7 @@ func (t *positionCursor) ringWrite(b []byte) error {
 	machine := ""
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
-		p := record.Place{Pos: w.Pos - back, Number: w.Number, Seq: w.Seq - back, Time: w.Events[i].Time}
+		p := format.Place{Pos: w.Pos - back, Number: w.Number, Seq: w.Seq - back, Time: w.Events[i].Time}
 		if t.newest && p.Pos >= t.at || !t.newest && p.Pos <= t.at || t.passed(p.Pos) {
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/format"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -218,7 +219,7 @@ func TestBoltPositions_FewStretches(t *testing.T) {
 // TestBoltPositions_LongStretches: stretches become as long as they may, and
 // cover each position once.
 func TestBoltPositions_LongStretches(t *testing.T) {
-	const longest = record.LongestStretch
+	const longest = format.LongestStretch
 	for name, c := range map[string]struct{ groups, size, most int }{
 		"many groups":     {60, 100, 12},
 		"one group":       {1, 2*longest + 1, 3},
@@ -244,7 +245,7 @@ func TestBoltPositions_LongStretches(t *testing.T) {
 // stored anew with what comes.
 func TestBoltPositions_FullStretch(t *testing.T) {
 	e := openAt(t, filepath.Join(t.TempDir(), "full.db"), config{})
-	commitBolt(t, e, writeOf("m", 0, record.LongestStretch))
+	commitBolt(t, e, writeOf("m", 0, format.LongestStretch))
 	next := e.counters.pos + 1
 	var from uint64
 	require.NoError(t, e.update(func(tx *txn) (err error) {
@@ -385,14 +386,14 @@ func TestBoltFeed_Numbers(t *testing.T) {
 // says.
 func TestBoltPositions_Terms(t *testing.T) {
 	env := record.Envelope{Time: 5, Name: "played", From: "turn", To: "scoring", Actor: "ann", Origin: 2, Payload: []byte("x")}
-	s := record.SumsOf(3, env.Append(nil))
-	require.Equal(t, record.Sums{Known: true, Kind: 3, Name: record.TermSum([]byte("played")), From: record.TermSum([]byte("turn")),
-		To: record.TermSum([]byte("scoring")), Origin: 2, Actor: record.ActorSum([]byte("ann"))}, s)
+	s := sumsOf(3, env.Append(nil))
+	require.Equal(t, format.Sums{Known: true, Kind: 3, Name: format.TermSum([]byte("played")), From: format.TermSum([]byte("turn")),
+		To: format.TermSum([]byte("scoring")), Origin: 2, Actor: format.ActorSum([]byte("ann"))}, s)
 	env.To, env.Actor = "turn", ""
-	s = record.SumsOf(3, env.Append(nil))
+	s = sumsOf(3, env.Append(nil))
 	require.Equal(t, s.From, s.To)
 	require.Zero(t, s.Actor)
-	require.False(t, record.SumsOf(3, []byte{0xff, 0xff}).Known)
+	require.False(t, sumsOf(3, []byte{0xff, 0xff}).Known)
 }
 
 // TestBoltPositions_PutBack: an event that was trimmed before its position was

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/format"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -23,15 +24,15 @@ func (g *batch) putContents(s stretchKey) error {
 		return nil
 	}
 	g.block = g.maker.Contents(g.block[:0])
-	return g.put(&g.tx.indexes, record.Header{Type: record.TypeContents, Number: s.first, Seq: s.last}, g.block)
+	return g.put(&g.tx.indexes, format.Header{Type: format.TypeContents, Number: s.first, Seq: s.last}, g.block)
 }
 
 // readContents reads what a stretch has; ok is false where nobody knows.
-func (tx *txn) readContents(s stretchKey, j *record.Joiner, c *record.Contents) (ok bool, err error) {
+func (tx *txn) readContents(s stretchKey, j *format.Joiner, c *format.Contents) (ok bool, err error) {
 	if s.size() < indexedStretch || !tx.indexes.there() {
 		return false, nil
 	}
-	payload, err := joinStretch(&tx.indexes, record.TypeContents, s, j, record.ContentsLimit)
+	payload, err := joinStretch(&tx.indexes, format.TypeContents, s, j, format.ContentsLimit)
 	if err == nil {
 		err = c.Parse(payload)
 	}
@@ -41,7 +42,7 @@ func (tx *txn) readContents(s stretchKey, j *record.Joiner, c *record.Contents) 
 // queryFilter is a query and the sums of its terms.
 type queryFilter struct {
 	q    engine.Query
-	sums record.Sums
+	sums format.Sums
 	low  int64
 	high int64
 }
@@ -51,14 +52,14 @@ func newFilter(q engine.Query) *queryFilter {
 	if f.low == 0 && f.high == 0 {
 		f.low, f.high = math.MinInt64, math.MaxInt64
 	}
-	f.sums = record.Sums{Name: record.TermSum([]byte(q.Name)), From: record.TermSum([]byte(q.From)),
-		To: record.TermSum([]byte(q.To)), Actor: record.ActorSum([]byte(q.Actor))}
+	f.sums = format.Sums{Name: format.TermSum([]byte(q.Name)), From: format.TermSum([]byte(q.From)),
+		To: format.TermSum([]byte(q.To)), Actor: format.ActorSum([]byte(q.Actor))}
 	return f
 }
 
 // terms tells whether a record with these sums may be meant, but for its actor
 // and time.
-func (f *queryFilter) terms(s *record.Sums) bool {
+func (f *queryFilter) terms(s *format.Sums) bool {
 	q := &f.q
 	if q.Kind != 0 && q.Kind != s.Kind {
 		return false
@@ -68,13 +69,13 @@ func (f *queryFilter) terms(s *record.Sums) bool {
 }
 
 // place tells whether the record of a place may be meant.
-func (f *queryFilter) place(p *record.Place) bool {
+func (f *queryFilter) place(p *format.Place) bool {
 	return p.Time >= f.low && p.Time <= f.high && f.terms(&p.Sums) &&
 		(f.q.Actor == "" || !p.Sums.Known || p.Sums.Actor == f.sums.Actor)
 }
 
 // contents tells whether a stretch may have a record that is meant.
-func (f *queryFilter) contents(c *record.Contents) bool {
+func (f *queryFilter) contents(c *format.Contents) bool {
 	if c.MaxTime < f.low || c.MinTime > f.high {
 		return false
 	}

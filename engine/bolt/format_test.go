@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // TestBoltFormat_Example holds the worked example of docs/FORMAT.md.
@@ -28,12 +28,12 @@ func TestBoltFormat_Example(t *testing.T) {
 		require.NoError(t, err, line)
 		want = append(want, b...)
 	}
-	entries := []record.Entry{
+	entries := []format.Entry{
 		{Seq: 17, Pos: 1000, Time: 1_700_000_000_000_000, Bytes: []byte("7H")},
 		{Seq: 18, Pos: 1002, Time: 1_700_000_000_250_000, Bytes: []byte("QS")},
 	}
-	b := record.AppendBlock(nil, entries)
-	got := record.AppendValue(nil, &record.Header{Type: record.TypeBlock, Kind: 1, Number: 42, Seq: 17, Schema: 2, Raw: uint32(len(b))}, b, nil)
+	b := format.AppendBlock(nil, entries)
+	got := format.AppendValue(nil, &format.Header{Type: format.TypeBlock, Kind: 1, Number: 42, Seq: 17, Schema: 2, Raw: uint32(len(b))}, b, nil)
 	assert.Equal(t, hex.EncodeToString(want), hex.EncodeToString(got))
 	assert.True(t, bytes.Equal(appendValueKey(nil, 42, 17), []byte{0, 0, 0, 0, 0, 0, 0, 42, 0, 0, 0, 0, 0, 0, 0, 17}))
 }

@@ -6,7 +6,7 @@ import (
 	"hash/crc32"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // storedHead is a machine's head as stored: the value's header has number, seq,
@@ -45,7 +45,7 @@ func (h *storedHead) append(dst, key []byte, part *[headPartLen]byte) []byte {
 	copy(part[20:], h.token[:])
 	binary.BigEndian.PutUint32(part[36:], h.trims)
 	binary.BigEndian.PutUint32(part[40:], h.edits)
-	return record.AppendValue(dst, &record.Header{Type: record.TypeHead, Kind: h.kind, Number: h.number, Seq: h.seq,
+	return format.AppendValue(dst, &format.Header{Type: format.TypeHead, Kind: h.kind, Number: h.number, Seq: h.seq,
 		Schema: h.schema, Raw: uint32(headPartLen + len(h.bytes))}, part[:], h.bytes)
 }
 
@@ -53,17 +53,17 @@ func (h *storedHead) append(dst, key []byte, part *[headPartLen]byte) []byte {
 // head number is set where it is plausible, so that its items can be found: the
 // head says the same number twice, and the same key.
 func parseHead(b, key []byte, limit int) (h storedHead, err error) {
-	header, payload, err := record.ParseValue(b, limit)
+	header, payload, err := format.ParseValue(b, limit)
 	if err != nil {
-		if len(b) >= record.HeaderLen+headPartLen {
-			header, payload = record.PeekHeader(b), b[record.HeaderLen:]
+		if len(b) >= format.HeaderLen+headPartLen {
+			header, payload = format.PeekHeader(b), b[format.HeaderLen:]
 			if binary.BigEndian.Uint32(payload) == keySum(key) && binary.BigEndian.Uint64(payload[4:]) == header.Number {
 				h.number = header.Number
 			}
 		}
 		return h, err
 	}
-	if header.Type != record.TypeHead || header.Codec != record.Raw || header.Flags != 0 || uint64(header.Raw) != uint64(len(payload)) {
+	if header.Type != format.TypeHead || header.Codec != format.Raw || header.Flags != 0 || uint64(header.Raw) != uint64(len(payload)) {
 		return h, fmt.Errorf("value is a %s, not a head", header.Type)
 	}
 	if len(payload) < headPartLen {
@@ -100,15 +100,15 @@ func (c *fileCounters) append(dst []byte) []byte {
 	binary.BigEndian.PutUint64(b[0:], c.number)
 	binary.BigEndian.PutUint64(b[8:], c.pos)
 	binary.BigEndian.PutUint64(b[16:], c.machines)
-	return record.AppendValue(dst, &record.Header{Type: record.TypeCounters, Raw: uint32(len(b))}, b[:], nil)
+	return format.AppendValue(dst, &format.Header{Type: format.TypeCounters, Raw: uint32(len(b))}, b[:], nil)
 }
 
 func parseCounters(b []byte) (c fileCounters, err error) {
-	h, payload, err := record.ParseValue(b, 24)
+	h, payload, err := format.ParseValue(b, 24)
 	if err != nil {
 		return c, err
 	}
-	if h.Type != record.TypeCounters || len(payload) != 24 {
+	if h.Type != format.TypeCounters || len(payload) != 24 {
 		return c, fmt.Errorf("value is a %s of %d bytes, not the counters", h.Type, len(payload))
 	}
 	return fileCounters{binary.BigEndian.Uint64(payload), binary.BigEndian.Uint64(payload[8:]), binary.BigEndian.Uint64(payload[16:])}, nil

@@ -13,7 +13,7 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
 	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // journalWriter is the journal ring of a file that is open for writing. A group is
@@ -42,7 +42,7 @@ type journalWriter struct {
 	group   journal.Group    // the same as it is written; of writing
 	chunk   []byte           // room for the payloads kept in the overlay; of writing
 	cuts    []ringCut        // of writing
-	write   record.StepWrite // of writing
+	write   format.StepWrite // of writing
 	heads   headCache        // of writing
 
 	folding sync.Mutex
@@ -98,7 +98,7 @@ func (r *ringFound) read(tx *txn, clean bool) (err error) {
 	r.root, r.there = tx.ringRoot()
 	r.folded, r.salt, err = ringState(tx)
 	switch {
-	case errors.Is(err, record.ErrNewer):
+	case errors.Is(err, format.ErrNewer):
 		return fmt.Errorf("%w: the state of the journal: %w", engine.ErrNewer, err)
 	case err != nil && r.there && !clean:
 		return fmt.Errorf("%w: the state of the journal: %w: the file was not closed, so the journal may hold writes that were acknowledged, "+
@@ -118,11 +118,11 @@ func ringState(tx *txn) (folded uint64, salt journal.Salt, err error) {
 		}
 		return 0, salt, nil
 	}
-	h, payload, err := record.ParseValue(b, ringStateBytes)
+	h, payload, err := format.ParseValue(b, ringStateBytes)
 	if err != nil {
 		return 0, salt, err
 	}
-	if h.Type != record.TypeJournal || len(payload) != ringStateBytes {
+	if h.Type != format.TypeJournal || len(payload) != ringStateBytes {
 		return 0, salt, fmt.Errorf("value is a %s of %d bytes", h.Type, len(payload))
 	}
 	return binary.BigEndian.Uint64(payload), journal.Salt(payload[8:]), nil
@@ -131,7 +131,7 @@ func ringState(tx *txn) (folded uint64, salt journal.Salt, err error) {
 // putRingState stores them: folded 8, salt 8, big-endian.
 func putRingState(tx *txn, folded uint64, salt journal.Salt) error {
 	b := append(binary.BigEndian.AppendUint64(nil, folded), salt[:]...)
-	return tx.counters.put(countersRing, record.AppendValue(nil, &record.Header{Type: record.TypeJournal, Raw: uint32(len(b))}, b, nil))
+	return tx.counters.put(countersRing, format.AppendValue(nil, &format.Header{Type: format.TypeJournal, Raw: uint32(len(b))}, b, nil))
 }
 
 // findRing finds the value that holds the ring by plain reads of its leaf page,
@@ -203,7 +203,7 @@ func (e *Engine) readRing(found *fileState) ([]ringGroup, error) {
 	}
 	var groups []ringGroup
 	for _, rec := range s.Records() {
-		payload, err := record.UnpackGroup(rec.Payload, r.head.Segment)
+		payload, err := format.UnpackGroup(rec.Payload, r.head.Segment)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: record %d of the journal: %w", engine.ErrCorrupt, e.path, rec.LSN, err)
 		}

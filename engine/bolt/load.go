@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // loader is one Load. Stored values are copied out in short transactions,
@@ -45,9 +45,9 @@ type loader struct {
 	buf     []byte
 	values  []chunk
 	seek    []byte
-	joiner  record.Joiner
+	joiner  format.Joiner
 	room    []byte
-	entries []record.Entry
+	entries []format.Entry
 }
 
 // chunk is one stored value, or one piece of it, in a look's buffer.
@@ -375,9 +375,9 @@ func (l *loader) deliver(ctx context.Context, fn func(engine.Item) error) error 
 			}
 			continue
 		}
-		var block record.Block
+		var block format.Block
 		if err == nil {
-			block, err = record.ParseBlock(payload, first.seq)
+			block, err = format.ParseBlock(payload, first.seq)
 		}
 		if err != nil {
 			err = l.damaged(first, err, give)
@@ -407,23 +407,23 @@ func (l *loader) whole(pieces []chunk) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	want := record.TypeBlock
+	want := format.TypeBlock
 	if pieces[0].part == engine.PartSnapshot {
-		want = record.TypeSnapshot
+		want = format.TypeSnapshot
 	}
 	if h.Type != want || h.Number != l.number || h.Seq != pieces[0].seq {
 		return nil, fmt.Errorf("value is %s %d of machine number %d, not %s %d of %d", h.Type, h.Seq, h.Number, want, pieces[0].seq, l.number)
 	}
-	if h.Codec == record.Shared && h.Type == record.TypeSnapshot {
+	if h.Codec == format.Shared && h.Type == format.TypeSnapshot {
 		payload, l.room, err = l.e.decodeShared(l.room, payload, h.Raw)
 	} else {
-		payload, l.room, err = record.Decode(l.room, h.Codec, payload, h.Raw)
+		payload, l.room, err = format.Decode(l.room, h.Codec, payload, h.Raw)
 	}
 	return payload, err
 }
 
 // events delivers the wanted events of a block.
-func (l *loader) events(b *record.Block, give func(engine.Item) error) error {
+func (l *loader) events(b *format.Block, give func(engine.Item) error) error {
 	if l.want.Newest {
 		return l.eventsDown(b, give)
 	}
@@ -435,7 +435,7 @@ func (l *loader) events(b *record.Block, give func(engine.Item) error) error {
 	return nil
 }
 
-func (l *loader) eventsDown(b *record.Block, give func(engine.Item) error) error {
+func (l *loader) eventsDown(b *format.Block, give func(engine.Item) error) error {
 	l.entries = l.entries[:0]
 	for e, ok := b.Next(); ok; e, ok = b.Next() {
 		l.entries = append(l.entries, e)
@@ -448,7 +448,7 @@ func (l *loader) eventsDown(b *record.Block, give func(engine.Item) error) error
 	return nil
 }
 
-func (l *loader) event(e *record.Entry, give func(engine.Item) error) error {
+func (l *loader) event(e *format.Entry, give func(engine.Item) error) error {
 	if e.Seq <= l.want.After || e.Seq > l.fileTo {
 		return nil
 	}

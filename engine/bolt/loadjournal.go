@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // journalView is what a look found in the ring. The file has the machine up to
@@ -16,7 +16,7 @@ import (
 //	events     the file's up to there, then the ring's
 type journalView struct {
 	refs   []ringRef
-	writes []record.StepWrite
+	writes []format.StepWrite
 	snaps  []ringSnapshot // by seq; those to be delivered and those that hide one of the file
 	next   int            // of snaps, in the order of delivery, the first that is left
 	newest bool
@@ -69,7 +69,7 @@ func (r *journalView) begin(tx *txn, want *engine.Want) error {
 		if len(r.writes) < cap(r.writes) {
 			r.writes = r.writes[:len(r.writes)+1]
 		} else {
-			r.writes = append(r.writes, record.StepWrite{})
+			r.writes = append(r.writes, format.StepWrite{})
 		}
 		if err := r.writes[len(r.writes)-1].Parse(ref.write); err != nil {
 			return err

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 
 	"github.com/liap-tui/savepoint/engine"
 )
@@ -31,7 +31,7 @@ func putFile(tx *txn, version string) error {
 	b = append(b, id[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(time.Now().UnixMicro()))
 	b = append(b, version...)
-	return tx.meta.put(metaFile, record.AppendValue(nil, &record.Header{Type: record.TypeFile, Raw: uint32(len(b))}, b, nil))
+	return tx.meta.put(metaFile, format.AppendValue(nil, &format.Header{Type: format.TypeFile, Raw: uint32(len(b))}, b, nil))
 }
 
 // putBoltMark stores whether the file is closed. The payload, big-endian: 1 for
@@ -43,7 +43,7 @@ func putMark(tx *txn, clean bool, version string) error {
 	}
 	b = binary.BigEndian.AppendUint64(b, uint64(time.Now().UnixMicro()))
 	b = append(b, version...)
-	return tx.meta.put(metaMark, record.AppendValue(nil, &record.Header{Type: record.TypeMark, Raw: uint32(len(b))}, b, nil))
+	return tx.meta.put(metaMark, format.AppendValue(nil, &format.Header{Type: format.TypeMark, Raw: uint32(len(b))}, b, nil))
 }
 
 const longestMeta = 1 << 10
@@ -68,7 +68,7 @@ func (found *fileState) read(tx *txn) error {
 	} else {
 		found.counters, found.lostCounters = parseCounters(b)
 	}
-	if errors.Is(found.lostCounters, record.ErrNewer) {
+	if errors.Is(found.lostCounters, format.ErrNewer) {
 		return fmt.Errorf("%w: counters: %w", engine.ErrNewer, found.lostCounters)
 	}
 	if found.lostCounters == nil && found.counters.number < lastNumber(tx) {
@@ -85,19 +85,19 @@ func (found *fileState) read(tx *txn) error {
 // whether the file is one of ours and of our format, and its id. ours tells
 // whether other things in the file are.
 func parseFile(b []byte, ours func() bool) (id journal.ID, err error) {
-	if len(b) < record.HeaderLen || !bytes.HasPrefix(b, record.Magic()) {
+	if len(b) < format.HeaderLen || !bytes.HasPrefix(b, format.Magic()) {
 		if ours() {
 			return id, fmt.Errorf("%w: the mark of the file is missing or damaged", engine.ErrCorrupt)
 		}
 		return id, fmt.Errorf("%w: it is another program's bbolt file", engine.ErrForeign)
 	}
-	h, payload, err := record.ParseValue(b, longestMeta)
+	h, payload, err := format.ParseValue(b, longestMeta)
 	switch {
-	case errors.Is(err, record.ErrNewer):
+	case errors.Is(err, format.ErrNewer):
 		return id, fmt.Errorf("%w: %w", engine.ErrNewer, err)
 	case err != nil:
 		return id, fmt.Errorf("%w: the mark of the file: %w", engine.ErrCorrupt, err)
-	case h.Type != record.TypeFile || len(payload) < 1 || len(payload) < 1+int(payload[0])+28:
+	case h.Type != format.TypeFile || len(payload) < 1 || len(payload) < 1+int(payload[0])+28:
 		return id, fmt.Errorf("%w: the mark of the file is a %s of %d bytes", engine.ErrCorrupt, h.Type, len(payload))
 	}
 	app, rest := payload[1:1+payload[0]], payload[1+payload[0]:]
@@ -112,8 +112,8 @@ func parseFile(b []byte, ours func() bool) (id journal.ID, err error) {
 
 // markClean tells whether the file was closed; a damaged mark says no.
 func markClean(b []byte) bool {
-	h, payload, err := record.ParseValue(b, longestMeta)
-	return err == nil && h.Type == record.TypeMark && len(payload) > 0 && payload[0] == 1
+	h, payload, err := format.ParseValue(b, longestMeta)
+	return err == nil && h.Type == format.TypeMark && len(payload) > 0 && payload[0] == 1
 }
 
 // lastNumber is the highest machine number that has events or snapshots.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // memtable is what is in the ring only: the groups as they were appended, and
@@ -246,14 +246,14 @@ func (o *memtable) groupsBefore(pos uint64, most int) (groups []ringGroup) {
 // search finds the first group that begins at pos or later: behind its last position before.
 func (g *ringGeneration) search(pos uint64) int {
 	return sort.Search(len(g.groups), func(i int) bool {
-		var head record.StepGroup
+		var head format.StepGroup
 		_, err := head.Cut(g.groups[i].payload)
 		return err == nil && head.Pos >= pos
 	})
 }
 
 // ringHead is the head that a write left.
-func ringHead(w *record.StepWrite) storedHead {
+func ringHead(w *format.StepWrite) storedHead {
 	h := storedHead{kind: w.Kind, schema: w.Schema, number: w.Number, seq: w.Seq, pos: w.Pos, bytes: w.Head}
 	copy(h.token[:], w.Token)
 	return h
@@ -262,14 +262,14 @@ func ringHead(w *record.StepWrite) storedHead {
 // cutGroup finds the writes in a payload, how many machines they began, and how
 // many records they have.
 func cutGroup(payload []byte) (cuts []ringCut, born, records uint64, err error) {
-	var head record.StepGroup
-	var w record.StepWrite
+	var head format.StepGroup
+	var w format.StepWrite
 	rest, err := head.Cut(payload)
 	for err == nil && len(rest) > 0 {
 		var writes int
-		for writes, rest, err = record.CutStepLen(rest); err == nil && writes > 0; writes-- {
+		for writes, rest, err = format.CutStepLen(rest); err == nil && writes > 0; writes-- {
 			var b []byte
-			if b, rest, err = record.CutWrite(rest); err != nil {
+			if b, rest, err = format.CutWrite(rest); err != nil {
 				break
 			}
 			if err = w.Parse(b); err != nil {

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // positionRebuild finds places in the events themselves, where no stretch tells them:
@@ -19,8 +19,8 @@ type positionRebuild struct {
 	within   stretchKey // what places cover
 	newest   bool
 	machines map[uint64]string
-	places   []record.Place
-	joiner   record.Joiner
+	places   []format.Place
+	joiner   format.Joiner
 	room     []byte
 }
 
@@ -71,7 +71,7 @@ func (g *positionRebuild) block(tx *txn, number, seq uint64) {
 	}
 	for ev, ok := b.Next(); ok; ev, ok = b.Next() {
 		if ev.Pos >= g.within.first && ev.Pos <= g.within.last {
-			g.places = append(g.places, record.Place{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Sums: record.SumsOf(b.header.Kind, ev.Bytes)})
+			g.places = append(g.places, format.Place{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Sums: sumsOf(b.header.Kind, ev.Bytes)})
 		}
 	}
 	if len(g.places) > 2*g.e.opt.gathered {
@@ -81,7 +81,7 @@ func (g *positionRebuild) block(tx *txn, number, seq uint64) {
 
 // keep sorts and leaves out what is too many.
 func (g *positionRebuild) keep() {
-	slices.SortFunc(g.places, func(a, b record.Place) int { return cmp.Compare(a.Pos, b.Pos) })
+	slices.SortFunc(g.places, func(a, b format.Place) int { return cmp.Compare(a.Pos, b.Pos) })
 	most := g.e.opt.gathered
 	over := len(g.places) - most
 	switch {

@@ -18,7 +18,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 func TestBoltOpen_Refuses(t *testing.T) {
@@ -38,12 +38,12 @@ func TestBoltOpen_Refuses(t *testing.T) {
 			})
 		}
 	}
-	app := func(name string, format uint32) func([]byte) []byte {
+	app := func(name string, number uint32) func([]byte) []byte {
 		return func([]byte) []byte {
 			p := append([]byte{byte(len(name))}, name...)
-			p = binary.BigEndian.AppendUint32(p, format)
+			p = binary.BigEndian.AppendUint32(p, number)
 			p = append(p, make([]byte, 24)...)
-			return record.AppendValue(nil, &record.Header{Type: record.TypeFile, Raw: uint32(len(p))}, p, nil)
+			return format.AppendValue(nil, &format.Header{Type: format.TypeFile, Raw: uint32(len(p))}, p, nil)
 		}
 	}
 	text := strings.Repeat("this is a letter\n", 1000)

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // Bucket positions has a stretch for each run of consecutive positions, under
@@ -20,7 +20,7 @@ import (
 // stretchSteps are the sizes at which stretches at the end are made into one:
 // small groups make small stretches, and each record is stored anew three times
 // at most on its way into a large one.
-var stretchSteps = [...]uint64{16, 256, record.LongestStretch}
+var stretchSteps = [...]uint64{16, 256, format.LongestStretch}
 
 // storePlaces stores the stretches of the group, joined with short ones before it.
 func (g *batch) storePlaces() error {
@@ -39,7 +39,7 @@ func (g *batch) storePlaces() error {
 		return err
 	}
 	rest := g.places
-	if n := min(len(rest), max(0, record.LongestStretch-len(places))); len(places) > 0 && n < len(rest) {
+	if n := min(len(rest), max(0, format.LongestStretch-len(places))); len(places) > 0 && n < len(rest) {
 		places, rest = append(places, rest[:n]...), rest[n:]
 		if err := g.putStretches(first, places[len(places)-1].Pos, places); err != nil {
 			return err
@@ -58,10 +58,10 @@ func (g *batch) storePlaces() error {
 func (g *batch) storeOlder() error {
 	type changed struct {
 		key    stretchKey
-		places []record.Place
+		places []format.Place
 	}
 	var all []changed
-	slices.SortStableFunc(g.older, func(a, b record.Place) int { return cmp.Compare(a.Pos, b.Pos) }) // the last word counts
+	slices.SortStableFunc(g.older, func(a, b format.Place) int { return cmp.Compare(a.Pos, b.Pos) }) // the last word counts
 	for i := 0; i < len(g.older); {
 		if g.older[i].Pos > g.from {
 			g.places, _ = putPlace(g.places, g.older[i])
@@ -69,7 +69,7 @@ func (g *batch) storeOlder() error {
 			continue
 		}
 		s, there := g.tx.stretchAt(g.older[i].Pos, g.from)
-		places, err := []record.Place(nil), error(nil)
+		places, err := []format.Place(nil), error(nil)
 		if there {
 			places, err = g.tx.readStretch(s, &g.joiner, nil)
 		}
@@ -96,8 +96,8 @@ func (g *batch) storeOlder() error {
 
 // putPlace makes p the place of its position; new says that it was not. The kind
 // is that of the write that put it back, like that of the block.
-func putPlace(places []record.Place, p record.Place) (out []record.Place, new bool) {
-	i, found := slices.BinarySearchFunc(places, p.Pos, func(q record.Place, pos uint64) int { return cmp.Compare(q.Pos, pos) })
+func putPlace(places []format.Place, p format.Place) (out []format.Place, new bool) {
+	i, found := slices.BinarySearchFunc(places, p.Pos, func(q format.Place, pos uint64) int { return cmp.Compare(q.Pos, pos) })
 	switch {
 	case !found:
 		return slices.Insert(places, i, p), true
@@ -118,15 +118,15 @@ func (g *batch) removeStretch(s stretchKey) error {
 }
 
 // putStretches covers the positions from first to last.
-func (g *batch) putStretches(first, last uint64, places []record.Place) error {
+func (g *batch) putStretches(first, last uint64, places []format.Place) error {
 	for {
 		part, end := places, last
-		if len(part) > record.LongestStretch {
-			part = part[:record.LongestStretch]
+		if len(part) > format.LongestStretch {
+			part = part[:format.LongestStretch]
 			end = part[len(part)-1].Pos
 		}
 		g.block = g.maker.Append(g.block[:0], first, part)
-		h := record.Header{Type: record.TypeStretch, Number: first, Seq: end}
+		h := format.Header{Type: format.TypeStretch, Number: first, Seq: end}
 		if err := g.put(&g.tx.positions, h, g.block); err != nil {
 			return err
 		}
@@ -142,7 +142,7 @@ func (g *batch) putStretches(first, last uint64, places []record.Place) error {
 
 // joinable takes short stretches that end right before first out of the bucket,
 // so that they and what comes become one, and tells where they begin.
-func (g *batch) joinable(first, last uint64) (places []record.Place, from uint64, err error) {
+func (g *batch) joinable(first, last uint64) (places []format.Place, from uint64, err error) {
 	var short []stretchKey // newest first
 	at, join, size := first, 0, last-first+1
 	cur := g.tx.positions.cursor()
@@ -162,7 +162,7 @@ func (g *batch) joinable(first, last uint64) (places []record.Place, from uint64
 			join = len(short)
 		}
 	}
-	found := make([][]record.Place, 0, join)
+	found := make([][]format.Place, 0, join)
 	for _, s := range short[:join] {
 		some, err := g.tx.readStretch(s, &g.joiner, nil)
 		if err != nil {
@@ -194,7 +194,7 @@ func splitStretchKey(k []byte) (s stretchKey, ok bool) {
 
 // joinStretch reads the value of a stretch, of at most limit bytes, in one of
 // the two buckets that have one.
-func joinStretch(t *tree, want record.Type, s stretchKey, j *record.Joiner, limit int) ([]byte, error) {
+func joinStretch(t *tree, want format.Type, s stretchKey, j *format.Joiner, limit int) ([]byte, error) {
 	h, payload, err := joinPieces(t, j, s.first, s.last, limit)
 	if err != nil {
 		return nil, err
@@ -202,15 +202,15 @@ func joinStretch(t *tree, want record.Type, s stretchKey, j *record.Joiner, limi
 	if h.Type != want || h.Number != s.first || h.Seq != s.last {
 		return nil, fmt.Errorf("value is a %s of %d to %d", h.Type, h.Number, h.Seq)
 	}
-	payload, _, err = record.Decode(nil, h.Codec, payload, h.Raw)
+	payload, _, err = format.Decode(nil, h.Codec, payload, h.Raw)
 	return payload, err
 }
 
 // readStretch adds the places of a stretch to dst.
-func (tx *txn) readStretch(s stretchKey, j *record.Joiner, dst []record.Place) ([]record.Place, error) {
-	payload, err := joinStretch(&tx.positions, record.TypeStretch, s, j, record.StretchLimit)
+func (tx *txn) readStretch(s stretchKey, j *format.Joiner, dst []format.Place) ([]format.Place, error) {
+	payload, err := joinStretch(&tx.positions, format.TypeStretch, s, j, format.StretchLimit)
 	if err == nil {
-		dst, err = record.ParseStretch(payload, s.first, dst)
+		dst, err = format.ParseStretch(payload, s.first, dst)
 	}
 	if err != nil {
 		return dst, fmt.Errorf("positions %d to %d: %w", s.first, s.last, err)
@@ -248,9 +248,9 @@ func appendNumberKey(b []byte, number uint64) []byte { return binary.BigEndian.A
 // putNumber stores whose a machine number is.
 func (g *batch) putNumber(number uint64, machine string) error {
 	g.key = appendNumberKey(g.key[:0], number)
-	g.reserve(record.HeaderLen + len(machine))
-	h := record.Header{Type: record.TypeNumber, Number: number, Raw: uint32(len(machine))}
-	value := record.AppendValue(g.arena[len(g.arena):], &h, []byte(machine), nil)
+	g.reserve(format.HeaderLen + len(machine))
+	h := format.Header{Type: format.TypeNumber, Number: number, Raw: uint32(len(machine))}
+	value := format.AppendValue(g.arena[len(g.arena):], &h, []byte(machine), nil)
 	return g.tx.numbers.put(g.key, g.keep(value))
 }
 
@@ -268,8 +268,8 @@ func (tx *txn) machineOf(number uint64) (string, error) {
 		}
 		return "", nil
 	}
-	h, payload, err := record.ParseValue(b, maxKey)
-	if err == nil && (h.Type != record.TypeNumber || h.Number != number) {
+	h, payload, err := format.ParseValue(b, maxKey)
+	if err == nil && (h.Type != format.TypeNumber || h.Number != number) {
 		err = fmt.Errorf("value is a %s %d", h.Type, h.Number)
 	}
 	if err != nil {

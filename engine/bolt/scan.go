@@ -6,7 +6,7 @@ import (
 	"errors"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // scanAtOnce is the most heads a Scan copies out of one transaction.
@@ -110,7 +110,7 @@ func (e *Engine) Scan(ctx context.Context, prefix, after string, limit int, fn f
 }
 
 func ringScanned(r ringRef) (engine.Head, error) {
-	var w record.StepWrite
+	var w format.StepWrite
 	if err := w.Parse(r.write); err != nil {
 		return engine.Head{}, err
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // appendValueAfter is a key behind all pieces of seq and before any higher seq.
@@ -93,13 +93,13 @@ func (g *batch) again(m *machineState, b *wholeBlock) {
 
 // wholeBlock is a block and the header of its value.
 type wholeBlock struct {
-	record.Block
-	header record.Header
+	format.Block
+	header format.Header
 }
 
 // joinPieces puts the value under number and seq together, in all its pieces, still
 // encoded. It dies with j's next use and with the transaction.
-func joinPieces(t *tree, j *record.Joiner, number, seq uint64, limit int) (record.Header, []byte, error) {
+func joinPieces(t *tree, j *format.Joiner, number, seq uint64, limit int) (format.Header, []byte, error) {
 	j.Reset()
 	behind := appendValueAfter(nil, number, seq)
 	cur := t.cursor()
@@ -109,28 +109,28 @@ func joinPieces(t *tree, j *record.Joiner, number, seq uint64, limit int) (recor
 			continue
 		}
 		if err := j.Add(piece, v, limit); err != nil {
-			return record.Header{}, nil, err
+			return format.Header{}, nil, err
 		}
 	}
 	return j.Whole()
 }
 
 // readBlock reads the block stored under seq into room, which it lives in.
-func readBlock(tx *txn, j *record.Joiner, room []byte, number, seq uint64, limit int) (b wholeBlock, newRoom []byte, err error) {
+func readBlock(tx *txn, j *format.Joiner, room []byte, number, seq uint64, limit int) (b wholeBlock, newRoom []byte, err error) {
 	var payload []byte
 	if b.header, payload, err = joinPieces(&tx.events, j, number, seq, limit); err != nil {
 		return b, room, err
 	}
-	if b.header.Type != record.TypeBlock || b.header.Number != number || b.header.Seq != seq {
+	if b.header.Type != format.TypeBlock || b.header.Number != number || b.header.Seq != seq {
 		return b, room, fmt.Errorf("value is a %s %d of machine number %d", b.header.Type, b.header.Seq, b.header.Number)
 	}
-	if b.header.Codec == record.Raw {
+	if b.header.Codec == format.Raw {
 		room = append(room[:0], payload...)
 		payload = room
-	} else if payload, room, err = record.Decode(room, b.header.Codec, payload, b.header.Raw); err != nil {
+	} else if payload, room, err = format.Decode(room, b.header.Codec, payload, b.header.Raw); err != nil {
 		return b, room, err
 	}
-	b.Block, err = record.ParseBlock(payload, seq)
+	b.Block, err = format.ParseBlock(payload, seq)
 	return b, room, err
 }
 

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/internal/format"
 )
 
 // versionOf is a kind and a schema version.
@@ -105,7 +105,7 @@ func putVersions(tx *txn, c versionCounts) error {
 		b = binary.BigEndian.AppendUint64(b, v.schema)
 		b = binary.BigEndian.AppendUint64(b, uint64(c[v]))
 	}
-	return tx.counters.put(countersVersions, record.AppendValue(nil, &record.Header{Type: record.TypeVersions, Raw: uint32(len(b))}, b, nil))
+	return tx.counters.put(countersVersions, format.AppendValue(nil, &format.Header{Type: format.TypeVersions, Raw: uint32(len(b))}, b, nil))
 }
 
 const versionCountLen = 20
@@ -118,11 +118,11 @@ func readVersions(tx *txn) (versionCounts, error) {
 	if b == nil {
 		return nil, fmt.Errorf("the counts per version are not there")
 	}
-	h, payload, err := record.ParseValue(b, mostVersions*versionCountLen)
+	h, payload, err := format.ParseValue(b, mostVersions*versionCountLen)
 	if err != nil {
 		return nil, err
 	}
-	if h.Type != record.TypeVersions || len(payload)%versionCountLen != 0 {
+	if h.Type != format.TypeVersions || len(payload)%versionCountLen != 0 {
 		return nil, fmt.Errorf("value is a %s of %d bytes, not the counts per version", h.Type, len(payload))
 	}
 	c := versionCounts{}
@@ -169,7 +169,7 @@ func (e *Engine) showVersions() error {
 			if !ok {
 				continue
 			}
-			var w record.StepWrite
+			var w format.StepWrite
 			if err := w.Parse(ref.write); err != nil {
 				return err
 			}

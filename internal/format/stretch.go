@@ -1,4 +1,4 @@
-package record
+package format
 
 import (
 	"encoding/binary"
@@ -46,19 +46,6 @@ func TermSum(term []byte) uint32 { return crc32.Checksum(term, castagnoli) }
 func ActorSum(actor []byte) uint16 {
 	n := TermSum(actor)
 	return uint16(n ^ n>>16)
-}
-
-// SumsOf are the sums of an encoded envelope of a kind.
-func SumsOf(kind uint32, b []byte) Sums {
-	t, ok := PeekTerms(b)
-	if !ok {
-		return Sums{Kind: kind}
-	}
-	s := Sums{Known: true, Kind: kind, Name: TermSum(t.Name), From: TermSum(t.From), Origin: t.Origin, Actor: ActorSum(t.Actor)}
-	if s.To = s.From; string(t.To) != string(t.From) {
-		s.To = TermSum(t.To)
-	}
-	return s
 }
 
 const (
