@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/engine/bolt"
 	"github.com/liap-tui/savepoint/engine/memory"
 	"github.com/liap-tui/savepoint/internal/commit"
 	"github.com/liap-tui/savepoint/internal/record"
@@ -54,9 +53,6 @@ type group struct {
 	out   []engine.Result
 }
 
-// libraryVersion is kept in the file, for whoever looks at it later.
-const libraryVersion = "0.1.0"
-
 // Memory is the path of a database that lives in memory only.
 const Memory = ":memory:"
 
@@ -97,34 +93,6 @@ func Open(path string, opts *Options) (*DB, error) {
 	}
 	db.queue = commit.New(db.opt.Queue, db.opt.QueueBytes, db.commitGroup)
 	return db, nil
-}
-
-// OpenEngine opens the file at path as [Open] does, with the options that concern
-// the file, and returns the engine without anything above it: for tools and
-// benchmarks that have ready bytes. It may be given to Open as [Options.Engine].
-// The caller closes it. Its method OpenReport() OpenReport is that of [DB].
-func OpenEngine(path string, opts *Options) (engine.Engine, error) {
-	if err := opts.validate(); err != nil {
-		return nil, err
-	}
-	if path == "" || path == Memory {
-		return nil, fmt.Errorf("savepoint: open the engine: %q is no file: name one, or use package engine/memory", path)
-	}
-	o := opts.withDefaults()
-	e, err := openFile(path, &o)
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
-}
-
-func openFile(path string, o *Options) (*bolt.Engine, error) {
-	e, err := bolt.Open(path, &bolt.Options{ReadOnly: o.ReadOnly, LockTimeout: o.LockTimeout, NoCompression: o.NoCompression,
-		Logger: o.Logger, Version: libraryVersion, Journal: o.Journal})
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
-	}
-	return e, nil
 }
 
 // Path is the path the database was opened with.
@@ -257,3 +225,15 @@ func missing(m *machine) error {
 	}
 	return fmt.Errorf("%w: %s %q", ErrNotFound, m.kind.name, m.id)
 }
+
+// What Open found and did.
+type (
+	OpenReport = engine.OpenReport
+	PageCheck  = engine.PageCheck
+	Replay     = engine.Replay
+)
+
+// OpenReport tells what Open found and did. Of a database that is not in a file
+// it says only that it is clean; of an [Options.Engine] it is the engine's own
+// report, if its OpenReport method gives one, as that of [OpenEngine] does.
+func (db *DB) OpenReport() OpenReport { return db.report }

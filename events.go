@@ -2,9 +2,13 @@ package savepoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"time"
 
+	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -134,4 +138,216 @@ func typed[S any](l *lifter, seq, pos uint64, env *record.Envelope) (rec Record[
 		rec.Event = ev.(Event[S])
 	}
 	return rec, nil
+}
+
+// eventsPage is how many records one look at the engine copies.
+const eventsPage = 512
+
+// walk reads a machine's records page by page, in one direction. What it cannot
+// show it names: every seq behind the base comes as a record or within a gap.
+type walk struct {
+	db      *DB
+	kind    *kind
+	machine *machine // only its key and id
+	r       Range
+	lift    lifter
+
+	begun  bool
+	number uint64 // of the machine
+	head   record.Head
+	damage error  // of the head: what is newest is unknown
+	low    uint64 // every seq above it, up to top, has to be there
+	top    uint64
+	next   uint64 // the seq expected next, in the walk's direction
+	given  int
+	before *walked // the record shown last
+}
+
+// walked is one record, or a gap.
+type walked struct {
+	seq, pos uint64
+	env      record.Envelope
+	took     time.Duration
+	gap      *GapError
+}
+
+// begin reads the head.
+func (w *walk) begin(ctx context.Context) error {
+	head, err := w.db.eng.Load(ctx, w.machine.key, engine.Want{}, nil)
+	if err != nil && !errors.Is(err, engine.ErrDamaged) {
+		return err
+	}
+	if err == nil {
+		if head.Number == 0 {
+			return missing(newMachine(w.kind, w.machine.id))
+		}
+		err = w.head.Parse(head.Bytes, w.machine.key)
+	}
+	w.begun, w.number = true, head.Number
+	w.top = w.r.To
+	if w.top == 0 {
+		w.top = engine.All
+	}
+	if err == nil {
+		w.top = min(w.top, head.Seq)
+	} else {
+		w.damage = &CorruptError{Kind: w.kind.name, ID: w.machine.id, Part: "head", Seq: head.Seq, Why: err}
+		w.head.Base = engine.All // nothing is known of what has to be there
+	}
+	w.low = max(w.r.After, w.head.Base)
+	w.next = w.r.After + 1
+	if w.r.Newest {
+		w.next = w.top
+	}
+	return nil
+}
+
+// page gives the next records; more says that there may be further ones.
+func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
+	if w.db.closed.Load() {
+		return nil, false, ErrClosed
+	}
+	if !w.begun {
+		if err := w.begin(ctx); err != nil {
+			return nil, false, err
+		}
+	}
+	if w.full() || w.top <= w.r.After {
+		return nil, false, nil
+	}
+	want := engine.Want{Events: true, After: w.r.After, To: w.top, Newest: w.r.Newest}
+	if w.r.Newest {
+		want.To = w.next
+	} else {
+		want.After = w.next - 1
+	}
+	n := 0
+	head, err := w.db.eng.Load(ctx, w.machine.key, want, func(it engine.Item) error {
+		if n++; n > eventsPage || w.full() {
+			more = !w.full()
+			return engine.Stop
+		}
+		out = w.take(out, it)
+		return nil
+	})
+	if errors.Is(err, engine.ErrDamaged) {
+		err = nil // of the head; it is told at the end
+	}
+	if errors.Is(err, engine.ErrChanged) { // what was taken is right; the rest is looked at anew
+		err, more = nil, true
+	}
+	if err == nil && !more && !w.full() {
+		if w.r.Newest {
+			out = w.lost(out, w.low+1, w.next)
+		} else {
+			out = w.lost(out, w.next, w.top)
+		}
+		err = w.damage
+	}
+	if slices.ContainsFunc(out, missed) {
+		out = w.cut(head, out)
+	}
+	return out, more, err
+}
+
+// missed says that records are not where they have to be.
+func missed(e walked) bool { return e.gap != nil && e.gap.Why == errNotThere }
+
+// cut takes out of the gaps what a compaction had removed by the moment of the
+// page, which is that of its head: a moment later it may be there again.
+func (w *walk) cut(at engine.Head, out []walked) []walked {
+	var h record.Head
+	if h.Parse(at.Bytes, w.machine.key) != nil || h.Base <= w.head.Base {
+		return out
+	}
+	w.head.Base = h.Base
+	w.low = max(w.low, h.Base)
+	return slices.DeleteFunc(out, func(e walked) bool {
+		if !missed(e) || e.gap.From > h.Base {
+			return false
+		}
+		e.gap.From = h.Base + 1 // the entry shares it
+		return e.gap.From > e.gap.To
+	})
+}
+
+func (w *walk) full() bool { return w.r.Limit > 0 && w.given >= w.r.Limit }
+
+// take adds an item, and before it what is missing between it and the last.
+func (w *walk) take(out []walked, it engine.Item) []walked {
+	e := walked{seq: it.Seq, pos: it.Pos}
+	err, last := it.Err, it.Seq
+	if err == nil {
+		err = e.env.Parse(append([]byte(nil), it.Bytes...), nil)
+	} else {
+		last = min(max(it.Seq, it.Last), w.top)
+	}
+	if w.r.Newest {
+		out = w.lost(out, last+1, w.next)
+		w.next = it.Seq - 1
+	} else {
+		out = w.lost(out, w.next, it.Seq-1)
+		w.next = last + 1
+	}
+	if given, up := w.givenUp(it.Seq); up {
+		return w.gap(out, given.From, given.To, nil)
+	}
+	if err != nil {
+		return w.gap(out, it.Seq, last, err)
+	}
+	if w.r.Newest {
+		if len(out) > 0 && out[len(out)-1].gap == nil && out[len(out)-1].seq == it.Seq+1 {
+			out[len(out)-1].took = between(&e, &out[len(out)-1])
+		}
+	} else if w.before != nil && w.before.seq+1 == it.Seq {
+		e.took = between(w.before, &e)
+	}
+	w.before = &walked{seq: e.seq, env: record.Envelope{Time: e.env.Time}}
+	w.given++
+	return append(out, e)
+}
+
+func between(a, b *walked) time.Duration {
+	return max(0, time.Duration(b.env.Time-a.env.Time)*time.Microsecond)
+}
+
+// lost names the records from to to, if they have to be there.
+func (w *walk) lost(out []walked, from, to uint64) []walked {
+	from = max(from, w.low+1)
+	if to == engine.All || from > to {
+		return out
+	}
+	if given, up := w.givenUp(from); up {
+		return w.gap(out, given.From, given.To, nil)
+	}
+	return w.gap(out, from, to, errNotThere)
+}
+
+var errNotThere = errors.New("the records are not there")
+
+// gap adds a gap once, and joins damage that goes on.
+func (w *walk) gap(out []walked, from, to uint64, why error) []walked {
+	w.before = nil
+	from, to = max(from, w.r.After+1), min(to, w.top)
+	if n := len(out); n > 0 && out[n-1].gap != nil {
+		g := out[n-1].gap
+		if why == nil && g.Why == nil && g.From == from && g.To == to {
+			return out
+		}
+		if why != nil && g.Why != nil && (g.To+1 == from || to+1 == g.From) {
+			g.From, g.To = min(g.From, from), max(g.To, to)
+			return out
+		}
+	}
+	return append(out, walked{seq: from, gap: &GapError{From: from, To: to, Why: why}})
+}
+
+// givenUp finds the gap that a recovery left around seq.
+func (w *walk) givenUp(seq uint64) (record.Gap, bool) {
+	for _, g := range w.head.Gaps {
+		if seq >= g.From && seq <= g.To {
+			return g, true
+		}
+	}
+	return record.Gap{}, false
 }

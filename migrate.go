@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+
+	"github.com/liap-tui/savepoint/internal/codec"
 )
 
 // Migration is one change of a kind between two versions: of its state, or of
@@ -305,3 +308,101 @@ func (k *kind) outgrown(event string, last uint64) bool {
 	}
 	return k.takes(last, event)
 }
+
+// CheckMigration tries a migration on a document, which stays as it is: Up has to
+// give the same twice, and Down what Up was given. It is for the tests of the
+// program that declares the migration. A migration without Down is only looked
+// at in one direction.
+func CheckMigration(m Migration, d Doc) error {
+	if p := m.problem(); p != "" {
+		return fmt.Errorf("%s: %s", &m, p)
+	}
+	if m.Up == nil { // only a new name
+		return nil
+	}
+	b, err := codec.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("%s: the document: %w", &m, err)
+	}
+	up, err := twice(&m, b, (*Migration).up)
+	if err != nil {
+		return fmt.Errorf("%s: up: %w", &m, err)
+	}
+	if m.Down == nil {
+		return nil
+	}
+	down, err := twice(&m, up, (*Migration).down)
+	if err != nil {
+		return fmt.Errorf("%s: down: %w", &m, err)
+	}
+	if how := differences(b, down); len(how) > 0 {
+		return fmt.Errorf("%s: up and down give another document: %s", &m, strings.Join(how, "; "))
+	}
+	return nil
+}
+
+// twice runs one way of a migration two times, and compares.
+func twice(m *Migration, b []byte, way func(*Migration, Doc) (Doc, error)) (out []byte, err error) {
+	for range 2 {
+		d, err := document(b)
+		if err == nil {
+			d, err = way(m, d)
+		}
+		if err != nil {
+			return nil, err
+		}
+		again, err := codec.Marshal(d)
+		if err != nil {
+			return nil, err
+		}
+		if out == nil {
+			out = again
+		} else if how := differences(out, again); len(how) > 0 {
+			return nil, fmt.Errorf("it is not deterministic: %s", strings.Join(how, "; "))
+		}
+	}
+	return out, nil
+}
+
+// mostDifferences is how many places are told where two documents differ.
+const mostDifferences = 10
+
+// differences are the places where two encoded documents differ.
+func differences(a, b []byte) []string {
+	x, err := codec.Document(a)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	y, err := codec.Document(b)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return codec.Diff(x, y, mostDifferences)
+}
+
+// Version is the version of a kind's schema. The zero Version is none.
+// Versions are comparable with ==.
+type Version struct{ Major, Minor, Patch uint16 }
+
+// V is the version major.minor.patch.
+func V(major, minor, patch uint16) Version { return Version{major, minor, patch} }
+
+func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch) }
+
+// Compare orders versions: below zero if v is older than w, zero if they are
+// the same, above zero if v is newer.
+func (v Version) Compare(w Version) int { return cmp.Compare(v.pack(), w.pack()) }
+
+// pack is the version as it is stored.
+func (v Version) pack() uint64 {
+	return uint64(v.Major)<<32 | uint64(v.Minor)<<16 | uint64(v.Patch)
+}
+
+func unpackVersion(p uint64) Version {
+	return Version{uint16(p >> 32), uint16(p >> 16), uint16(p)}
+}
+
+// reads says whether a program with version v of a kind may read what version
+// old wrote as it is: the major versions are the same, so that fields were only
+// added, none of which has to be there.
+func (v Version) reads(old Version) bool { return v.Major == old.Major && v.Compare(old) >= 0 }

@@ -1,7 +1,7 @@
 package record
 
-import "errors"
+import "github.com/liap-tui/savepoint/engine"
 
 // ErrNewer says that the bytes are of a format that this program does not know
 // yet. They are not damaged.
-var ErrNewer = errors.New("written by a newer version")
+var ErrNewer = engine.ErrNewer

@@ -9,6 +9,109 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
+// Machine is a machine in the hands of an Update. It dies with the callback.
+type Machine[S any] struct {
+	id     string
+	draft  *draft // nil when it is over
+	tx     *Tx    // of a db.Update, or nil
+	failed error
+}
+
+var errMachineDead = errors.New("the Machine was used after its callback")
+
+func (m *Machine[S]) end() { m.draft = nil }
+
+// ID is the machine's id.
+func (m *Machine[S]) ID() string { return m.id }
+
+// Head is where the machine is, the events of this Update included; after the
+// callback it is zero.
+func (m *Machine[S]) Head() Head {
+	if m.over() {
+		return Head{}
+	}
+	return m.draft.head()
+}
+
+// State is the live state, to look at. Only events change it; what is written
+// to it here is not stored and differs from what a replay gives. After the
+// callback it is nil.
+func (m *Machine[S]) State() *S {
+	if m.over() {
+		return nil
+	}
+	return m.draft.shown().(*S)
+}
+
+func (m *Machine[S]) over() bool { return m.draft == nil || m.tx != nil && m.tx.ended }
+
+// Append appends events, in order. The first error ends it; then the whole
+// Update is refused, even if the callback answers nil.
+func (m *Machine[S]) Append(events ...Event[S]) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	for _, ev := range events {
+		if err := m.draft.append(ev); err != nil {
+			return m.fail(err)
+		}
+	}
+	return nil
+}
+
+func (m *Machine[S]) usable() error {
+	switch {
+	case m.over():
+		return errMachineDead
+	case m.tx != nil:
+		return m.tx.failed
+	}
+	return m.failed
+}
+
+// fail makes the whole Update fail, whatever its callback answers.
+func (m *Machine[S]) fail(err error) error {
+	if m.tx != nil {
+		m.tx.failed = m.draft.errorf("write to", err)
+		return m.tx.failed
+	}
+	m.failed = err
+	return err
+}
+
+// With sets options for what is appended from here on: By, Tag, Cause,
+// Correlation, an Origin. The conditions of the whole write, IfSeq, Key and
+// NoWait, belong to the call and are refused here.
+func (m *Machine[S]) With(opts ...WriteOption) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	o := *m.draft.opt
+	key, seq, has, noWait := o.key, o.ifSeq, o.hasIfSeq, o.noWait
+	o.tags = nil
+	o.add(opts)
+	if o.key != key || o.ifSeq != seq || o.hasIfSeq != has || o.noWait != noWait {
+		return m.fail(fmt.Errorf("%w: IfSeq, Key and NoWait are for the whole write: give them to the call", ErrUnsupported))
+	}
+	m.draft.opt = &o
+	return nil
+}
+
+// Save replaces the whole state, as one record.
+func (m *Machine[S]) Save(state S) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	enc, err := m.draft.m.kind.encode(&state)
+	if err == nil {
+		err = m.draft.replace(reasonSaved, enc, "")
+	}
+	if err != nil {
+		return m.fail(err)
+	}
+	return nil
+}
+
 // Tx is a db.Update in progress. It dies with the callback.
 type Tx struct {
 	db     *DB
