@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/parallel"
 )
 
 // locked gives the machine of an id, locked, loaded or not.
@@ -194,7 +195,7 @@ func (s *Store[S]) Warm(ctx context.Context, ids ...string) error {
 		return ErrClosed
 	}
 	var errs []error
-	err := inParallel(ctx, runtime.GOMAXPROCS(0), len(ids), func(i int) (*machine, error) {
+	err := parallel.Do(ctx, runtime.GOMAXPROCS(0), len(ids), func(i int) (*machine, error) {
 		if err := checkID(ids[i]); err != nil {
 			return nil, err
 		}

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/liap-tui/savepoint/internal/histogram"
 )
 
 // AnalyzeOptions say which records to look at.
@@ -123,14 +125,14 @@ type analyst struct {
 
 	phases, actors, origins map[string]int
 	seen                    map[string]bool // phases
-	took                    histogram
+	took                    histogram.Histogram
 	next                    uint64 // the seq behind the record looked at last: only then a time between them is known
 }
 
 // timed is a count with times.
 type timed struct {
 	n    int
-	took histogram
+	took histogram.Histogram
 }
 
 func newAnalyst(k *kind, id string, o AnalyzeOptions) *analyst {
@@ -187,14 +189,14 @@ func (a *analyst) record(e *walked) {
 	if _, ok := a.days[day]; ok || len(a.days) < maxDays {
 		a.days[day]++
 	}
-	times := []*histogram{&a.took}
+	times := []*histogram.Histogram{&a.took}
 	times = append(times, room(a, a.events, e.env.Name))
 	if e.env.From != e.env.To {
 		times = append(times, room(a, a.paths, [2]string{e.env.From, e.env.To}))
 	}
 	for _, h := range times {
 		if known && h != nil {
-			h.add(e.took)
+			h.Add(e.took)
 		}
 	}
 	for _, phase := range []string{e.env.From, e.env.To} {
@@ -210,7 +212,7 @@ func (a *analyst) record(e *walked) {
 }
 
 // room counts in a bounded table of counts with times, and gives the times.
-func room[K comparable](a *analyst, table map[K]*timed, key K) *histogram {
+func room[K comparable](a *analyst, table map[K]*timed, key K) *histogram.Histogram {
 	t := table[key]
 	if t == nil {
 		if len(table) >= maxDistinct {
@@ -236,7 +238,7 @@ func count(a *analyst, table map[string]int, key string) {
 func (a *analyst) result() *Analysis {
 	out := &a.out
 	out.UniquePaths, out.UniquePhases = len(a.paths), len(a.seen)
-	out.Took = a.took.latency()
+	out.Took = Latency(a.took.Summary())
 	if out.Records > 0 {
 		const day = 24 * time.Hour
 		out.PerDay = float64(out.Records) / float64(max(1, (out.Last.Sub(out.First)+day-1)/day))
@@ -245,13 +247,13 @@ func (a *analyst) result() *Analysis {
 		out.Days = append(out.Days, DayCount{stored(day), a.days[day]})
 	}
 	for path, t := range a.paths {
-		out.Paths = append(out.Paths, PathCount{path[0], path[1], t.n, t.took.latency()})
+		out.Paths = append(out.Paths, PathCount{path[0], path[1], t.n, Latency(t.took.Summary())})
 	}
 	out.Paths = top(out.Paths, a.o.Top, func(p, q PathCount) int {
 		return cmp.Or(q.Count-p.Count, cmp.Compare(p.From, q.From), cmp.Compare(p.To, q.To))
 	})
 	for name, t := range a.events {
-		out.Events = append(out.Events, EventCount{name, t.n, t.took.latency()})
+		out.Events = append(out.Events, EventCount{name, t.n, Latency(t.took.Summary())})
 	}
 	out.Events = top(out.Events, a.o.Top, func(p, q EventCount) int { return cmp.Or(q.Count-p.Count, cmp.Compare(p.Name, q.Name)) })
 	out.Phases, out.Actors, out.Origins = a.names(a.phases), a.names(a.actors), a.names(a.origins)

@@ -111,7 +111,7 @@ func (s *step) spoil() {
 func (db *DB) done(s *step, out *engine.Result) {
 	took := time.Since(s.ack.start)
 	for i, p := range s.parts {
-		p.m.counts.writes.add(took)
+		p.m.counts.writes.Add(took)
 		p.m.pos.Store(out.Pos[i])
 		p.m.durable.Store(p.seq)
 		p.m.pending.Add(-1)

@@ -33,11 +33,13 @@ const (
 var rules = []rule{
 	{"*.go", rootMay},
 	{"engine", nil},
-	{"engine/bolt", []string{root + "/engine", root + "/internal/journal", root + "/internal/pagecheck", root + "/internal/record", bbolt}},
+	{"engine/bolt", []string{root + "/engine", root + "/engine/bolt/internal/*", root + "/internal/format", root + "/internal/record", bbolt}},
+	{"engine/bolt/internal/*", nil},
 	{"engine/enginetest", list([]string{root + "/engine"}, testify+"/*")},
 	{"engine/*", []string{root + "/engine"}},
 	{"internal/codec", []string{msgpack, msgpack + "/*"}},
-	{"internal/record", []string{snappy}},
+	{"internal/record", []string{root + "/engine"}},
+	{"internal/format", []string{root + "/engine", snappy}},
 	{"internal/crashload", []string{root}},
 	{"internal/*", nil},
 	{"savepointtest", []string{root, root + "/engine", root + "/engine/memory", root + "/internal/codec", root + "/internal/record"}},
@@ -53,6 +55,7 @@ var testRules = []rule{
 	{"examples/*", []string{root + "/savepointtest"}},
 	{"engine", []string{root + "/engine/*"}},
 	{"engine/*", []string{root + "/engine/*", bbolt}},
+	{"engine/bolt/internal/*", []string{bbolt}},
 	{"internal/pagecheck", []string{bbolt}},
 	{"*", nil},
 }
@@ -60,9 +63,9 @@ var testRules = []rule{
 var (
 	rootMay = []string{
 		root + "/engine", root + "/engine/*",
-		root + "/internal/commit", root + "/internal/record", root + "/internal/codec",
+		root + "/internal/commit", root + "/internal/record", root + "/internal/codec", root + "/internal/histogram", root + "/internal/parallel",
 	}
-	rootTestsMay = list(rootMay, root, root+"/examples/*", root+"/internal/crashload")
+	rootTestsMay = list(rootMay, root, root+"/examples/*", root+"/internal/crashload", root+"/internal/format")
 
 	// requirements are the root module's direct ones: more need a reason in docs/.
 	requirements = []string{bbolt, msgpack, snappy, testify}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/liap-tui/savepoint/internal/histogram"
 )
 
 // op is a kind of operation, for metrics and errors.
@@ -38,15 +40,15 @@ func (o op) String() string { return opNames[o] }
 
 // metrics counts what the database does. All of it is atomic.
 type metrics struct {
-	latency [ops]histogram
+	latency [ops]histogram.Histogram
 	refused [ops]atomic.Int64
 	failed  [ops]atomic.Int64
 
 	hits, secondHits, misses atomic.Int64
 	rebuilds, fallbacks      atomic.Int64
-	rebuildTime              histogram
+	rebuildTime              histogram.Histogram
 	groups, grouped          atomic.Int64
-	commitTime               histogram
+	commitTime               histogram.Histogram
 	conflicts, illegal       atomic.Int64
 	snapshots, views         atomic.Int64
 	position                 atomic.Uint64
@@ -72,7 +74,7 @@ func (m *metrics) wrote(a *Ack, err error) {
 		m.failed[a.op].Add(1)
 		return
 	}
-	m.latency[a.op].add(time.Since(a.start))
+	m.latency[a.op].Add(time.Since(a.start))
 }
 
 // read counts a look at a machine.
@@ -81,7 +83,7 @@ func (m *metrics) read(o op, start time.Time, err error) {
 		m.failed[o].Add(1)
 		return
 	}
-	m.latency[o].add(time.Since(start))
+	m.latency[o].Add(time.Since(start))
 }
 
 // sampleViews is how many looks share one measured time: reading the clock
@@ -101,14 +103,14 @@ func (m *metrics) viewed(start time.Time, err error) {
 	if err != nil {
 		m.failed[opView].Add(1)
 	} else if !start.IsZero() {
-		m.latency[opView].add(time.Since(start))
+		m.latency[opView].Add(time.Since(start))
 	}
 }
 
 func (m *metrics) group(n int, took time.Duration) {
 	m.groups.Add(1)
 	m.grouped.Add(int64(n))
-	m.commitTime.add(took)
+	m.commitTime.Add(took)
 }
 
 func (m *metrics) rebuilt(took time.Duration, fallbacks int) {
@@ -116,5 +118,5 @@ func (m *metrics) rebuilt(took time.Duration, fallbacks int) {
 	if fallbacks > 0 {
 		m.fallbacks.Add(1)
 	}
-	m.rebuildTime.add(took)
+	m.rebuildTime.Add(took)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/parallel"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -95,7 +96,7 @@ func (db *DB) migrateAll(ctx context.Context, k *kind, o MigrateOptions) (*Migra
 	rep.Machines = len(ids)
 	changes := make([]*MachineChange, min(len(ids), mostChanges))
 	done := 0
-	err = inParallel(ctx, o.Workers, len(ids), func(i int) (*MachineChange, error) {
+	err = parallel.Do(ctx, o.Workers, len(ids), func(i int) (*MachineChange, error) {
 		if o.DryRun {
 			return db.tryMigration(ctx, k, ids[i], o.To, o.Restore)
 		}

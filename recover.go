@@ -108,7 +108,7 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 		db.wards.dismiss(k, id)
 		m.forget()
 		m.adopt(found)
-		db.metrics.latency[opRecover].add(rep.Took)
+		db.metrics.latency[opRecover].Add(rep.Took)
 		return rep, nil
 	}
 	if o.DryRun {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/parallel"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -75,7 +76,7 @@ func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*RecoverAllR
 		workers = runtime.GOMAXPROCS(0)
 	}
 	rep := &RecoverAllReport{}
-	err = inParallel(ctx, workers, len(targets), func(i int) (*Report, error) {
+	err = parallel.Do(ctx, workers, len(targets), func(i int) (*Report, error) {
 		return db.look(ctx, targets[i].kind, targets[i].id, o)
 	}, func(_ int, one *Report, err error) error {
 		if err != nil {
@@ -168,4 +169,14 @@ func (db *DB) recoverInBackground(k *kind) {
 		db.log.Info("looked at all machines after an unclean close", "kind", k.name, "machines", rep.Machines,
 			"failed", len(rep.Failed), "took", rep.Took)
 	}
+}
+
+// tellProgress calls a Progress of the caller's, if there is one.
+func tellProgress(progress func(done, total int), done, total int) (err error) {
+	if progress == nil {
+		return nil
+	}
+	defer guard("Progress", &err)
+	progress(done, total)
+	return nil
 }

@@ -50,7 +50,7 @@ func (d *draft) revisionName(enc []byte) (string, error) {
 			return "", fmt.Errorf("the state as a document: %w", err)
 		}
 		h := sha256.New()
-		sumDoc(h, doc)
+		codec.SumDocument(h, doc)
 		return fmt.Sprintf("%x", h.Sum(nil)[:16]), nil
 	}
 	return "", nil

@@ -1,13 +1,21 @@
 package savepoint
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"iter"
+	"maps"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/codec"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -84,6 +92,19 @@ func (d *draft) seenBefore(name string, payload []byte) (bool, error) {
 		d.earlier = ack
 	}
 	return found, err
+}
+
+// keySum tells two writes under one key apart: by their event and its content,
+// in whatever order a map was encoded. It is stored with the key.
+func keySum(name string, payload []byte) (uint64, error) {
+	doc, err := codec.Document(payload)
+	if err != nil {
+		return 0, fmt.Errorf("%w: event %q as a document: %w", ErrBadEvent, name, err)
+	}
+	h := sha256.New()
+	codec.SumDocument(h, name)
+	codec.SumDocument(h, doc)
+	return max(1, binary.BigEndian.Uint64(h.Sum(nil))), nil // 0 stands for a callback
 }
 
 // Update lets fn look at a machine and append to it: all of fn's events land,
@@ -212,7 +233,7 @@ func (s *Store[S]) load(ctx context.Context, id string, start time.Time) (State[
 	if err != nil {
 		return State[S]{}, err
 	}
-	m.counts.loads.add(time.Since(start))
+	m.counts.loads.Add(time.Since(start))
 	copied := st.(*State[S])
 	copied.Head = head
 	return *copied, nil
@@ -234,7 +255,7 @@ func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error
 			err = s.db.seen(ctx, m)
 		}
 		if !start.IsZero() {
-			m.counts.loads.add(time.Since(start))
+			m.counts.loads.Add(time.Since(start))
 		}
 	}
 	s.db.metrics.viewed(start, err)

@@ -1,4 +1,5 @@
-package savepoint
+// Package parallel runs calls side by side and reports what they gave one at a time.
+package parallel
 
 import (
 	"context"
@@ -6,10 +7,10 @@ import (
 	"sync/atomic"
 )
 
-// inParallel calls do for 0 to n-1, workers at a time, and then tell with what it
+// Do calls do for 0 to n-1, workers at a time, and then tell with what it
 // answered, one at a time; the end of ctx is an answer too. The first error of
 // tell ends it once the calls under way are through.
-func inParallel[R any](ctx context.Context, workers, n int, do func(i int) (R, error), tell func(i int, r R, err error) error) error {
+func Do[R any](ctx context.Context, workers, n int, do func(i int) (R, error), tell func(i int, r R, err error) error) error {
 	var next atomic.Int64
 	var mu sync.Mutex
 	var failed error
@@ -40,14 +41,4 @@ func inParallel[R any](ctx context.Context, workers, n int, do func(i int) (R, e
 	}
 	wg.Wait()
 	return failed
-}
-
-// tellProgress calls a Progress of the caller's, if there is one.
-func tellProgress(progress func(done, total int), done, total int) (err error) {
-	if progress == nil {
-		return nil
-	}
-	defer guard("Progress", &err)
-	progress(done, total)
-	return nil
 }

@@ -1,4 +1,5 @@
-package savepoint
+// Package histogram counts durations in bounded memory.
+package histogram
 
 import (
 	"math/bits"
@@ -6,10 +7,10 @@ import (
 	"time"
 )
 
-// histogram counts durations in buckets an eighth of a power of two wide, so
+// Histogram counts durations in buckets an eighth of a power of two wide, so
 // that a percentile is at most 12.5 % above the true one. It is bounded, and
 // atomic.
-type histogram struct {
+type Histogram struct {
 	buckets [64 * 8]atomic.Uint32
 	count   atomic.Int64
 	sum     atomic.Int64
@@ -33,7 +34,7 @@ func bucketTop(i int) time.Duration {
 	return time.Duration((uint64(8+i%8)+1)<<(top-3) - 1)
 }
 
-func (h *histogram) add(d time.Duration) {
+func (h *Histogram) Add(d time.Duration) {
 	ns := max(0, int64(d))
 	h.buckets[bucketOf(uint64(ns))].Add(1)
 	h.count.Add(1)
@@ -47,7 +48,7 @@ func (h *histogram) add(d time.Duration) {
 }
 
 // merge adds the counts of other.
-func (h *histogram) merge(other *histogram) {
+func (h *Histogram) Merge(other *Histogram) {
 	for i := range other.buckets {
 		if n := other.buckets[i].Load(); n > 0 {
 			h.buckets[i].Add(n)
@@ -58,23 +59,22 @@ func (h *histogram) merge(other *histogram) {
 	h.max.Store(max(h.max.Load(), other.max.Load()))
 }
 
-// Latency sums up how long one kind of operation took. Percentiles are at most
-// 12.5 % above the true ones.
-type Latency struct {
+// Summary is what a Histogram says. Percentiles are at most 12.5 % above the true ones.
+type Summary struct {
 	Count         int64
 	Mean          time.Duration
 	P50, P95, P99 time.Duration
 	Max           time.Duration
 }
 
-func (h *histogram) latency() Latency {
+func (h *Histogram) Summary() Summary {
 	var counts [len(h.buckets)]uint64
 	var n uint64
 	for i := range counts {
 		counts[i] = uint64(h.buckets[i].Load())
 		n += counts[i]
 	}
-	l := Latency{Count: int64(n), Max: time.Duration(h.max.Load())}
+	l := Summary{Count: int64(n), Max: time.Duration(h.max.Load())}
 	if n == 0 {
 		return l
 	}
@@ -91,3 +91,46 @@ func (h *histogram) latency() Latency {
 	l.P50, l.P95, l.P99 = at(0.50), at(0.95), at(0.99)
 	return l
 }
+
+// Small is a small Histogram: buckets a power of two wide, from one
+// microsecond on.
+type Small struct {
+	buckets [28]atomic.Uint32
+	sum     atomic.Int64
+}
+
+func (t *Small) Add(d time.Duration) {
+	us := uint64(max(0, d.Microseconds()))
+	t.buckets[min(bits.Len64(us), len(t.buckets)-1)].Add(1)
+	t.sum.Add(int64(d))
+}
+
+func (t *Small) Summary() Summary {
+	var counts [len(t.buckets)]uint64
+	var l Summary
+	for i := range counts {
+		counts[i] = uint64(t.buckets[i].Load())
+		l.Count += int64(counts[i])
+		if counts[i] > 0 {
+			l.Max = time.Duration(uint64(1)<<i) * time.Microsecond
+		}
+	}
+	if l.Count == 0 {
+		return l
+	}
+	l.Mean = time.Duration(t.sum.Load() / l.Count)
+	at := func(share float64) time.Duration {
+		rank, seen := uint64(share*float64(l.Count-1)), uint64(0)
+		for i, c := range counts {
+			if seen += c; seen > rank {
+				return time.Duration(uint64(1)<<i) * time.Microsecond
+			}
+		}
+		return l.Max
+	}
+	l.P50, l.P95, l.P99 = at(0.50), at(0.95), at(0.99)
+	return l
+}
+
+// Count is how many durations were counted.
+func (h *Histogram) Count() int64 { return h.count.Load() }

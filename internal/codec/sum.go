@@ -1,8 +1,7 @@
-package savepoint
+package codec
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash"
@@ -10,25 +9,10 @@ import (
 	"math"
 	"slices"
 	"time"
-
-	"github.com/liap-tui/savepoint/internal/codec"
 )
 
-// keySum tells two writes under one key apart: by their event and its content,
-// in whatever order a map was encoded. It is stored with the key.
-func keySum(name string, payload []byte) (uint64, error) {
-	doc, err := codec.Document(payload)
-	if err != nil {
-		return 0, fmt.Errorf("%w: event %q as a document: %w", ErrBadEvent, name, err)
-	}
-	h := sha256.New()
-	sumDoc(h, name)
-	sumDoc(h, doc)
-	return max(1, binary.BigEndian.Uint64(h.Sum(nil))), nil // 0 stands for a callback
-}
-
-// sumDoc feeds a normalised document to h, maps in the order of their keys.
-func sumDoc(h hash.Hash, v any) {
+// SumDocument feeds a normalised document to h, maps in the order of their keys.
+func SumDocument(h hash.Hash, v any) {
 	put := func(kind byte, n uint64) {
 		var b [9]byte
 		b[0] = kind
@@ -61,7 +45,7 @@ func sumDoc(h hash.Hash, v any) {
 	case []any:
 		put(7, uint64(len(v)))
 		for _, e := range v {
-			sumDoc(h, e)
+			SumDocument(h, e)
 		}
 	case map[string]any:
 		sumMap(h, put, v)
@@ -75,7 +59,7 @@ func sumDoc(h hash.Hash, v any) {
 func sumMap[K cmp.Ordered](h hash.Hash, put func(byte, uint64), m map[K]any) {
 	put(8, uint64(len(m)))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		sumDoc(h, k)
-		sumDoc(h, m[k])
+		SumDocument(h, k)
+		SumDocument(h, m[k])
 	}
 }
