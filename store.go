@@ -1,17 +1,12 @@
 package savepoint
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"iter"
-	"maps"
-	"math"
-	"slices"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
