@@ -20,7 +20,7 @@ type Head struct {
 	Pos          uint64 // of that record in the file; 0 while it is queued
 	Phase        string
 	Version      Version // schema version of the newest record
-	Lifted       bool    // the state is of that version and was brought to the kind's by migrations
+	Upcast       bool    // the state is of that version and was brought to the kind's by migrations
 	Created      time.Time
 	Updated      time.Time // time of the newest record
 	Revision     uint64    // of the newest Save, versioned strategy
@@ -138,7 +138,7 @@ func (db *DB) Outcome(ctx context.Context, token string) (stored bool, err error
 	if err != nil {
 		return false, fmt.Errorf("outcome of %.80q: %w", token, err)
 	}
-	head, err := db.eng.Load(ctx, key, engine.Want{}, nil)
+	head, err := db.eng.Load(ctx, key, engine.LoadRange{}, nil)
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("outcome: %w", err)

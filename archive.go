@@ -21,26 +21,26 @@ type Archive interface {
 	// Put keeps a chapter durably: the records are removed once it answers nil,
 	// and stay if it does not. The same chapter, or a longer one with the same
 	// beginning, may come again. The chapter is lent until Put returns.
-	Put(ctx context.Context, c *Chapter) error
+	Put(ctx context.Context, c *ArchiveSegment) error
 	// Get gives the chapter that ends with record to, where the digest of the
 	// machine's records is digest. Where there is none the error matches
 	// ErrNotFound.
-	Get(ctx context.Context, kind, id string, to uint64, digest string) (*Chapter, error)
+	Get(ctx context.Context, kind, id string, to uint64, digest string) (*ArchiveSegment, error)
 }
 
-// Chapter is a stretch of a machine's log that leaves the file. The one before it
+// ArchiveSegment is a stretch of a machine's log that leaves the file. The one before it
 // ends where this one begins.
-type Chapter struct {
+type ArchiveSegment struct {
 	Kind, ID string
 	After    uint64 // its records are After+1 to To
 	To       uint64
-	Digest   string     // of the machine's records up to To, 32 hex digits
-	Base     []byte     // the snapshot After, as the file has it: where a replay begins
-	Records  []Archived // in the order of their seq; what a recovery gave up may be missing
+	Digest   string           // of the machine's records up to To, 32 hex digits
+	Base     []byte           // the snapshot After, as the file has it: where a replay begins
+	Records  []ArchivedRecord // in the order of their seq; what a recovery gave up may be missing
 }
 
-// Archived is a record that leaves the file.
-type Archived struct {
+// ArchivedRecord is a record that leaves the file.
+type ArchivedRecord struct {
 	Meta
 	Bytes []byte // the record as the file has it, exact
 
@@ -48,12 +48,12 @@ type Archived struct {
 }
 
 // Event is the event as a document, to be looked at.
-func (a *Archived) Event() (any, error) {
+func (a *ArchivedRecord) Event() (any, error) {
 	return codec.Document(a.payload)
 }
 
 // parse reads what Bytes say of the record seq at pos.
-func (a *Archived) parse(kind, id string, seq, pos uint64) error {
+func (a *ArchivedRecord) parse(kind, id string, seq, pos uint64) error {
 	var env record.Envelope
 	if err := env.Parse(a.Bytes, nil); err != nil {
 		return fmt.Errorf("record %d: %w", seq, err)
@@ -67,7 +67,7 @@ func (c *compaction) archive(ctx context.Context) error {
 	if c.db.opt.Archive == nil {
 		return nil
 	}
-	err := putChapter(ctx, c.db.opt.Archive, &Chapter{Kind: c.kind.name, ID: c.id, After: c.from, To: c.to,
+	err := putChapter(ctx, c.db.opt.Archive, &ArchiveSegment{Kind: c.kind.name, ID: c.id, After: c.from, To: c.to,
 		Digest: fmt.Sprintf("%x", c.base.Digest), Base: c.before, Records: c.records})
 	if err != nil {
 		return fmt.Errorf("nothing is removed: the archive did not keep the records %d to %d: %w", c.from+1, c.to, err)
@@ -76,12 +76,12 @@ func (c *compaction) archive(ctx context.Context) error {
 	return nil
 }
 
-func putChapter(ctx context.Context, a Archive, c *Chapter) (err error) {
+func putChapter(ctx context.Context, a Archive, c *ArchiveSegment) (err error) {
 	defer guard("Archive.Put", &err)
 	return a.Put(ctx, c)
 }
 
-func getChapter(ctx context.Context, a Archive, kind, id string, to uint64, digest string) (c *Chapter, err error) {
+func getChapter(ctx context.Context, a Archive, kind, id string, to uint64, digest string) (c *ArchiveSegment, err error) {
 	defer guard("Archive.Get", &err)
 	if c, err = a.Get(ctx, kind, id, to, digest); err == nil && c == nil {
 		err = errors.New("Archive.Get answered nothing")
@@ -156,7 +156,7 @@ func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *UnarchiveR
 
 // check proves that a chapter is what ends at base, and gives the snapshot it
 // begins with. Only what a recovery gave up may be missing.
-func (c *Chapter) check(k *kind, id string, base *record.Snapshot, gaps []record.Gap) (before record.Snapshot, err error) {
+func (c *ArchiveSegment) check(k *kind, id string, base *record.Snapshot, gaps []record.Gap) (before record.Snapshot, err error) {
 	if err := before.Parse(c.Base, keyOf(k.name, id)); err != nil {
 		return before, err
 	}
@@ -191,7 +191,7 @@ func (c *Chapter) check(k *kind, id string, base *record.Snapshot, gaps []record
 }
 
 // putBack puts one chapter under the base of the log.
-func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *Chapter, rep *UnarchiveReport) error {
+func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *ArchiveSegment, rep *UnarchiveReport) error {
 	start := time.Now()
 	m, err := db.hold(ctx, k, id, true)
 	if err != nil {
@@ -213,13 +213,13 @@ func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, ba
 	}
 	rep.Base = h.Base
 	rep.Chapters++
-	rep.Records += len(w.Older)
+	rep.Records += len(w.Restore)
 	rep.Bytes += bytes
 	return db.rest(ctx, m)
 }
 
 // withChapter is the write that puts a chapter back. The machine is held.
-func (db *DB) withChapter(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *Chapter) (w engine.Write, h *record.Head, bytes int64, err error) {
+func (db *DB) withChapter(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *ArchiveSegment) (w engine.Write, h *record.Head, bytes int64, err error) {
 	head, h, err := db.storedHead(ctx, k, id, 0, func(*record.Snapshot) {})
 	if err != nil {
 		return w, nil, 0, err
@@ -234,7 +234,7 @@ func (db *DB) withChapter(ctx context.Context, k *kind, id string, number uint64
 	w = engine.Write{Expect: head.Seq, Seq: head.Seq, Token: head.Token}
 	for i := range c.Records {
 		a := &c.Records[i]
-		w.Older = append(w.Older, engine.Stored{Seq: a.Seq, Pos: a.Pos, Event: engine.Event{Bytes: a.Bytes,
+		w.Restore = append(w.Restore, engine.StoredEvent{Seq: a.Seq, Pos: a.Pos, Event: engine.Event{Bytes: a.Bytes,
 			Terms: engine.Terms{Name: a.Name, From: a.From, To: a.To, Actor: a.Actor, Origin: uint8(a.Origin), Time: micros(a.Time)}}})
 		bytes += int64(len(a.Bytes))
 	}

@@ -209,7 +209,7 @@ func TestUnarchive_ProvesTheRecords(t *testing.T) {
 			_, err := s.Compact(ctx, id, savepoint.Latest())
 			require.NoError(t, err)
 		}
-		var g, other *savepoint.Chapter
+		var g, other *savepoint.ArchiveSegment
 		for _, c := range a.chapters {
 			if c.ID == "g" {
 				g = c

@@ -91,7 +91,7 @@ func fileName(s string) string {
 }
 
 // Put implements Archive.
-func (d archiveDir) Put(_ context.Context, c *Chapter) error {
+func (d archiveDir) Put(_ context.Context, c *ArchiveSegment) error {
 	name := d.place(c.Kind, c.ID, c.To, c.Digest)
 	dir := filepath.Dir(name)
 	if err := makeDirs(dir); err != nil {
@@ -137,7 +137,7 @@ func syncDir(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func writeChapter(w io.Writer, c *Chapter) error {
+func writeChapter(w io.Writer, c *ArchiveSegment) error {
 	buffered := bufio.NewWriter(w)
 	z := gzip.NewWriter(buffered)
 	lines := json.NewEncoder(z)
@@ -168,7 +168,7 @@ func writeChapter(w io.Writer, c *Chapter) error {
 
 // legible is an encoded state or event in a form that JSON can say.
 func legible(b []byte) any {
-	a := Archived{payload: b}
+	a := ArchivedRecord{payload: b}
 	doc, err := a.Event()
 	if err != nil {
 		return fmt.Sprintf("not a document: %v", err)
@@ -205,7 +205,7 @@ func jsonable(v any) any {
 }
 
 // Get implements Archive.
-func (d archiveDir) Get(ctx context.Context, kind, id string, to uint64, digest string) (*Chapter, error) {
+func (d archiveDir) Get(ctx context.Context, kind, id string, to uint64, digest string) (*ArchiveSegment, error) {
 	name := d.place(kind, id, to, digest)
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -222,7 +222,7 @@ func (d archiveDir) Get(ctx context.Context, kind, id string, to uint64, digest 
 	return c, nil
 }
 
-func readChapter(ctx context.Context, r io.Reader) (*Chapter, error) {
+func readChapter(ctx context.Context, r io.Reader) (*ArchiveSegment, error) {
 	z, err := gzip.NewReader(bufio.NewReader(r))
 	if err != nil {
 		return nil, err
@@ -235,7 +235,7 @@ func readChapter(ctx context.Context, r io.Reader) (*Chapter, error) {
 	if first.Savepoint != chapterForm {
 		return nil, fmt.Errorf("%w: it is a %q, not a %q", ErrNewer, first.Savepoint, chapterForm)
 	}
-	c := &Chapter{Kind: first.Kind, ID: first.ID, After: first.After, To: first.To, Digest: first.Digest, Base: first.BaseSealed}
+	c := &ArchiveSegment{Kind: first.Kind, ID: first.ID, After: first.After, To: first.To, Digest: first.Digest, Base: first.BaseSealed}
 	for {
 		var line struct {
 			recordLine
@@ -257,7 +257,7 @@ func readChapter(ctx context.Context, r io.Reader) (*Chapter, error) {
 			}
 			return c, nil
 		}
-		a := Archived{Bytes: line.Bytes}
+		a := ArchivedRecord{Bytes: line.Bytes}
 		if err := a.parse(c.Kind, c.ID, line.Seq, line.Pos); err != nil {
 			return nil, err
 		}

@@ -146,7 +146,7 @@ func (p *planner) further(ctx context.Context) error {
 		return nil
 	}
 	stored := p.stored // of the first look: the machine may have gone on
-	if err := p.read(ctx, engine.Want{Events: true, After: p.out.seq, To: p.end()}); err != nil {
+	if err := p.read(ctx, engine.LoadRange{Events: true, After: p.out.seq, To: p.end()}); err != nil {
 		return err
 	}
 	p.stored = stored
@@ -170,7 +170,7 @@ func (p *planner) beginWhole(seq uint64) error {
 // read brings the state forward by what is read. The engine lends its items, so
 // they are decoded and applied as they come; each record is copied once, for
 // the tail.
-func (p *planner) read(ctx context.Context, want engine.Want) error {
+func (p *planner) read(ctx context.Context, want engine.LoadRange) error {
 	p.tail.reset()
 	head, err := p.db.eng.Load(ctx, p.key, want, func(it engine.Item) error {
 		if it.Part == engine.PartSnapshot {

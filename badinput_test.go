@@ -85,7 +85,7 @@ func TestBadID_Refused(t *testing.T) {
 			says(t, err, savepoint.ErrBadID, why)
 			_, err = s.At(ctx, id, savepoint.AtSeq(0))
 			says(t, err, savepoint.ErrBadID, why)
-			for _, err := range s.Events(ctx, id, savepoint.Range{}) {
+			for _, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 				says(t, err, savepoint.ErrBadID, why)
 			}
 			says(t, s.Go(ctx, id, deal()).Err(), savepoint.ErrBadID, why)
@@ -135,7 +135,7 @@ func TestBadID_StrangeIDsDoNotMix(t *testing.T) {
 				assert.Equal(t, id, st.ID)
 				assert.Equal(t, id+" by ", st.Value.Note)
 				n := 0
-				for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+				for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 					require.NoError(t, err)
 					assert.Equal(t, id, rec.Event.(*noted).Text)
 					n++
@@ -842,7 +842,7 @@ func TestReadOnly_TwoAtOnce_RefuseWrites(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []string{"7H"}, st.Value.Played)
 		n := 0
-		for _, err := range s.Events(ctx, "b", savepoint.Range{}) {
+		for _, err := range s.Events(ctx, "b", savepoint.EventRange{}) {
 			require.NoError(t, err)
 			n++
 		}
@@ -856,7 +856,7 @@ func TestReadOnly_TwoAtOnce_RefuseWrites(t *testing.T) {
 		assert.True(t, v.OK())
 		rep, err := s.Recover(ctx, "b", savepoint.RecoverOptions{To: savepoint.AtSeq(2), DryRun: true})
 		require.NoError(t, err)
-		assert.Equal(t, savepoint.Recovered, rep.Status)
+		assert.Equal(t, savepoint.RecoverRestored, rep.Status)
 		all, err := db.RecoverAll(ctx, savepoint.RecoverAllOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, 3, all.Healthy)
@@ -956,7 +956,7 @@ func TestClosed_EveryMethod(t *testing.T) {
 			"DB":              func() error { assert.Same(t, db, s.DB()); return savepoint.ErrClosed },
 			"Delete":          func() error { _, err := s.Delete(ctx, "g"); return err },
 			"DeleteSnapshot":  func() error { _, err := s.DeleteSnapshot(ctx, "g", 4); return err },
-			"Events":          func() error { return only(s.Events(ctx, "g", savepoint.Range{})) },
+			"Events":          func() error { return only(s.Events(ctx, "g", savepoint.EventRange{})) },
 			"Query":           func() error { _, err := s.Query(ctx, savepoint.Query{}); return err },
 			"Watch":           func() error { return only(s.Watch(ctx, "g", 0)) },
 			"Migrate":         func() error { _, err := s.Migrate(ctx, savepoint.MigrateOptions{}); return err },
@@ -1027,7 +1027,7 @@ func TestClosed_WhileIterating(t *testing.T) {
 		}
 		require.NoError(t, db.Flush(context.Background()))
 		n, last := 0, error(nil)
-		for _, err := range s.Events(t.Context(), "g", savepoint.Range{}) {
+		for _, err := range s.Events(t.Context(), "g", savepoint.EventRange{}) {
 			if n++; n == 1 {
 				require.NoError(t, db.Close())
 			}

@@ -103,9 +103,9 @@ type compaction struct {
 	base   record.Snapshot
 	bytes  uint64 // of the records from the old base to the new one
 
-	records   []Archived // that go
-	before    []byte     // the snapshot of the old base
-	snapshots []uint64   // that go
+	records   []ArchivedRecord // that go
+	before    []byte           // the snapshot of the old base
+	snapshots []uint64         // that go
 
 	m   *machine
 	ack *Ack
@@ -179,7 +179,7 @@ func agrees(rep *VerifyReport, what string) error {
 func (c *compaction) read(ctx context.Context, gaps []record.Gap) error {
 	size, more := 0, false
 	key := keyOf(c.kind.name, c.id)
-	_, err := c.db.eng.Load(ctx, key, engine.Want{Events: true, To: c.to}, func(it engine.Item) error {
+	_, err := c.db.eng.Load(ctx, key, engine.LoadRange{Events: true, To: c.to}, func(it engine.Item) error {
 		if it.Err != nil {
 			if it.Seq > c.from && !gaveUp(it.Seq, gaps) {
 				return corrupt(c.kind, c.id, "event", it.Seq, it.Err)
@@ -190,7 +190,7 @@ func (c *compaction) read(ctx context.Context, gaps []record.Gap) error {
 			more = true
 			return engine.Stop
 		}
-		a := Archived{Bytes: append([]byte(nil), it.Bytes...)}
+		a := ArchivedRecord{Bytes: append([]byte(nil), it.Bytes...)}
 		if err := a.parse(c.kind.name, c.id, it.Seq, it.Pos); err != nil {
 			return corrupt(c.kind, c.id, "event", it.Seq, err)
 		}
@@ -254,7 +254,7 @@ func (c *compaction) back(snaps []record.Snapshot) {
 	}
 	c.to = c.base.Seq
 	c.base.Pinned, c.base.Bytes = true, 0
-	c.records = slices.DeleteFunc(c.records, func(a Archived) bool {
+	c.records = slices.DeleteFunc(c.records, func(a ArchivedRecord) bool {
 		if a.Seq > c.to && a.Seq > c.from {
 			c.bytes -= uint64(len(a.Bytes))
 		}
@@ -312,8 +312,8 @@ func (db *DB) pushHead(m *machine, h *record.Head, w engine.Write, ack *Ack) {
 	for i := range w.Snapshots {
 		bytes += int64(len(w.Snapshots[i].Bytes))
 	}
-	for i := range w.Older {
-		bytes += int64(len(w.Older[i].Bytes))
+	for i := range w.Restore {
+		bytes += int64(len(w.Restore[i].Bytes))
 	}
 	if m.known {
 		m.h, m.snaps = *h, nil
@@ -361,7 +361,7 @@ func (c *compaction) write(ctx context.Context) (w engine.Write, h *record.Head,
 // a seq; damaged ones are passed over.
 func (db *DB) storedHead(ctx context.Context, k *kind, id string, to uint64, each func(*record.Snapshot)) (engine.Head, *record.Head, error) {
 	key := keyOf(k.name, id)
-	head, err := db.eng.Load(ctx, key, engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: to}, func(it engine.Item) error {
+	head, err := db.eng.Load(ctx, key, engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: to}, func(it engine.Item) error {
 		var s record.Snapshot
 		if it.Err == nil && s.Parse(it.Bytes, key) == nil {
 			s.State = append([]byte(nil), s.State...)
@@ -391,7 +391,7 @@ func (c *compaction) settle(ctx context.Context) error {
 		return err
 	}
 	left, bytes, snapshots := map[uint64]bool{}, int64(0), 0
-	_, err := c.db.eng.Load(ctx, c.m.key, engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: c.to - 1, Events: true, To: c.to}, func(it engine.Item) error {
+	_, err := c.db.eng.Load(ctx, c.m.key, engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: c.to - 1, Events: true, To: c.to}, func(it engine.Item) error {
 		if it.Part == engine.PartEvent {
 			left[it.Seq] = true
 		} else if slices.Contains(c.snapshots, it.Seq) {

@@ -27,7 +27,7 @@ func pastOf[S any](t *testing.T, s *savepoint.Store[S], id string, from uint64) 
 	st, err := s.Load(t.Context(), id)
 	require.NoError(t, err)
 	p := past[S]{head: st, at: map[uint64]savepoint.State[S]{}}
-	for rec, err := range s.Events(t.Context(), id, savepoint.Range{After: from}) {
+	for rec, err := range s.Events(t.Context(), id, savepoint.EventRange{After: from}) {
 		require.NoError(t, err)
 		p.events = append(p.events, rec)
 	}
@@ -289,7 +289,7 @@ func TestCompact_PurgedMeanwhile(t *testing.T) {
 	onEachKind(t, savepoint.Options{Archive: a}, tableKind(), func(t *testing.T, s *savepoint.Store[table]) {
 		ctx := t.Context()
 		begin(t, s, "g", 8)
-		a.put = func(*savepoint.Chapter) error {
+		a.put = func(*savepoint.ArchiveSegment) error {
 			a.put = nil
 			require.NoError(t, s.Purge(ctx, "g"))
 			note(t, s, "g", 12)
@@ -390,7 +390,7 @@ func TestCompact_BesideWriters(t *testing.T) {
 		want := load(t, s, "g")
 		assert.EqualValues(t, 180, want.Seq)
 		n := 0
-		for _, err := range s.Events(ctx, "g", savepoint.Range{}) {
+		for _, err := range s.Events(ctx, "g", savepoint.EventRange{}) {
 			require.NoError(t, err)
 			n++
 		}
@@ -429,7 +429,7 @@ func TestCompact_AcrossAMigration(t *testing.T) {
 	require.NoError(t, db.Close())
 	db, s = docsOf(2)
 	full := pastOf(t, s, "g", 0)
-	require.True(t, full.head.Lifted)
+	require.True(t, full.head.Upcast)
 	for range 2 {
 		rep, err := s.Compact(ctx, "g", savepoint.Latest())
 		require.NoError(t, err)
@@ -503,7 +503,7 @@ func TestCompact_BesideReaders(t *testing.T) {
 		for _, newest := range []bool{false, true} {
 			look(func() error {
 				last := uint64(0)
-				for rec, err := range s.Events(ctx, "g", savepoint.Range{Newest: newest}) {
+				for rec, err := range s.Events(ctx, "g", savepoint.EventRange{Newest: newest}) {
 					if err != nil {
 						return fmt.Errorf("newest %v: %w", newest, err)
 					}

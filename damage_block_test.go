@@ -57,7 +57,7 @@ func TestDamage_Blocks(t *testing.T) {
 		st, err := s.At(t.Context(), "a", savepoint.AtSeq(first-1))
 		require.NoError(t, err)
 		assert.Equal(t, after(int(first-1)), st.Value)
-		g := history(t, s, "a", savepoint.Range{})
+		g := history(t, s, "a", savepoint.EventRange{})
 		require.Len(t, g.gaps, 1)
 		assert.Equal(t, [2]uint64{first, last}, [2]uint64{g.gaps[0].From, g.gaps[0].To})
 		assert.Equal(t, slices.Concat(fromTo(1, first-1), fromTo(last+1, n)), g.seqs)

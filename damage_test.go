@@ -392,7 +392,7 @@ func looksRight(t *testing.T, path string, k savepoint.Kind[ledger], bucket, har
 			}
 		}
 		want := uint64(1)
-		for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+		for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 			var gap *savepoint.GapError
 			if errors.As(err, &gap) {
 				right = false
@@ -450,9 +450,9 @@ func TestDamage_Ladder(t *testing.T) {
 			require.NoError(t, err)
 			rep, err := s.Recover(t.Context(), "a", savepoint.RecoverOptions{})
 			require.NoError(t, err)
-			assert.Equal(t, savepoint.Healthy, rep.Status, "the answer is the same")
+			assert.Equal(t, savepoint.RecoverHealthy, rep.Status, "the answer is the same")
 			assert.Zero(t, rep.Restored)
-			for _, r := range []*savepoint.Report{dry, rep} {
+			for _, r := range []*savepoint.RecoverReport{dry, rep} {
 				assert.Equal(t, c.source, r.Source) // row E4
 				assert.Equal(t, c.from, r.From)
 				assert.EqualValues(t, 30-c.from, r.Replayed)

@@ -228,9 +228,9 @@ func missing(m *machine) error {
 
 // What Open found and did.
 type (
-	OpenReport = engine.OpenReport
-	PageCheck  = engine.PageCheck
-	Replay     = engine.Replay
+	OpenReport    = engine.OpenReport
+	PageCheck     = engine.PageCheck
+	JournalReplay = engine.JournalReplay
 )
 
 // OpenReport tells what Open found and did. Of a database that is not in a file

@@ -30,7 +30,7 @@ func TestDocKind_NormalisesAndMerges(t *testing.T) {
 			"hands": map[int64]any{1: []any{"7H"}, 2: nil}, "deep": map[string]any{"a": int64(1), "b": int64(3)}}, st.Value)
 		_, err = s.Append(ctx, "r", savepoint.Transition{Action: "deal", From: "waiting", To: "turn"})
 		require.ErrorContains(t, err, `from phase "waiting", the machine is in "turn"`)
-		for rec, err := range s.Events(ctx, "r", savepoint.Range{To: 1}) {
+		for rec, err := range s.Events(ctx, "r", savepoint.EventRange{To: 1}) {
 			require.NoError(t, err)
 			e := rec.Event.(savepoint.Transition)
 			assert.Equal(t, "deal", e.Action)

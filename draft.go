@@ -107,7 +107,7 @@ func (d *draft) shown() any {
 
 func (d *draft) head() Head {
 	h := publicHead(d.m.kind, d.m.id, d.seq, &d.h)
-	if h.Lifted {
+	if h.Upcast {
 		d.m.kind.lift(&h, d.shown())
 	}
 	return h

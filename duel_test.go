@@ -123,8 +123,8 @@ func laidUp(o playedV1) (laid, error) {
 
 func duelMigrations() []savepoint.Migration {
 	return []savepoint.Migration{
-		{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Up: savepoint.Lift(duelUp), Down: savepoint.Lift(duelDown)},
-		{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Event: "played", Rename: "laid", Up: savepoint.Lift(laidUp)},
+		{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Up: savepoint.StructMigration(duelUp), Down: savepoint.StructMigration(duelDown)},
+		{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Event: "played", Rename: "laid", Up: savepoint.StructMigration(laidUp)},
 		{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Event: "noted", Drop: true},
 	}
 }
@@ -152,7 +152,7 @@ type lasting struct {
 	events atomic.Int64 // looks at records
 }
 
-func (k *lasting) Load(ctx context.Context, machine string, want engine.Want, fn func(engine.Item) error) (engine.Head, error) {
+func (k *lasting) Load(ctx context.Context, machine string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
 	if want.Events {
 		k.events.Add(1)
 	}

@@ -53,7 +53,7 @@ func (w *world) transcript() []string {
 				st.Pos = 0
 				say("at %d %+v %s", seq, st, why(err))
 			}
-			for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+			for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 				rec.Pos = 0
 				if r, ok := rec.Event.(*savepoint.Replaced[tally]); ok {
 					say("whole %+v", r.State)

@@ -47,9 +47,9 @@ type Dropped[S any] struct{}
 // Apply changes nothing.
 func (*Dropped[S]) Apply(*S, Meta) error { return nil }
 
-// Range says which records of a machine to read. The zero value means all,
+// EventRange says which records of a machine to read. The zero value means all,
 // oldest first.
-type Range struct {
+type EventRange struct {
 	After  uint64 // only records with a greater seq
 	To     uint64 // only records up to and including this seq; 0 = all
 	Newest bool   // newest first
@@ -60,7 +60,7 @@ type Range struct {
 // call. Records that are damaged, or that a recovery gave up, come as a
 // *GapError with the range, and the reading goes on behind them; any other
 // error ends it.
-func (s *Store[S]) Events(ctx context.Context, id string, r Range) iter.Seq2[Record[S], error] {
+func (s *Store[S]) Events(ctx context.Context, id string, r EventRange) iter.Seq2[Record[S], error] {
 	return func(yield func(Record[S], error) bool) {
 		m, err := s.db.settle(ctx, s.kind, id)
 		if err != nil {
@@ -149,7 +149,7 @@ type walk struct {
 	db      *DB
 	kind    *kind
 	machine *machine // only its key and id
-	r       Range
+	r       EventRange
 	lift    lifter
 
 	begun  bool
@@ -173,7 +173,7 @@ type walked struct {
 
 // begin reads the head.
 func (w *walk) begin(ctx context.Context) error {
-	head, err := w.db.eng.Load(ctx, w.machine.key, engine.Want{}, nil)
+	head, err := w.db.eng.Load(ctx, w.machine.key, engine.LoadRange{}, nil)
 	if err != nil && !errors.Is(err, engine.ErrDamaged) {
 		return err
 	}
@@ -215,7 +215,7 @@ func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
 	if w.full() || w.top <= w.r.After {
 		return nil, false, nil
 	}
-	want := engine.Want{Events: true, After: w.r.After, To: w.top, Newest: w.r.Newest}
+	want := engine.LoadRange{Events: true, After: w.r.After, To: w.top, Newest: w.r.Newest}
 	if w.r.Newest {
 		want.To = w.next
 	} else {

@@ -112,7 +112,7 @@ type faulty struct {
 	fail    func(commit int) (stored bool, err error)         // the whole Commit
 	damage  func(machine string, it *engine.Item) (lost bool) // an item that is read
 	head    func(machine string) error                        // a head that is read
-	loaded  func(machine string, want engine.Want)            // after each Load
+	loaded  func(machine string, want engine.LoadRange)       // after each Load
 	gate    chan struct{}                                     // a Commit waits for it, if not nil
 	delay   func()                                            // runs within each Commit
 }
@@ -196,7 +196,7 @@ func (f *faulty) SetNote(ctx context.Context, name string, value []byte) error {
 	return f.Engine.SetNote(ctx, name, value)
 }
 
-func (f *faulty) Load(ctx context.Context, machine string, want engine.Want, fn func(engine.Item) error) (engine.Head, error) {
+func (f *faulty) Load(ctx context.Context, machine string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
 	f.mu.Lock()
 	damage, bad, loaded := f.damage, f.head, f.loaded
 	f.mu.Unlock()
@@ -765,7 +765,7 @@ func TestStore_Reads_WhileOthersWrite(t *testing.T) {
 		write()
 		busy := false
 		f.set(func() {
-			f.loaded = func(string, engine.Want) {
+			f.loaded = func(string, engine.LoadRange) {
 				if !busy {
 					busy = true
 					write()
@@ -1099,7 +1099,7 @@ func failsAt(t *testing.T, strategy savepoint.Strategy, fault func(*faulty, func
 		require.NoError(t, err)
 		assert.True(t, rep.OK(), "%v", rep.Divergences)
 		before := int64(-1)
-		for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+		for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 			require.NoError(t, err)
 			n := rec.Event.(added).N
 			if !doubts[n] {
@@ -1214,7 +1214,7 @@ func TestFailure_DamageAnywhere(t *testing.T) {
 					require.ErrorIs(t, err, savepoint.ErrCorrupt)
 					rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{Partial: true})
 					require.NoError(t, err)
-					assert.Equal(t, savepoint.Partially, rep.Status)
+					assert.Equal(t, savepoint.RecoverPartial, rep.Status)
 					assert.Equal(t, bad, rep.LostFrom)
 					assert.EqualValues(t, 14, rep.LostTo)
 					assert.Empty(t, db.Quarantined())
@@ -1224,7 +1224,7 @@ func TestFailure_DamageAnywhere(t *testing.T) {
 					require.NoError(t, err)
 					assert.EqualValues(t, want[rep.Seq]+1000, st.Value.Sum)
 					gaps := 0
-					for _, err := range s.Events(ctx, "g", savepoint.Range{}) {
+					for _, err := range s.Events(ctx, "g", savepoint.EventRange{}) {
 						var gap *savepoint.GapError
 						if errors.As(err, &gap) {
 							gaps++

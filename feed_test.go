@@ -226,7 +226,7 @@ func (o orderly) Feed(ctx context.Context, after uint64, fn func(engine.Record) 
 	loaded := o.loaded
 	o.mu.Unlock()
 	if loaded != nil {
-		loaded("", engine.Want{})
+		loaded("", engine.LoadRange{})
 	}
 	return upTo, err
 }
@@ -253,7 +253,7 @@ func TestFeed_BetweenLookAndWait(t *testing.T) {
 			_, err := s.Append(t.Context(), "a", deal())
 			require.NoError(t, err)
 			broken := fmt.Errorf("%w: the disk is gone", engine.ErrInDoubt)
-			meanwhile := func(machine string, _ engine.Want) {
+			meanwhile := func(machine string, _ engine.LoadRange) {
 				if machine != looks {
 					return
 				}
@@ -467,7 +467,7 @@ func TestWatch_BeyondTheEnd(t *testing.T) {
 	}
 	write()
 	looked, seen := make(chan struct{}, 100), make(chan uint64, 100)
-	f.set(func() { f.loaded = func(string, engine.Want) { looked <- struct{}{} } })
+	f.set(func() { f.loaded = func(string, engine.LoadRange) { looked <- struct{}{} } })
 	go func() {
 		for rec := range s.Watch(ctx, "a", 4) {
 			seen <- rec.Seq

@@ -43,7 +43,7 @@ func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) er
 	if err != nil {
 		return err
 	}
-	head, err := db.eng.Load(ctx, m.key, engine.Want{}, nil)
+	head, err := db.eng.Load(ctx, m.key, engine.LoadRange{}, nil)
 	if errors.Is(err, engine.ErrDamaged) {
 		head.Seq, err = db.newestItem(ctx, m.key)
 	} else if err == nil && head.Number == 0 {
@@ -69,7 +69,7 @@ func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) er
 
 // newestItem is the seq at which a machine with a damaged head counts as being.
 func (db *DB) newestItem(ctx context.Context, key string) (seq uint64, err error) {
-	want := engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: engine.All, Events: true, To: engine.All, Newest: true}
+	want := engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: engine.All, Events: true, To: engine.All, Newest: true}
 	_, err = db.eng.Load(ctx, key, want, func(it engine.Item) error {
 		seq = max(seq, it.Seq, it.Last)
 		if it.Part == engine.PartEvent {

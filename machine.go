@@ -94,14 +94,14 @@ func (m *machine) head() Head {
 	if m.durable.Load() == m.seq {
 		h.Pos = m.pos.Load()
 	}
-	if h.Lifted && m.st != nil {
+	if h.Upcast && m.st != nil {
 		m.kind.lift(&h, m.kind.value(m.st))
 	}
 	return h
 }
 
 func publicHead(k *kind, id string, seq uint64, h *record.Head) Head {
-	p := Head{Kind: k.name, ID: id, Seq: seq, Phase: h.Phase, Version: unpackVersion(h.Version), Lifted: k.lifts(h.Version),
+	p := Head{Kind: k.name, ID: id, Seq: seq, Phase: h.Phase, Version: unpackVersion(h.Version), Upcast: k.lifts(h.Version),
 		Revision: h.Revision, RevisionName: h.RevisionName, Deleted: h.Deleted}
 	if seq > 0 {
 		p.Created, p.Updated = stored(h.Created), stored(h.Updated)

@@ -17,7 +17,7 @@ type Meta struct {
 	Name         string // of the event
 	Time         time.Time
 	Version      Version // of the kind when the record was written
-	Lifted       bool    // the event is of an older version and was brought to the kind's
+	Upcast       bool    // the event is of an older version and was brought to the kind's
 	From, To     string  // phase before and after; in Check and Apply both are the phase before
 	Actor        string
 	Origin       Origin
@@ -64,7 +64,7 @@ func stored(us int64) time.Time { return time.UnixMicro(us).UTC() }
 // metaOf is what an envelope says to a program with the kind k.
 func metaOf(k *kind, id string, seq, pos uint64, e *record.Envelope) Meta {
 	m := metaStored(k.name, id, seq, pos, e)
-	m.Lifted = k.lifts(e.Version)
+	m.Upcast = k.lifts(e.Version)
 	return m
 }
 

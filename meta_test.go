@@ -26,7 +26,7 @@ func TestMeta_StoredAndShown(t *testing.T) {
 				savepoint.Correlation("request 9"), savepoint.OriginTimeout, savepoint.Key("k"))
 			require.NoError(t, err)
 			var got []savepoint.Record[table]
-			for rec, err := range s.Events(ctx, "g", savepoint.Range{}) {
+			for rec, err := range s.Events(ctx, "g", savepoint.EventRange{}) {
 				require.NoError(t, err)
 				got = append(got, rec)
 			}
@@ -50,7 +50,7 @@ func TestMeta_OriginFromTheActor(t *testing.T) {
 		require.NoError(t, err)
 	}
 	var got []string
-	for rec, err := range s.Events(t.Context(), "g", savepoint.Range{}) {
+	for rec, err := range s.Events(t.Context(), "g", savepoint.EventRange{}) {
 		require.NoError(t, err)
 		got = append(got, rec.Origin.String())
 	}
@@ -70,7 +70,7 @@ func TestMachine_With_NamesTheActorOfEachEvent(t *testing.T) {
 		require.NoError(t, err)
 		assert.EqualValues(t, 3, h.Seq)
 		var got []string
-		for rec, err := range s.Events(ctx, "g", savepoint.Range{}) {
+		for rec, err := range s.Events(ctx, "g", savepoint.EventRange{}) {
 			require.NoError(t, err)
 			got = append(got, fmt.Sprint(rec.Actor, " ", rec.Origin, " ", rec.Tags, " ", rec.Key))
 		}
@@ -145,7 +145,7 @@ func TestIsolation_EventsStatesAndLooks(t *testing.T) {
 	again, err := s.Load(ctx, "g")
 	require.NoError(t, err)
 	assert.Equal(t, int64(7), again.Value.Hand["ann"])
-	for rec, err := range s.Events(ctx, "g", savepoint.Range{}) {
+	for rec, err := range s.Events(ctx, "g", savepoint.EventRange{}) {
 		require.NoError(t, err)
 		rec.Event.(kept).Hand["ann"] = "changed"
 	}

@@ -24,7 +24,7 @@ func at(t *testing.T, s *savepoint.Store[duel], seq uint64) savepoint.State[duel
 
 func records[S any](t *testing.T, s *savepoint.Store[S], id string) (all []savepoint.Record[S]) {
 	t.Helper()
-	for rec, err := range s.Events(t.Context(), id, savepoint.Range{}) {
+	for rec, err := range s.Events(t.Context(), id, savepoint.EventRange{}) {
 		require.NoError(t, err)
 		all = append(all, rec)
 	}
@@ -47,7 +47,7 @@ func TestMigration_OnLoad(t *testing.T) {
 				want, err := duelUp(before.Value)
 				require.NoError(t, err)
 				assert.Equal(t, want, st.Value) // row F7: numbers, times, int-keyed maps as they were
-				assert.True(t, st.Lifted)       // row F1
+				assert.True(t, st.Upcast)       // row F1
 				assert.Equal(t, savepoint.V(1, 0, 0), st.Version)
 				assert.Equal(t, "playing", st.Phase)
 				assert.EqualValues(t, 4, st.Seq)
@@ -94,7 +94,7 @@ func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
 		h, err := s.Append(ctx, "d", laid{1, "8", "S"}, savepoint.IfSeq(4), savepoint.Key("k"), savepoint.By("bob"))
 		require.NoError(t, err)
 		assert.EqualValues(t, 6, h.Seq)
-		assert.False(t, h.Lifted)
+		assert.False(t, h.Upcast)
 		again, err := s.Append(ctx, "d", laid{1, "8", "S"}, savepoint.IfSeq(4), savepoint.Key("k"))
 		require.NoError(t, err)
 		assert.Equal(t, h.Seq, again.Seq)
@@ -115,9 +115,9 @@ func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
 		// Old events come as the kind has them now.
 		assert.Equal(t, laid{0, "7", "H"}, all[0].Event)
 		assert.Equal(t, "laid", all[0].Name)
-		assert.True(t, all[0].Lifted)
+		assert.True(t, all[0].Upcast)
 		assert.IsType(t, &savepoint.Dropped[duel]{}, all[2].Event)
-		assert.False(t, all[5].Lifted)
+		assert.False(t, all[5].Upcast)
 		last, err = s.Load(ctx, "d")
 		require.NoError(t, err)
 	})
@@ -161,17 +161,17 @@ func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
 	// Earlier points are lifted from old snapshots and events, and marked.
 	use(t, place, k2, func(s *savepoint.Store[duel]) {
 		st := at(t, s, 4)
-		assert.True(t, st.Lifted)
+		assert.True(t, st.Upcast)
 		assert.Equal(t, lifted.Value, st.Value)
 		assert.Equal(t, lifted.Phase, st.Phase)
 		assert.Equal(t, 7, at(t, s, 1).Value.Left)
 		zero := at(t, s, 0)
-		assert.True(t, zero.Lifted)
-		assert.False(t, at(t, s, 5).Lifted)
+		assert.True(t, zero.Upcast)
+		assert.False(t, at(t, s, 5).Upcast)
 		rep, err := s.Verify(ctx, "d")
 		require.NoError(t, err)
 		assert.True(t, rep.OK(), "%v", rep.Divergences)
-		assert.Equal(t, 4, rep.Lifted)
+		assert.Equal(t, 4, rep.Upcast)
 		assert.Equal(t, 7, rep.Events)
 	})
 }
@@ -184,7 +184,7 @@ func TestMigration_InItsOwnStep(t *testing.T) {
 		ctx := t.Context()
 		e.steps = nil
 		_, err := s.Update(ctx, "d", func(m *savepoint.Machine[duel]) error {
-			assert.True(t, m.Head().Lifted)
+			assert.True(t, m.Head().Upcast)
 			assert.Equal(t, "playing", m.Head().Phase)
 			return m.Append(laid{1, "8", "S"}, laid{0, "9", "H"})
 		})
@@ -247,9 +247,9 @@ func TestMigration_EveryWriteStoresItFirst(t *testing.T) {
 					require.NoError(t, write(ctx, s))
 					st, err := s.At(ctx, "d", savepoint.AtSeq(5))
 					require.NoError(t, err)
-					assert.False(t, st.Lifted)
+					assert.False(t, st.Upcast)
 					assert.Equal(t, 4, st.Value.Pot)
-					assert.True(t, at(t, s, 4).Lifted, "the snapshot from before, or the records, are kept")
+					assert.True(t, at(t, s, 4).Upcast, "the snapshot from before, or the records, are kept")
 				})
 				use(t, place, duelKind(strategy), func(s *savepoint.Store[duel]) {
 					for info, err := range s.Snapshots(ctx, "d", savepoint.SnapshotRange{}) {
@@ -285,7 +285,7 @@ func TestMigration_SnapshotFromBeforeIsKept(t *testing.T) {
 			seqs = append(seqs, info.Seq)
 		}
 		assert.Equal(t, []uint64{4, 11}, seqs)
-		assert.True(t, at(t, s, 4).Lifted)
+		assert.True(t, at(t, s, 4).Upcast)
 	})
 }
 
@@ -300,7 +300,7 @@ func TestMigration_AWriteThatIsNotStored(t *testing.T) {
 		require.ErrorContains(t, err, "no room")
 		st, err := s.Load(ctx, "d")
 		require.NoError(t, err)
-		assert.True(t, st.Lifted)
+		assert.True(t, st.Upcast)
 		assert.EqualValues(t, 4, st.Seq)
 		var acks []*savepoint.Ack
 		for _, card := range []laid{{1, "8", "S"}, {0, "9", "H"}, {1, "9", "S"}} {
@@ -328,7 +328,7 @@ func TestMigration_RecoverBeforeAnyWrite(t *testing.T) {
 		use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
 			st, err := s.Load(ctx, "d")
 			require.NoError(t, err)
-			assert.False(t, st.Lifted)
+			assert.False(t, st.Upcast)
 			assert.EqualValues(t, 6, st.Seq, "the restored record is whole, none of a migration is needed")
 			assert.Equal(t, 5, st.Value.Left)
 			rep, err := s.Verify(ctx, "d")
@@ -392,7 +392,7 @@ func TestMigration_FailsOrPanics(t *testing.T) {
 			k.Validate = func(*duel) error { return errors.New("no pot") }
 		},
 		"narrow": func(k *savepoint.Kind[duel]) {
-			k.Migrations[0].Up = savepoint.Lift(func(o struct{ Phase string }) (duel, error) { return duel{}, nil })
+			k.Migrations[0].Up = savepoint.StructMigration(func(o struct{ Phase string }) (duel, error) { return duel{}, nil })
 		},
 	}
 	for name, change := range bad {
@@ -454,7 +454,7 @@ func TestMigration_ClockJumpsBack(t *testing.T) {
 		back, err := s.At(ctx, "d", savepoint.AtTime(c.Now().Add(time.Minute)))
 		require.NoError(t, err)
 		assert.EqualValues(t, 7, back.Seq)
-		assert.True(t, at(t, s, 4).Lifted)
+		assert.True(t, at(t, s, 4).Upcast)
 	})
 }
 
@@ -467,7 +467,7 @@ func TestMigration_SameMajorNeedsNone(t *testing.T) {
 	use(t, place, k, func(s *savepoint.Store[duelV1]) {
 		st, err := s.Load(ctx, "d")
 		require.NoError(t, err)
-		assert.False(t, st.Lifted) // row F13: within a major version nothing newly required, so nothing to migrate
+		assert.False(t, st.Upcast) // row F13: within a major version nothing newly required, so nothing to migrate
 		h, err := s.Append(ctx, "d", playedV1{1, "8S"})
 		require.NoError(t, err)
 		assert.EqualValues(t, 5, h.Seq)

@@ -269,7 +269,7 @@ func (db *DB) backTo(ctx context.Context, l *lifter, seq uint64, to Version, now
 // none.
 func (db *DB) newestSnapshot(ctx context.Context, k *kind, id string, fits func(*record.Snapshot) bool) (found *record.Snapshot, err error) {
 	key := keyOf(k.name, id)
-	want := engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: true}
+	want := engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: true}
 	_, err = db.eng.Load(ctx, key, want, func(it engine.Item) error {
 		var s record.Snapshot
 		if it.Err != nil || s.Parse(append([]byte(nil), it.Bytes...), key) != nil || !fits(&s) {

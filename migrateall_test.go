@@ -69,12 +69,12 @@ func TestMigrate_All(t *testing.T) {
 					assert.Equal(t, map[savepoint.Version]int64{v2: 13}, counts(t, s))
 					st, err := s.Load(ctx, "d-1")
 					require.NoError(t, err)
-					assert.False(t, st.Lifted)
+					assert.False(t, st.Upcast)
 					assert.EqualValues(t, 5, st.Seq)
 					assert.Equal(t, 5, st.Value.Left)
 					before, err := s.At(ctx, "d-1", savepoint.AtSeq(4))
 					require.NoError(t, err, "what was before is kept")
-					assert.True(t, before.Lifted)
+					assert.True(t, before.Upcast)
 					_, err = s.Load(ctx, "d-0")
 					require.ErrorIs(t, err, savepoint.ErrDeleted)
 					rep, err := s.Verify(ctx, "d-1")
@@ -325,14 +325,14 @@ func migrateBack(t *testing.T, place place, strategy savepoint.Strategy, restore
 		assert.Equal(t, map[savepoint.Version]int64{v1: 3}, counts(t, s))
 		st, err := s.Load(ctx, "d-0") // lifted again
 		require.NoError(t, err)
-		assert.True(t, st.Lifted)
+		assert.True(t, st.Upcast)
 		assert.EqualValues(t, 7, st.Seq)
 		assert.Equal(t, left, st.Value.Left)
 	})
 	use(t, place, k1, func(s *savepoint.Store[duelV1]) { // row F17: the older program goes on
 		st, err := s.Load(ctx, "d-0")
 		require.NoError(t, err)
-		assert.False(t, st.Lifted)
+		assert.False(t, st.Upcast)
 		assert.EqualValues(t, 7, st.Seq)
 		if left > 0 {
 			assert.Equal(t, next.Seat, st.Value.Turn)
@@ -352,7 +352,7 @@ func migrateBack(t *testing.T, place place, strategy savepoint.Strategy, restore
 		require.NoError(t, err)
 		assert.True(t, rep.OK(), "%v", rep.Divergences)
 		newer := 0
-		for rec, err := range s.Events(ctx, "d-0", savepoint.Range{}) {
+		for rec, err := range s.Events(ctx, "d-0", savepoint.EventRange{}) {
 			if err != nil {
 				require.ErrorIs(t, err, savepoint.ErrNewer)
 				assert.Equal(t, v2, rec.Version)

@@ -712,7 +712,7 @@ func (w *world) recover(k int, id string, p *plain, only bool) {
 		rep, err := s.Recover(ctx, id, savepoint.RecoverOptions{})
 		w.answered("recover to latest", w.there(p), err)
 		if err == nil {
-			w.same("recover", savepoint.Healthy, rep.Status)
+			w.same("recover", savepoint.RecoverHealthy, rep.Status)
 		}
 		return
 	case 1:
@@ -736,7 +736,7 @@ func (w *world) recover(k int, id string, p *plain, only bool) {
 		q := p.copied()
 		q.add("_replaced", st.copied(), false, &writeModel{now: w.now})
 		w.same("recover", q.seq(), rep.Restored)
-		w.same("recover", savepoint.Recovered, rep.Status)
+		w.same("recover", savepoint.RecoverRestored, rep.Status)
 		w.model[k][id] = q
 	}
 }
@@ -829,12 +829,12 @@ func (w *world) atRevision(k int, id string, p *plain) {
 func (w *world) events(k int, id string, p *plain) {
 	w.t.Helper()
 	if p.seq() == 0 {
-		for _, err := range w.stores[k].Events(context.Background(), id, savepoint.Range{}) {
+		for _, err := range w.stores[k].Events(context.Background(), id, savepoint.EventRange{}) {
 			w.answered("events", savepoint.ErrNotFound, err)
 		}
 		return
 	}
-	r := savepoint.Range{Newest: w.rng.IntN(2) == 0}
+	r := savepoint.EventRange{Newest: w.rng.IntN(2) == 0}
 	if w.rng.IntN(2) == 0 {
 		r.After, r.To, r.Limit = uint64(w.rng.IntN(int(p.seq())+1)), uint64(w.rng.IntN(int(p.seq())+2)), w.rng.IntN(4)
 	}

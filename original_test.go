@@ -41,10 +41,10 @@ func TestOriginal_01(t *testing.T) {
 	}
 	rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{})
 	require.NoError(t, err)
-	assert.Equal(t, savepoint.Healthy, rep.Status)
+	assert.Equal(t, savepoint.RecoverHealthy, rep.Status)
 	rep, err = s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(3), Reason: "a test"})
 	require.NoError(t, err)
-	assert.Equal(t, savepoint.Recovered, rep.Status)
+	assert.Equal(t, savepoint.RecoverRestored, rep.Status)
 	assert.EqualValues(t, 6, rep.Restored)
 	st, err := s.Load(ctx, "g")
 	require.NoError(t, err)
@@ -194,7 +194,7 @@ func TestOriginal_07(t *testing.T) {
 		}
 		for m := range 7 {
 			id, last := fmt.Sprint("g-", m), uint64(0)
-			for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+			for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 				require.NoError(t, err)
 				assert.Equal(t, id, rec.ID, name) // row E7
 				assert.Equal(t, id, rec.To)

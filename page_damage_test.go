@@ -125,7 +125,7 @@ func usePage(s *savepoint.Store[ledger], id string, rep *savepoint.OpenReport, r
 		return &wrongPages{fmt.Sprintf("%s went back to %d in silence", id, st.Seq)}
 	}
 	seq := uint64(0)
-	for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+	for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 		if damaged(err) {
 			return nil
 		}

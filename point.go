@@ -77,7 +77,7 @@ func noPoint(k *kind, id string, p Point, why string) error {
 // resolve finds the seq of a point in the engine.
 func (db *DB) resolve(ctx context.Context, k *kind, id string, p Point) (uint64, error) {
 	key := keyOf(k.name, id)
-	head, err := db.eng.Load(ctx, key, engine.Want{}, nil)
+	head, err := db.eng.Load(ctx, key, engine.LoadRange{}, nil)
 	if err != nil {
 		return 0, db.explain(k, id, err)
 	}
@@ -134,7 +134,7 @@ func (db *DB) seqAt(ctx context.Context, k *kind, id string, h *record.Head, top
 	}
 	known := top + 1 // the records from here on are later than the point, or stand between such
 	var env record.Envelope
-	_, err := db.eng.Load(ctx, keyOf(k.name, id), engine.Want{Events: true, To: engine.All, Newest: true}, func(it engine.Item) error {
+	_, err := db.eng.Load(ctx, keyOf(k.name, id), engine.LoadRange{Events: true, To: engine.All, Newest: true}, func(it engine.Item) error {
 		if it.Err != nil {
 			return nil
 		}
@@ -168,7 +168,7 @@ func (db *DB) seqAt(ctx context.Context, k *kind, id string, h *record.Head, top
 // or before it.
 func (db *DB) baseAt(ctx context.Context, k *kind, id string, h *record.Head, p Point) (uint64, error) {
 	key, there := keyOf(k.name, id), false
-	_, err := db.eng.Load(ctx, key, engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: h.Base}, func(it engine.Item) error {
+	_, err := db.eng.Load(ctx, key, engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: h.Base}, func(it engine.Item) error {
 		var s record.Snapshot
 		there = it.Err == nil && s.Parse(it.Bytes, key) == nil && s.Seq == h.Base && s.Updated <= micros(p.at)
 		return nil
@@ -201,7 +201,7 @@ func (db *DB) snapshotAt(ctx context.Context, k *kind, id string, top uint64, p 
 	limit, key := micros(p.at), keyOf(k.name, id)
 	seq, after := uint64(0), top+1 // the states from after on are later
 	var damage error               // of a snapshot right behind seq
-	_, err := db.eng.Load(ctx, key, engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: true}, func(it engine.Item) error {
+	_, err := db.eng.Load(ctx, key, engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: true}, func(it engine.Item) error {
 		var s record.Snapshot
 		err := it.Err
 		if err == nil {
@@ -234,7 +234,7 @@ func (db *DB) snapshotAt(ctx context.Context, k *kind, id string, top uint64, p 
 
 func (db *DB) hasSnapshot(ctx context.Context, k *kind, id string, p Point) error {
 	found := false
-	_, err := db.eng.Load(ctx, keyOf(k.name, id), engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: p.seq}, func(it engine.Item) error {
+	_, err := db.eng.Load(ctx, keyOf(k.name, id), engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: p.seq}, func(it engine.Item) error {
 		found = it.Seq == p.seq
 		return nil
 	})
@@ -254,7 +254,7 @@ func (db *DB) seqOfRevision(ctx context.Context, k *kind, id string, h *record.H
 	}
 	var env record.Envelope
 	var seq uint64
-	_, err := db.eng.Load(ctx, keyOf(k.name, id), engine.Want{Events: true, To: engine.All, Newest: true}, func(it engine.Item) error {
+	_, err := db.eng.Load(ctx, keyOf(k.name, id), engine.LoadRange{Events: true, To: engine.All, Newest: true}, func(it engine.Item) error {
 		if it.Err == nil && env.Parse(it.Bytes, &env) == nil && p.isRevision(&env) {
 			seq = it.Seq
 			return engine.Stop
@@ -308,7 +308,7 @@ func (s *Store[S]) at(ctx context.Context, id string, p Point) (State[S], error)
 		return State[S]{}, err
 	}
 	st := *r.st.(*State[S])
-	if st.Head = publicHead(s.kind, id, r.seq, &r.head); st.Lifted {
+	if st.Head = publicHead(s.kind, id, r.seq, &r.head); st.Upcast {
 		s.kind.lift(&st.Head, &st.Value)
 	}
 	if st.Pos = r.pos; st.Pos == 0 && r.seq > 0 { // a snapshot does not tell it
@@ -324,7 +324,7 @@ func (s *Store[S]) at(ctx context.Context, id string, p Point) (State[S], error)
 
 // posOf is the pos of a record, 0 if it is not there or damaged.
 func (db *DB) posOf(ctx context.Context, k *kind, id string, seq uint64) (pos uint64, err error) {
-	_, err = db.eng.Load(ctx, keyOf(k.name, id), engine.Want{Events: true, After: seq - 1, To: seq}, func(it engine.Item) error {
+	_, err = db.eng.Load(ctx, keyOf(k.name, id), engine.LoadRange{Events: true, After: seq - 1, To: seq}, func(it engine.Item) error {
 		if it.Seq == seq {
 			pos = it.Pos
 		}
@@ -382,7 +382,7 @@ func (db *DB) unkept(ctx context.Context, k *kind, id string, seq uint64, p Poin
 // newestHead is the machine's head as the engine has it, or nil.
 func (db *DB) newestHead(ctx context.Context, k *kind, id string) *record.Head {
 	key := keyOf(k.name, id)
-	head, err := db.eng.Load(ctx, key, engine.Want{}, nil)
+	head, err := db.eng.Load(ctx, key, engine.LoadRange{}, nil)
 	var h record.Head
 	if err != nil || head.Number == 0 || h.Parse(head.Bytes, key) != nil {
 		return nil

@@ -164,11 +164,11 @@ func (f *finder[T]) ofMachine(ctx context.Context) error {
 		return err
 	}
 	key := keyOf(q.Kind, q.ID)
-	head, err := f.db.eng.Load(ctx, key, engine.Want{}, nil)
+	head, err := f.db.eng.Load(ctx, key, engine.LoadRange{}, nil)
 	if err != nil && !errors.Is(err, engine.ErrDamaged) {
 		return err
 	}
-	want := engine.Want{Events: true, To: engine.All, Newest: q.Newest}
+	want := engine.LoadRange{Events: true, To: engine.All, Newest: q.Newest}
 	if f.after.pos > 0 && f.after.number == head.Number {
 		if q.Newest {
 			want.To = f.after.seq - 1

@@ -99,7 +99,7 @@ func (s *searched) write(n int) {
 
 // learn asks the machine itself about its newest record.
 func (s *searched) learn(kind, id string, seq uint64) {
-	r := savepoint.Range{After: seq - 1}
+	r := savepoint.EventRange{After: seq - 1}
 	if kind == "doc" {
 		for rec, err := range s.docs.Events(s.t.Context(), id, r) {
 			require.NoError(s.t, err)

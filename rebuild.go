@@ -116,7 +116,7 @@ func rebuildable(err error) bool {
 // there is none, at nothing.
 func (p *planner) fromSnapshot(ctx context.Context, snapTo uint64) (*rebuilt, error) {
 	p.start("snapshot")
-	if err := p.read(ctx, engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: snapTo, Events: true, To: p.to}); err != nil {
+	if err := p.read(ctx, engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: snapTo, Events: true, To: p.to}); err != nil {
 		return nil, err
 	}
 	p.out.stored = p.stored
@@ -180,7 +180,7 @@ func (p *planner) fromOlder(ctx context.Context) (err error) {
 // the point, 0 if there is none.
 func (p *planner) newestWhole(ctx context.Context) (seq uint64, err error) {
 	var env record.Envelope
-	_, err = p.db.eng.Load(ctx, p.key, engine.Want{Events: true, After: p.snap.Seq, To: p.end(), Newest: true}, func(it engine.Item) error {
+	_, err = p.db.eng.Load(ctx, p.key, engine.LoadRange{Events: true, After: p.snap.Seq, To: p.end(), Newest: true}, func(it engine.Item) error {
 		if it.Err == nil && env.Parse(it.Bytes, &env) == nil && env.Name == replacedName {
 			seq = it.Seq
 			return engine.Stop
@@ -199,7 +199,7 @@ func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
 	var found []byte
 	var older []keyed // of the records before it, newest first
 	var env record.Envelope
-	head, err := p.db.eng.Load(ctx, p.key, engine.Want{Events: true, To: p.to, Newest: true}, func(it engine.Item) error {
+	head, err := p.db.eng.Load(ctx, p.key, engine.LoadRange{Events: true, To: p.to, Newest: true}, func(it engine.Item) error {
 		switch {
 		case it.Err != nil || env.Parse(it.Bytes, nil) != nil:
 		case found == nil && env.Name == replacedName:

@@ -163,7 +163,7 @@ func migrateLines(t *testing.T, lines []recordedLine) {
 				}
 				st, err := s.At(ctx, room, savepoint.AtSeq(seq))
 				require.NoError(t, err, "%s %d", room, seq)
-				assert.Equal(t, before, st.Lifted)
+				assert.Equal(t, before, st.Upcast)
 				expected := m.want
 				if cut[room] > 0 {
 					expected = lifted(m.want)
@@ -238,11 +238,11 @@ func recoverAcross(t *testing.T, s *savepoint.Store[savepoint.Doc], want map[str
 		require.NotZero(t, m.seq)
 		rep, err := s.Recover(t.Context(), room, savepoint.RecoverOptions{To: savepoint.AtTime(m.at), Reason: "across a migration"})
 		require.NoError(t, err)
-		assert.Equal(t, savepoint.Recovered, rep.Status)
+		assert.Equal(t, savepoint.RecoverRestored, rep.Status)
 		assert.Equal(t, m.seq, rep.Seq)
 		st, err := s.Load(t.Context(), room)
 		require.NoError(t, err)
-		assert.False(t, st.Lifted)
+		assert.False(t, st.Upcast)
 		expected, err := codec.Normalize(lifted(m.want))
 		require.NoError(t, err)
 		same(t, expected, st.Value, room+" recovered")

@@ -349,7 +349,7 @@ func TestRecorded_EventsAndVerify(t *testing.T) {
 	require.NoError(t, err)
 	for room, list := range byRoom {
 		n := 0
-		for rec, err := range s.Events(t.Context(), room, savepoint.Range{}) {
+		for rec, err := range s.Events(t.Context(), room, savepoint.EventRange{}) {
 			require.NoError(t, err)
 			require.Less(t, n, len(list))
 			require.EqualValues(t, n+1, rec.Seq)

@@ -35,14 +35,14 @@ type RecoverStatus string
 
 // How a recovery ended.
 const (
-	Healthy   RecoverStatus = "healthy"   // to Latest, and nothing was wrong: nothing was written
-	Recovered RecoverStatus = "recovered" // the state of the point was restored
-	Partially RecoverStatus = "partially" // the longest good prefix was restored
-	Failed    RecoverStatus = "failed"    // nothing was written
+	RecoverHealthy  RecoverStatus = "healthy"   // to Latest, and nothing was wrong: nothing was written
+	RecoverRestored RecoverStatus = "recovered" // the state of the point was restored
+	RecoverPartial  RecoverStatus = "partially" // the longest good prefix was restored
+	RecoverFailed   RecoverStatus = "failed"    // nothing was written
 )
 
-// Report tells what a recovery found and did.
-type Report struct {
+// RecoverReport tells what a recovery found and did.
+type RecoverReport struct {
 	Kind, ID string
 	To       string // the point that was asked for
 	Status   RecoverStatus
@@ -61,7 +61,7 @@ type Report struct {
 	Took     time.Duration // up to the write
 }
 
-func (r *Report) String() string {
+func (r *RecoverReport) String() string {
 	s := fmt.Sprintf("%s %q to %s: %s at seq %d from %s %d, %d records replayed in %v", r.Kind, r.ID, r.To, r.Status, r.Seq, r.Source, r.From, r.Replayed, r.Took.Round(time.Microsecond))
 	if r.LostTo > 0 {
 		s += fmt.Sprintf(", records %d to %d given up", r.LostFrom, r.LostTo)
@@ -76,13 +76,13 @@ func (r *Report) String() string {
 // state it had there; nothing of its history is changed. It waits for the
 // machine's queued writes first. To Latest, on a machine that is well, it only
 // reports. The report is there with an error too.
-func (s *Store[S]) Recover(ctx context.Context, id string, o RecoverOptions) (*Report, error) {
+func (s *Store[S]) Recover(ctx context.Context, id string, o RecoverOptions) (*RecoverReport, error) {
 	return s.db.recoverMachine(ctx, s.kind, id, o)
 }
 
-func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverOptions) (*Report, error) {
+func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverOptions) (*RecoverReport, error) {
 	start := time.Now()
-	rep := &Report{Kind: k.name, ID: id, To: o.To.String(), Status: Failed, DryRun: o.DryRun, Reason: o.Reason}
+	rep := &RecoverReport{Kind: k.name, ID: id, To: o.To.String(), Status: RecoverFailed, DryRun: o.DryRun, Reason: o.Reason}
 	wrap := func(err error) error {
 		db.metrics.failed[opRecover].Add(1)
 		return fmt.Errorf("recover %s %.60q to %s: %w", k.name, id, o.To, err)
@@ -104,7 +104,7 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 	if err != nil {
 		return rep, wrap(err)
 	}
-	if rep.Status == Healthy {
+	if rep.Status == RecoverHealthy {
 		db.wards.dismiss(k, id)
 		m.forget()
 		m.adopt(found)
@@ -120,12 +120,12 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 	ack, err := db.restore(ctx, m, found, o, rep, start)
 	if err != nil {
 		m.forget()
-		rep.Status = Failed
+		rep.Status = RecoverFailed
 		return rep, wrap(err)
 	}
 	pushed = true
 	if _, err := ack.Wait(ctx); err != nil {
-		rep.Status = Failed
+		rep.Status = RecoverFailed
 		return rep, wrap(err)
 	}
 	db.wards.dismiss(k, id)
@@ -200,7 +200,7 @@ func (db *DB) keysOf(ctx context.Context, m *machine, known []keyed, o RecoverOp
 }
 
 // search finds the state to restore and fills in the report.
-func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, rep *Report) (*rebuilt, error) {
+func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, rep *RecoverReport) (*rebuilt, error) {
 	var first error
 	var best *rebuilt
 	for _, p := range append([]Point{o.To}, o.Else...) {
@@ -227,11 +227,11 @@ func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, 
 		}
 		if err == nil {
 			rep.found(r)
-			rep.Status = Recovered
+			rep.Status = RecoverRestored
 			if p.what == pointLatest && len(tried) == 0 {
-				rep.Status = Healthy
+				rep.Status = RecoverHealthy
 			} else if p.what == pointLatest && r.source != "replaced" {
-				rep.Status = Healthy // by another way, with the same answer
+				rep.Status = RecoverHealthy // by another way, with the same answer
 			}
 			return r, nil
 		}
@@ -258,20 +258,20 @@ func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, 
 		return nil, fmt.Errorf("the longest good prefix ends at %d with a state that is not valid: %w; %w", best.seq, err, first)
 	}
 	rep.found(best)
-	rep.Status = Partially
+	rep.Status = RecoverPartial
 	if best.stored.Seq > best.seq {
 		rep.LostFrom, rep.LostTo = best.seq+1, best.stored.Seq
 	}
 	return best, nil
 }
 
-func (rep *Report) found(r *rebuilt) {
+func (rep *RecoverReport) found(r *rebuilt) {
 	rep.Source, rep.From, rep.Seq, rep.Replayed, rep.Head = r.source, r.from, r.seq, r.replayed, r.stored.Seq
 	rep.Time = stored(r.head.Updated)
 }
 
 // restore appends the restored record.
-func (db *DB) restore(ctx context.Context, m *machine, r *rebuilt, o RecoverOptions, rep *Report, start time.Time) (*Ack, error) {
+func (db *DB) restore(ctx context.Context, m *machine, r *rebuilt, o RecoverOptions, rep *RecoverReport, start time.Time) (*Ack, error) {
 	wo := gather([]WriteOption{By(o.Actor), OriginRecovery, Cause(o.Reason)})
 	m.forget()
 	m.known, m.seq, m.h, m.queued = true, r.stored.Seq, r.newest, r.stored.Seq
@@ -313,13 +313,13 @@ func (db *DB) restore(ctx context.Context, m *machine, r *rebuilt, o RecoverOpti
 // Recovery is one recovery of a machine's past.
 type Recovery struct {
 	Meta
-	Report Report
+	Report RecoverReport
 }
 
 // Recoveries lists the recoveries of a machine, oldest first, from its records.
 func (s *Store[S]) Recoveries(ctx context.Context, id string) iter.Seq2[Recovery, error] {
 	return func(yield func(Recovery, error) bool) {
-		for rec, err := range s.Events(ctx, id, Range{}) {
+		for rec, err := range s.Events(ctx, id, EventRange{}) {
 			var gap *GapError
 			if errors.As(err, &gap) {
 				continue
@@ -412,7 +412,7 @@ func (db *DB) begins(ctx context.Context, k *kind, key string, top uint64) (base
 		return top, nil, nil
 	}
 	var env record.Envelope
-	want := engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
+	want := engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
 	_, err = db.eng.Load(ctx, key, want, func(it engine.Item) error {
 		var s record.Snapshot
 		switch {
@@ -422,7 +422,7 @@ func (db *DB) begins(ctx context.Context, k *kind, key string, top uint64) (base
 				base = max(base, it.Seq)
 			}
 		case env.Parse(it.Bytes, nil) == nil && env.Name == replacedName && env.Reason == reasonRestored:
-			var r Report
+			var r RecoverReport
 			if json.Unmarshal([]byte(env.Error), &r) == nil && r.LostTo > 0 {
 				gaps = append(gaps, record.Gap{From: r.LostFrom, To: r.LostTo})
 			}

@@ -31,7 +31,7 @@ type gone struct {
 	errs []error
 }
 
-func history(t testing.TB, s *savepoint.Store[ledger], id string, r savepoint.Range) (g gone) {
+func history(t testing.TB, s *savepoint.Store[ledger], id string, r savepoint.EventRange) (g gone) {
 	t.Helper()
 	for rec, err := range s.Events(t.Context(), id, r) {
 		var gap *savepoint.GapError
@@ -91,7 +91,7 @@ func TestDamage_Partial(t *testing.T) {
 				_, err = s.At(ctx, "a", savepoint.AtSeq(seq))
 				require.ErrorIs(t, err, savepoint.ErrCorrupt)
 			}
-			g := history(t, s, "a", savepoint.Range{})
+			g := history(t, s, "a", savepoint.EventRange{})
 			assert.Equal(t, slices.Concat(fromTo(1, 57), fromTo(59, 100)), g.seqs)
 			require.Len(t, g.gaps, 1)
 			assert.Equal(t, [2]uint64{58, 58}, [2]uint64{g.gaps[0].From, g.gaps[0].To})
@@ -102,7 +102,7 @@ func TestDamage_Partial(t *testing.T) {
 			rep, err := s.Recover(ctx, "a", savepoint.RecoverOptions{})
 			require.ErrorIs(t, err, savepoint.ErrCorrupt, "not without being asked")
 			require.NotNil(t, rep)
-			assert.Equal(t, savepoint.Failed, rep.Status)
+			assert.Equal(t, savepoint.RecoverFailed, rep.Status)
 			require.NotEmpty(t, rep.Tried)
 			assert.EqualValues(t, 57, rep.Tried[0].Good)
 			assert.Len(t, db.Quarantined(), 1)
@@ -117,8 +117,8 @@ func TestDamage_Partial(t *testing.T) {
 
 			rep, err = s.Recover(ctx, "a", savepoint.RecoverOptions{Partial: true, Reason: "a bad disk", Actor: "ann"})
 			require.NoError(t, err)
-			for _, r := range []*savepoint.Report{dry, rep} {
-				assert.Equal(t, savepoint.Partially, r.Status)
+			for _, r := range []*savepoint.RecoverReport{dry, rep} {
+				assert.Equal(t, savepoint.RecoverPartial, r.Status)
 				assert.Equal(t, []uint64{57, 100, 58, 100}, []uint64{r.Seq, r.Head, r.LostFrom, r.LostTo})
 				assert.Contains(t, r.String(), "records 58 to 100 given up")
 			}
@@ -165,12 +165,12 @@ func TestDamage_Partial(t *testing.T) {
 						}
 					}
 				}
-				g := history(t, s, "a", savepoint.Range{})
+				g := history(t, s, "a", savepoint.EventRange{})
 				assert.Equal(t, gone{seqs: append(fromTo(1, 57), 101, 102), gaps: []savepoint.GapError{{From: 58, To: 100}}}, g)
-				g = history(t, s, "a", savepoint.Range{Newest: true})
+				g = history(t, s, "a", savepoint.EventRange{Newest: true})
 				slices.Reverse(g.seqs)
 				assert.Equal(t, gone{seqs: append(fromTo(1, 57), 101, 102), gaps: []savepoint.GapError{{From: 58, To: 100}}}, g)
-				g = history(t, s, "a", savepoint.Range{After: 70, To: 101})
+				g = history(t, s, "a", savepoint.EventRange{After: 70, To: 101})
 				assert.Equal(t, gone{seqs: []uint64{101}, gaps: []savepoint.GapError{{From: 71, To: 100}}}, g)
 				before, err := s.At(ctx, "a", savepoint.BeforeError())
 				require.NoError(t, err)
@@ -184,7 +184,7 @@ func TestDamage_Partial(t *testing.T) {
 				assert.EqualValues(t, 101, recoveries[0].Seq)
 				assert.Equal(t, "ann", recoveries[0].Actor)
 				assert.Equal(t, savepoint.OriginRecovery, recoveries[0].Origin)
-				assert.Equal(t, savepoint.Partially, recoveries[0].Report.Status)
+				assert.Equal(t, savepoint.RecoverPartial, recoveries[0].Report.Status)
 				assert.EqualValues(t, 100, recoveries[0].Report.LostTo)
 				assert.Equal(t, "a bad disk", recoveries[0].Report.Reason)
 				v, err := s.Verify(ctx, "a")
@@ -214,7 +214,7 @@ func TestDamage_Event_TwoPartialRecoveries(t *testing.T) {
 	st, err := s.Load(ctx, "a")
 	require.NoError(t, err)
 	assert.Equal(t, after(6), st.Value)
-	g := history(t, s, "a", savepoint.Range{})
+	g := history(t, s, "a", savepoint.EventRange{})
 	assert.Equal(t, gone{seqs: []uint64{1, 2, 3, 11, 12, 13, 14, 18}, gaps: []savepoint.GapError{{From: 4, To: 10}, {From: 15, To: 17}}}, g)
 	v, err := s.Verify(ctx, "a")
 	require.NoError(t, err)
@@ -382,7 +382,7 @@ func TestDamage_MovedRecords(t *testing.T) {
 				}
 			}
 			var told []uint64
-			for _, g := range history(t, s, "a", savepoint.Range{}).gaps {
+			for _, g := range history(t, s, "a", savepoint.EventRange{}).gaps {
 				told = append(told, fromTo(g.From, g.To)...)
 			}
 			if !strings.HasSuffix(name, "head") {
@@ -439,7 +439,7 @@ func TestDamage_Head(t *testing.T) {
 	require.ErrorIs(t, err, savepoint.ErrCorrupt)
 	_, err = s.Append(ctx, "b", entry(13))
 	require.ErrorIs(t, err, savepoint.ErrQuarantined)
-	g := history(t, s, "b", savepoint.Range{})
+	g := history(t, s, "b", savepoint.EventRange{})
 	assert.Equal(t, fromTo(1, 12), g.seqs, "what can be found is shown")
 	require.Len(t, g.errs, 1, "and that there may have been more")
 	says(t, g.errs[0], savepoint.ErrCorrupt, "head", `"b"`)
@@ -450,7 +450,7 @@ func TestDamage_Head(t *testing.T) {
 	assert.Equal(t, []string{"a false", "b true", "c false"}, list)
 	rep, err := s.Recover(ctx, "b", savepoint.RecoverOptions{})
 	says(t, err, savepoint.ErrCorrupt, "head", `"b"`)
-	assert.Equal(t, savepoint.Failed, rep.Status)
+	assert.Equal(t, savepoint.RecoverFailed, rep.Status)
 	all, err := db.RecoverAll(ctx, savepoint.RecoverAllOptions{})
 	require.NoError(t, err)
 	assert.Equal(t, 2, all.Healthy)
@@ -486,8 +486,8 @@ func TestDamage_Head_PartialRecovery(t *testing.T) {
 			require.ErrorIs(t, err, savepoint.ErrQuarantined)
 			rep, err := s.Recover(ctx, "b", savepoint.RecoverOptions{Partial: true})
 			require.NoError(t, err)
-			for _, r := range []*savepoint.Report{dry, rep} {
-				assert.Equal(t, savepoint.Partially, r.Status, "nobody can say whether it is all")
+			for _, r := range []*savepoint.RecoverReport{dry, rep} {
+				assert.Equal(t, savepoint.RecoverPartial, r.Status, "nobody can say whether it is all")
 				assert.EqualValues(t, c.good, r.Seq)
 			}
 			assert.EqualValues(t, 13, rep.Restored)
@@ -544,7 +544,7 @@ func TestDamage_Head_EarlierGapsAreFoundAgain(t *testing.T) {
 	st, err := s.Load(t.Context(), "a")
 	require.NoError(t, err)
 	assert.Equal(t, after(5), st.Value)
-	g := history(t, s, "a", savepoint.Range{})
+	g := history(t, s, "a", savepoint.EventRange{})
 	assert.Equal(t, gone{seqs: []uint64{1, 2, 3, 11, 12, 13, 14}, gaps: []savepoint.GapError{{From: 4, To: 10}}}, g)
 	v, err := s.Verify(t.Context(), "a")
 	require.NoError(t, err)
@@ -648,7 +648,7 @@ type sick struct {
 	loads atomic.Int64 // of events
 }
 
-func (e *sick) Load(ctx context.Context, machine string, want engine.Want, fn func(engine.Item) error) (engine.Head, error) {
+func (e *sick) Load(ctx context.Context, machine string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
 	if want.Events || want.Snapshot != engine.NoSnapshot {
 		e.loads.Add(1)
 		if e.ill.Load() {
@@ -726,7 +726,7 @@ func TestDamage_RecoverAll(t *testing.T) {
 	assert.Len(t, progress, 13)
 	assert.True(t, slices.IsSorted(progress))
 	for _, f := range rep.Failed {
-		assert.Equal(t, savepoint.Failed, f.Status)
+		assert.Equal(t, savepoint.RecoverFailed, f.Status)
 		require.NotEmpty(t, f.Tried)
 		assert.EqualValues(t, 2, f.Tried[0].Good)
 		assert.Contains(t, []string{"m-03", "m-07", "m-09"}, f.ID)

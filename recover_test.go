@@ -22,7 +22,7 @@ func TestRecover_ReplayLimitIsAnError(t *testing.T) {
 		before := load(t, s, "g")
 		rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(50), MaxReplay: 49})
 		require.ErrorContains(t, err, "more than 49 records", "row G10: never a shorter replay") // row G10
-		assert.Equal(t, savepoint.Failed, rep.Status)
+		assert.Equal(t, savepoint.RecoverFailed, rep.Status)
 		assert.Equal(t, before, load(t, s, "g"))
 
 		rep, err = s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(50), MaxReplay: 50, DryRun: true})

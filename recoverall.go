@@ -32,8 +32,8 @@ type RecoverAllOptions struct {
 type RecoverAllReport struct {
 	Machines  int // looked at
 	Healthy   int
-	Recovered int       // partially, because Partial was set
-	Failed    []*Report // with Tried set; they are in quarantine
+	Recovered int              // partially, because Partial was set
+	Failed    []*RecoverReport // with Tried set; they are in quarantine
 	Took      time.Duration
 }
 
@@ -76,17 +76,17 @@ func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*RecoverAllR
 		workers = runtime.GOMAXPROCS(0)
 	}
 	rep := &RecoverAllReport{}
-	err = parallel.Do(ctx, workers, len(targets), func(i int) (*Report, error) {
+	err = parallel.Do(ctx, workers, len(targets), func(i int) (*RecoverReport, error) {
 		return db.look(ctx, targets[i].kind, targets[i].id, o)
-	}, func(_ int, one *Report, err error) error {
+	}, func(_ int, one *RecoverReport, err error) error {
 		if err != nil {
 			return err
 		}
 		rep.Machines++
 		switch {
-		case one == nil || one.Status == Healthy:
+		case one == nil || one.Status == RecoverHealthy:
 			rep.Healthy++
-		case one.Status == Failed:
+		case one.Status == RecoverFailed:
 			rep.Failed = append(rep.Failed, one)
 		default:
 			rep.Recovered++
@@ -122,7 +122,7 @@ func (db *DB) choose(names []string) ([]*kind, error) {
 
 // look rebuilds one machine, and recovers it if it has to and may. A nil report
 // means that the machine is well; an error that the whole cannot go on.
-func (db *DB) look(ctx context.Context, k *kind, id string, o RecoverAllOptions) (*Report, error) {
+func (db *DB) look(ctx context.Context, k *kind, id string, o RecoverAllOptions) (*RecoverReport, error) {
 	if db.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -154,7 +154,7 @@ func (db *DB) look(ctx context.Context, k *kind, id string, o RecoverAllOptions)
 	}
 	err = db.wards.admit(k, id, err)
 	db.log.Error("machine quarantined", "kind", k.name, "id", id, "error", err)
-	return &Report{Kind: k.name, ID: id, To: Latest().String(), Status: Failed, Tried: tried}, nil
+	return &RecoverReport{Kind: k.name, ID: id, To: Latest().String(), Status: RecoverFailed, Tried: tried}, nil
 }
 
 // recoverInBackground looks at a kind's machines after an unclean close.

@@ -284,7 +284,7 @@ func (db *DB) lacking(ctx context.Context, u *kind, n *kindNote) error {
 	there := map[string]bool{}
 	var env record.Envelope
 	for _, key := range keys {
-		if _, err := db.eng.Load(ctx, key, engine.Want{Events: true, To: engine.All}, func(it engine.Item) error {
+		if _, err := db.eng.Load(ctx, key, engine.LoadRange{Events: true, To: engine.All}, func(it engine.Item) error {
 			if it.Err == nil && env.Parse(it.Bytes, &env) == nil {
 				if _, lost := counts[env.Name]; lost {
 					there[env.Name] = true

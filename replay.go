@@ -113,9 +113,9 @@ func (r *replay) step(seq uint64, e *record.Envelope) error {
 		return err
 	}
 	r.meta.set(r.kind.name, r.id, seq, e)
-	r.meta.To, r.meta.Name, r.meta.Lifted = r.meta.From, name, r.kind.lifts(e.Version)
+	r.meta.To, r.meta.Name, r.meta.Upcast = r.meta.From, name, r.kind.lifts(e.Version)
 	err = r.kind.apply(ev, r.kind.value(r.st), &r.meta)
-	if err != nil && r.meta.Lifted {
+	if err != nil && r.meta.Upcast {
 		err = r.lift.failed(seq, e.Version, name, err)
 	}
 	return err

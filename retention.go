@@ -316,7 +316,7 @@ func (p *pass) cut(k *kind, id string) (to uint64, err error) {
 	if r.MaxAge > 0 {
 		old = p.db.retention.ages.older(r.MaxAge)
 	}
-	head, err := p.db.eng.Load(p.ctx, key, engine.Want{Events: true, After: h.Base, To: engine.All}, func(it engine.Item) error {
+	head, err := p.db.eng.Load(p.ctx, key, engine.LoadRange{Events: true, After: h.Base, To: engine.All}, func(it engine.Item) error {
 		if it.Err == nil && it.Pos > old {
 			return engine.Stop
 		}
@@ -333,7 +333,7 @@ func (p *pass) cut(k *kind, id string) (to uint64, err error) {
 	}
 	if r.MaxBytes > 0 && h.Bytes > uint64(r.MaxBytes)/4*5 {
 		kept := int64(0)
-		_, err = p.db.eng.Load(p.ctx, key, engine.Want{Events: true, After: max(to, h.Base), To: engine.All, Newest: true}, func(it engine.Item) error {
+		_, err = p.db.eng.Load(p.ctx, key, engine.LoadRange{Events: true, After: max(to, h.Base), To: engine.All, Newest: true}, func(it engine.Item) error {
 			if kept += int64(len(it.Bytes)); kept > r.MaxBytes {
 				to = max(to, it.Seq)
 				return engine.Stop

@@ -17,13 +17,13 @@ import (
 
 // shelf is an archive in memory that can be made to fail.
 type shelf struct {
-	chapters map[string]*savepoint.Chapter
-	put      func(*savepoint.Chapter) error
+	chapters map[string]*savepoint.ArchiveSegment
+	put      func(*savepoint.ArchiveSegment) error
 }
 
-func newShelf() *shelf { return &shelf{chapters: map[string]*savepoint.Chapter{}} }
+func newShelf() *shelf { return &shelf{chapters: map[string]*savepoint.ArchiveSegment{}} }
 
-func (a *shelf) Put(_ context.Context, c *savepoint.Chapter) error {
+func (a *shelf) Put(_ context.Context, c *savepoint.ArchiveSegment) error {
 	if a.put != nil {
 		if err := a.put(c); err != nil {
 			return err
@@ -33,7 +33,7 @@ func (a *shelf) Put(_ context.Context, c *savepoint.Chapter) error {
 	return nil
 }
 
-func (a *shelf) Get(_ context.Context, kind, id string, to uint64, digest string) (*savepoint.Chapter, error) {
+func (a *shelf) Get(_ context.Context, kind, id string, to uint64, digest string) (*savepoint.ArchiveSegment, error) {
 	if c := a.chapters[fmt.Sprint(kind, id, to, digest)]; c != nil {
 		return c, nil
 	}
@@ -57,7 +57,7 @@ func add(t testing.TB, s *savepoint.Store[tally], id string, n int) {
 
 func recordsOf[S any](t testing.TB, s *savepoint.Store[S], id string) (n int) {
 	t.Helper()
-	for _, err := range s.Events(context.Background(), id, savepoint.Range{}) {
+	for _, err := range s.Events(context.Background(), id, savepoint.EventRange{}) {
 		require.NoError(t, err)
 		n++
 	}
@@ -299,15 +299,15 @@ func TestRetention_FinishedMachinesAreArchivedAndComeBack(t *testing.T) {
 }
 
 func TestRetention_AnArchiveThatFails(t *testing.T) {
-	for what, put := range map[string]func(*savepoint.Chapter) error{
-		"error": func(*savepoint.Chapter) error { return errDisk },
-		"panic": func(*savepoint.Chapter) error { panic(errDisk) },
+	for what, put := range map[string]func(*savepoint.ArchiveSegment) error{
+		"error": func(*savepoint.ArchiveSegment) error { return errDisk },
+		"panic": func(*savepoint.ArchiveSegment) error { panic(errDisk) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx := t.Context()
 				a := newShelf()
-				a.put = func(c *savepoint.Chapter) error {
+				a.put = func(c *savepoint.ArchiveSegment) error {
 					if c.ID == "good" {
 						return nil
 					}

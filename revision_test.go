@@ -123,7 +123,7 @@ func TestRevisions_MajorIsTheKinds(t *testing.T) {
 		assert.Equal(t, "2.0.0", h.RevisionName)
 		st, err := s.At(ctx, "d", savepoint.AtRevisionName("1.0.1"))
 		require.NoError(t, err)
-		assert.True(t, st.Lifted)
+		assert.True(t, st.Upcast)
 		assert.Equal(t, "playing", st.Phase)
 	})
 }

@@ -144,7 +144,7 @@ func (d *draft) indexed(ctx context.Context) error {
 	}
 	x := &snapshotIndex{}
 	if m.seq > 0 {
-		want := engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All}
+		want := engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All}
 		_, err := d.db.eng.Load(ctx, m.key, want, func(it engine.Item) error {
 			var s record.Snapshot
 			e := snapshotEntry{seq: it.Seq, pinned: true} // a damaged one stays, for those who look into it
@@ -389,7 +389,7 @@ func (s *Store[S]) Snapshots(ctx context.Context, id string, r SnapshotRange) it
 			return
 		}
 		var list []SnapshotInfo
-		want := engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: r.Newest}
+		want := engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: r.Newest}
 		head, err := s.db.eng.Load(ctx, m.key, want, func(it engine.Item) error {
 			info := SnapshotInfo{Kind: s.kind.name, ID: id, Seq: it.Seq, Err: it.Err}
 			if it.Err == nil {

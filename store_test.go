@@ -131,7 +131,7 @@ func TestStore_EventsAndAt(t *testing.T) {
 		require.ErrorIs(t, err, savepoint.ErrNoPoint)
 
 		var got []string
-		for rec, err := range s.Events(ctx, "g-1", savepoint.Range{After: 1, To: 4}) {
+		for rec, err := range s.Events(ctx, "g-1", savepoint.EventRange{After: 1, To: 4}) {
 			require.NoError(t, err)
 			got = append(got, rec.Event.(played).Card)
 			assert.Equal(t, "seat", rec.Actor)
@@ -140,7 +140,7 @@ func TestStore_EventsAndAt(t *testing.T) {
 		}
 		assert.Equal(t, []string{"7H", "7S", "8H"}, got) // row E12
 		got = nil
-		for rec, err := range s.Events(ctx, "g-1", savepoint.Range{Newest: true, Limit: 2}) {
+		for rec, err := range s.Events(ctx, "g-1", savepoint.EventRange{Newest: true, Limit: 2}) {
 			require.NoError(t, err)
 			got = append(got, rec.Event.(played).Card)
 		}
@@ -222,7 +222,7 @@ func TestStore_Concurrent(t *testing.T) {
 		var sum uint64
 		for _, id := range []string{"a", "b", "c"} {
 			seq := uint64(0)
-			for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+			for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 				require.NoError(t, err)
 				seq++
 				require.Equal(t, seq, rec.Seq)

@@ -56,7 +56,7 @@ func TestStrategy_Events(t *testing.T) {
 			ctx := t.Context()
 			begin(t, s, "g", 4)
 			n := 0
-			for _, err := range s.Events(ctx, "g", savepoint.Range{}) {
+			for _, err := range s.Events(ctx, "g", savepoint.EventRange{}) {
 				require.NoError(t, err)
 				n++
 			}

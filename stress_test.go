@@ -132,7 +132,7 @@ func stress(t *testing.T, file bool, o savepoint.Options) {
 					_, _ = s.Load(ctx, id)
 					_ = s.View(ctx, id, func(st *savepoint.State[tally]) error { _ = st.Value.Sum; return nil })
 				case 14:
-					for _, err := range s.Events(ctx, "c", savepoint.Range{}) {
+					for _, err := range s.Events(ctx, "c", savepoint.EventRange{}) {
 						if err != nil {
 							break
 						}

@@ -7,11 +7,11 @@ import (
 	"github.com/liap-tui/savepoint/internal/codec"
 )
 
-// Lift makes the Up or the Down of a [Migration] from a function of structs: the
+// StructMigration makes the Up or the Down of a [Migration] from a function of structs: the
 // state, or the event, as it was and as it is to be. Keep the old struct in the
 // program, under another name, as long as there are files with it. A field of
 // the document that Old does not have is an error: it would be lost.
-func Lift[Old, New any](change func(Old) (New, error)) func(Doc) (Doc, error) {
+func StructMigration[Old, New any](change func(Old) (New, error)) func(Doc) (Doc, error) {
 	return func(d Doc) (Doc, error) {
 		var old Old
 		b, err := codec.Marshal(d)

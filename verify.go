@@ -27,7 +27,7 @@ func (d Divergence) String() string {
 type VerifyReport struct {
 	Kind, ID    string
 	Events      int // replayed
-	Lifted      int // of those, replayed as the kind's version has them, or passed where it cannot read them: not compared
+	Upcast      int // of those, replayed as the kind's version has them, or passed where it cannot read them: not compared
 	Snapshots   int // compared
 	Head        uint64
 	Divergences []Divergence
@@ -112,7 +112,7 @@ func (v *verifier) through(ctx context.Context, snaps []record.Snapshot) error {
 // the same moment.
 func (v *verifier) snapshots(ctx context.Context) (out []record.Snapshot, err error) {
 	k, id := v.kind, v.m.id
-	head, err := v.db.eng.Load(ctx, v.m.key, engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All}, func(it engine.Item) error {
+	head, err := v.db.eng.Load(ctx, v.m.key, engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All}, func(it engine.Item) error {
 		if it.Err != nil {
 			return it.Err
 		}
@@ -215,7 +215,7 @@ func (v *verifier) watch(seq uint64, e *record.Envelope, b []byte) error {
 		v.lifted = lifts || v.hidden
 	}
 	if v.lifted || lifts {
-		v.rep.Lifted++
+		v.rep.Upcast++
 		return nil
 	}
 	if e.Name == deletedName {
@@ -282,7 +282,7 @@ func (v *verifier) from(ctx context.Context, seq uint64) (*replay, error) {
 	r := &replay{kind: v.kind, id: v.m.id}
 	var s record.Snapshot
 	var parse error
-	_, err := v.db.eng.Load(ctx, v.m.key, engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: seq}, func(it engine.Item) error {
+	_, err := v.db.eng.Load(ctx, v.m.key, engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: seq}, func(it engine.Item) error {
 		parse = s.Parse(append([]byte(nil), it.Bytes...), v.m.key)
 		return nil
 	})
@@ -303,7 +303,7 @@ func (v *verifier) forward(ctx context.Context, r *replay, to uint64, each func(
 	for r.seq < to {
 		var items [][]byte
 		first := r.seq + 1
-		_, err := v.db.eng.Load(ctx, v.m.key, engine.Want{Events: true, After: r.seq, To: to}, func(it engine.Item) error {
+		_, err := v.db.eng.Load(ctx, v.m.key, engine.LoadRange{Events: true, After: r.seq, To: to}, func(it engine.Item) error {
 			if it.Err != nil {
 				return it.Err
 			}

@@ -53,12 +53,12 @@ func (w *Write) check() error {
 }
 
 func (w *Write) checkOlder() error {
-	if len(w.Older) > 0 && w.TrimTo > 0 {
+	if len(w.Restore) > 0 && w.TrimTo > 0 {
 		return fmt.Errorf("write to machine %q both removes events and puts some back", w.Machine)
 	}
 	var seq, pos uint64
-	for i := range w.Older {
-		o := &w.Older[i]
+	for i := range w.Restore {
+		o := &w.Restore[i]
 		if o.Seq <= seq || o.Pos <= pos || o.Seq > w.Expect {
 			return fmt.Errorf("write to machine %q from seq %d on: event %d at position %d cannot be put back behind %d at %d", w.Machine, w.Expect, o.Seq, o.Pos, seq, pos)
 		}

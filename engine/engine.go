@@ -42,7 +42,7 @@ type Engine interface {
 	// Head and items are of one moment, whatever is committed meanwhile. fn must
 	// not call the engine. A ctx that ends, ends the reading with its error, if
 	// not at once.
-	Load(ctx context.Context, machine string, want Want, fn func(Item) error) (Head, error)
+	Load(ctx context.Context, machine string, want LoadRange, fn func(Item) error) (Head, error)
 
 	// Scan calls fn for the machines whose key begins with prefix and is
 	// greater than after, in the order of the keys' bytes, at most limit of them
@@ -109,10 +109,10 @@ type Write struct {
 	Snapshots []Snapshot // any seq from 0 up to Seq; replaces a snapshot of the same seq
 	Head      []byte     // the caller's part of the head, in place of the one before
 
-	Drop   []uint64 // snapshots to remove before Snapshots are stored; absent ones are passed over
-	TrimTo uint64   // events up to and including this seq are removed, also those of this write; at most Seq
-	Older  []Stored // records put back, in the place of all events up to the last of them; not with TrimTo
-	Purge  bool     // forget the machine: all but Machine and Expect is ignored; what comes after begins a new machine
+	Drop    []uint64      // snapshots to remove before Snapshots are stored; absent ones are passed over
+	TrimTo  uint64        // events up to and including this seq are removed, also those of this write; at most Seq
+	Restore []StoredEvent // records put back, in the place of all events up to the last of them; not with TrimTo
+	Purge   bool          // forget the machine: all but Machine and Expect is ignored; what comes after begins a new machine
 
 	Token [16]byte // of this attempt, kept with the head
 }
@@ -123,9 +123,9 @@ type Event struct {
 	Terms Terms  // what queries filter on
 }
 
-// Stored is an event with the terms and the place that it had when it was
+// StoredEvent is an event with the terms and the place that it had when it was
 // removed, for Write.Older: seqs ascend and are at most Expect, positions ascend.
-type Stored struct {
+type StoredEvent struct {
 	Event
 	Seq, Pos uint64
 }
@@ -193,8 +193,8 @@ const (
 	EverySnapshot               // all at or before SnapshotTo
 )
 
-// Want says which items of a machine a Load delivers.
-type Want struct {
+// LoadRange says which items of a machine a Load delivers.
+type LoadRange struct {
 	Snapshot   SnapshotWant
 	SnapshotTo uint64 // highest seq of a snapshot
 	Events     bool

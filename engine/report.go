@@ -38,7 +38,7 @@ type OpenReport struct {
 	// which is done only where the file was closed and the journal held nothing.
 	JournalReset bool
 	// Replay is what the journal held that was not in the buckets yet.
-	Replay Replay
+	Replay JournalReplay
 	// Time is how long all of it took.
 	Time time.Duration
 }
@@ -55,8 +55,8 @@ type PageCheck struct {
 	Time  time.Duration
 }
 
-// Replay is what Open took out of the journal.
-type Replay struct {
+// JournalReplay is what Open took out of the journal.
+type JournalReplay struct {
 	Groups  int64
 	Records int64
 	Bytes   int64 // of the groups as they stood there

@@ -58,7 +58,7 @@ func exercise[S any](ctx context.Context, k savepoint.Kind[S], play func(context
 		return fmt.Errorf("play: %w", err)
 	}
 	missing := maps.Clone(k.Events)
-	for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+	for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 		if err != nil {
 			return err
 		}

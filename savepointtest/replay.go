@@ -53,8 +53,8 @@ func Replay[S any](t testing.TB, path string, k savepoint.Kind[S]) {
 // unread is the archive of a kind that needs one, in a file that is only read.
 type unread struct{}
 
-func (unread) Put(context.Context, *savepoint.Chapter) error { return savepoint.ErrReadOnly }
+func (unread) Put(context.Context, *savepoint.ArchiveSegment) error { return savepoint.ErrReadOnly }
 
-func (unread) Get(context.Context, string, string, uint64, string) (*savepoint.Chapter, error) {
+func (unread) Get(context.Context, string, string, uint64, string) (*savepoint.ArchiveSegment, error) {
 	return nil, savepoint.ErrNotFound
 }

@@ -48,14 +48,14 @@ func survives[S any](k savepoint.Kind[S], old *golden) (problems []string) {
 	st, err := s.Load(ctx, "state")
 	if err != nil {
 		problems = append(problems, fmt.Sprintf("the state: %v", err))
-	} else if !st.Lifted {
+	} else if !st.Upcast {
 		problems = append(problems, lost("the state", old.State, &st.Value)...)
 	}
-	for rec, err := range s.Events(ctx, "events", savepoint.Range{}) {
+	for rec, err := range s.Events(ctx, "events", savepoint.EventRange{}) {
 		name := names[max(1, rec.Seq)-1]
 		if err != nil {
 			problems = append(problems, fmt.Sprintf("event %q: %v", name, err))
-		} else if !rec.Lifted {
+		} else if !rec.Upcast {
 			problems = append(problems, lost(fmt.Sprintf("event %q", name), old.Events[name], rec.Event)...)
 		}
 	}

@@ -66,7 +66,7 @@ func Recovery(dir string, duration time.Duration) (r Recovered, err error) {
 			return err
 		}
 		state = st.Value
-		for rec, err := range s.Events(ctx, id, savepoint.Range{After: recoverySnapshot}) {
+		for rec, err := range s.Events(ctx, id, savepoint.EventRange{After: recoverySnapshot}) {
 			if err != nil {
 				return err
 			}

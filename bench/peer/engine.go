@@ -69,7 +69,7 @@ func (s *engineStore) Batch(as []*Append) error {
 }
 
 func (s *engineStore) Read(machine string, fn func([]byte)) (uint64, error) {
-	want := engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
+	want := engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
 	h, err := s.engine.Load(context.Background(), machine, want, func(it engine.Item) error {
 		if it.Err != nil {
 			return it.Err

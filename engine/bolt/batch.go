@@ -180,8 +180,8 @@ func (g *batch) check(s *engine.Step) error {
 		for j := range w.Snapshots {
 			size += len(w.Snapshots[j].Bytes)
 		}
-		for j := range w.Older {
-			size += len(w.Older[j].Bytes)
+		for j := range w.Restore {
+			size += len(w.Restore[j].Bytes)
 		}
 		if n := w.Seq - w.Expect + 1; positions+n < positions || g.counters.pos+positions+n < positions+n {
 			return fmt.Errorf("%w: machine %q goes on from seq %d to %d", engine.ErrTooLarge, w.Machine, w.Expect, w.Seq)
@@ -308,12 +308,12 @@ func (g *batch) apply(w *engine.Write, m *machineState) {
 		return
 	}
 	g.trim(m, w.TrimTo)
-	if n := len(w.Older); n > 0 {
-		g.trim(m, w.Older[n-1].Seq)
+	if n := len(w.Restore); n > 0 {
+		g.trim(m, w.Restore[n-1].Seq)
 		h.trims++ // a look under way has not seen them
 	}
-	for i := range w.Older {
-		o := &w.Older[i]
+	for i := range w.Restore {
+		o := &w.Restore[i]
 		g.events = append(g.events, pendingEvent{m, h.number, w.Kind, w.Schema,
 			format.Entry{Seq: o.Seq, Pos: o.Pos, Time: o.Terms.Time, Bytes: o.Bytes}})
 		g.older = append(g.older, format.Place{Pos: o.Pos, Number: h.number, Seq: o.Seq, Time: o.Terms.Time, Sums: sumsOf(w.Kind, o.Bytes)})

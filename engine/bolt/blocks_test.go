@@ -190,8 +190,8 @@ func TestBoltBlock_PositionsDescend(t *testing.T) {
 			other.Seq = 5 // positions 5 to 8 are nobody's
 			commitBolt(t, e, other)
 			commitBolt(t, e, engine.Write{Machine: "a", Expect: 4, Seq: 4, TrimTo: 2})
-			back := engine.Stored{Seq: 3, Pos: 7, Event: writeOf("a", 2, 1).Events[0]}
-			commitBolt(t, e, engine.Write{Machine: "a", Kind: 1, Schema: 2, Expect: 4, Seq: 4, Older: []engine.Stored{back}})
+			back := engine.StoredEvent{Seq: 3, Pos: 7, Event: writeOf("a", 2, 1).Events[0]}
+			commitBolt(t, e, engine.Write{Machine: "a", Kind: 1, Schema: 2, Expect: 4, Seq: 4, Restore: []engine.StoredEvent{back}})
 			items, err := readAll(e, "a")
 			require.NoError(t, err)
 			require.Equal(t, []string{"2:3:7 event 3 of a", "2:4:4 event 4 of a"}, items[:2])

@@ -79,7 +79,7 @@ func (r *journalWriter) words(steps []engine.Step) (ok, larger bool) {
 	for i := range steps {
 		for j := range steps[i].Writes {
 			w := &steps[i].Writes[j]
-			if w.Purge || w.TrimTo > 0 || len(w.Older) > 0 {
+			if w.Purge || w.TrimTo > 0 || len(w.Restore) > 0 {
 				return false, false
 			}
 			size += len(w.Machine) + len(w.Head)

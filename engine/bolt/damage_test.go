@@ -16,7 +16,7 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-var everything = engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
+var everything = engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
 
 // writeOf goes on by n events.
 func writeOf(machine string, expect uint64, n int, snapshots ...uint64) engine.Write {

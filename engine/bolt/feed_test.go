@@ -407,9 +407,9 @@ func TestBoltPositions_PutBack(t *testing.T) {
 		commitBolt(t, e, writeOf("a", seq, 1), writeOf("b", seq, 1))
 	}
 	whole := fed(t, e, 0)
-	var older []engine.Stored
-	_, err = e.Load(t.Context(), "a", engine.Want{Events: true, To: 4}, func(it engine.Item) error {
-		older = append(older, engine.Stored{Seq: it.Seq, Pos: it.Pos, Event: engine.Event{Bytes: append([]byte(nil), it.Bytes...)}})
+	var older []engine.StoredEvent
+	_, err = e.Load(t.Context(), "a", engine.LoadRange{Events: true, To: 4}, func(it engine.Item) error {
+		older = append(older, engine.StoredEvent{Seq: it.Seq, Pos: it.Pos, Event: engine.Event{Bytes: append([]byte(nil), it.Bytes...)}})
 		return nil
 	})
 	require.NoError(t, err)
@@ -419,7 +419,7 @@ func TestBoltPositions_PutBack(t *testing.T) {
 	e = openAt(t, path, config{})
 	require.Len(t, fed(t, e, 0), 8)
 	for _, kind := range []uint32{2, 3} {
-		commitBolt(t, e, engine.Write{Machine: "a", Kind: kind, Expect: 6, Seq: 6, Older: older})
+		commitBolt(t, e, engine.Write{Machine: "a", Kind: kind, Expect: 6, Seq: 6, Restore: older})
 		require.Equal(t, whole, fed(t, e, 0))
 	}
 	ofKind := func() (seqs []uint64) {
@@ -448,9 +448,9 @@ func TestBoltPositions_PutBackEverywhere(t *testing.T) {
 	}
 	commitBolt(t, e, writeOf("c", 0, 1))
 	whole := fed(t, e, 0)
-	older := map[string][]engine.Stored{}
+	older := map[string][]engine.StoredEvent{}
 	_, err = e.Feed(t.Context(), 0, func(r engine.Record) error {
-		older[r.Machine] = append(older[r.Machine], engine.Stored{Seq: r.Seq, Pos: r.Pos, Event: engine.Event{Bytes: bytes.Clone(r.Bytes)}})
+		older[r.Machine] = append(older[r.Machine], engine.StoredEvent{Seq: r.Seq, Pos: r.Pos, Event: engine.Event{Bytes: bytes.Clone(r.Bytes)}})
 		return r.Err
 	})
 	require.NoError(t, err)
@@ -458,8 +458,8 @@ func TestBoltPositions_PutBackEverywhere(t *testing.T) {
 	commitBolt(t, e, engine.Write{Machine: "a", Expect: seq, Seq: seq, TrimTo: seq}, engine.Write{Machine: "b", Expect: seq, Seq: seq, TrimTo: seq},
 		engine.Write{Machine: "c", Expect: 1, Seq: 1, TrimTo: 1})
 	require.Empty(t, fed(t, e, 0))
-	commitBolt(t, e, engine.Write{Machine: "b", Kind: 3, Expect: seq, Seq: seq, Older: older["b"]},
-		engine.Write{Machine: "a", Kind: 3, Expect: seq, Seq: seq, Older: older["a"]}, engine.Write{Machine: "c", Kind: 3, Expect: 1, Seq: 1, Older: older["c"]})
+	commitBolt(t, e, engine.Write{Machine: "b", Kind: 3, Expect: seq, Seq: seq, Restore: older["b"]},
+		engine.Write{Machine: "a", Kind: 3, Expect: seq, Seq: seq, Restore: older["a"]}, engine.Write{Machine: "c", Kind: 3, Expect: 1, Seq: 1, Restore: older["c"]})
 	require.Equal(t, whole, fed(t, e, 0))
 	require.Len(t, queried(t, e, engine.Query{Kind: 3}), 2*seq+1)
 	require.NoError(t, e.Close())
@@ -481,7 +481,7 @@ func TestBoltPositions_PutBackIntoDamage(t *testing.T) {
 	})
 	e = openAt(t, path, config{})
 	commitBolt(t, e, engine.Write{Machine: "a", Kind: 3, Expect: 20, Seq: 20,
-		Older: []engine.Stored{{Seq: 1, Pos: 1, Event: writeOf("a", 0, 1).Events[0]}}})
+		Restore: []engine.StoredEvent{{Seq: 1, Pos: 1, Event: writeOf("a", 0, 1).Events[0]}}})
 	require.Equal(t, whole, fed(t, e, 0))
 }
 

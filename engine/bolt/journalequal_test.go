@@ -36,7 +36,7 @@ func copyFile(t testing.TB, e *Engine) string {
 }
 
 // dump is all an engine tells, numbers and positions only where wanted, as text.
-func dump(t testing.TB, e engine.Engine, wants []engine.Want, numbers bool) string {
+func dump(t testing.TB, e engine.Engine, wants []engine.LoadRange, numbers bool) string {
 	t.Helper()
 	var b bytes.Buffer
 	ctx := context.Background()
@@ -251,8 +251,8 @@ func randomSteps(rng *rand.Rand, seqs map[string]uint64) []engine.Step {
 	return steps
 }
 
-func randomWants(rng *rand.Rand, n int) []engine.Want {
-	wants := []engine.Want{everything, {Snapshot: engine.NewestSnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}}
+func randomWants(rng *rand.Rand, n int) []engine.LoadRange {
+	wants := []engine.LoadRange{everything, {Snapshot: engine.NewestSnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}}
 	for range n {
 		some := func() uint64 {
 			if rng.IntN(3) == 0 {
@@ -260,7 +260,7 @@ func randomWants(rng *rand.Rand, n int) []engine.Want {
 			}
 			return uint64(rng.IntN(40))
 		}
-		w := engine.Want{Snapshot: engine.SnapshotWant(rng.IntN(3)), SnapshotTo: some(), Events: rng.IntN(4) > 0, To: some(), Newest: rng.IntN(2) == 0}
+		w := engine.LoadRange{Snapshot: engine.SnapshotWant(rng.IntN(3)), SnapshotTo: some(), Events: rng.IntN(4) > 0, To: some(), Newest: rng.IntN(2) == 0}
 		w.After = uint64(rng.IntN(30) * rng.IntN(2))
 		wants = append(wants, w)
 	}

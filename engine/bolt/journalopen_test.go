@@ -28,13 +28,13 @@ func ringSample(t testing.TB, o config, groups int) (path, holds string) {
 			require.NoError(t, e.fold(nil))
 		}
 	}
-	holds = dump(t, e, []engine.Want{everything}, true)
+	holds = dump(t, e, []engine.LoadRange{everything}, true)
 	path = copyFile(t, e)
 	killBolt(e)
 	return path, holds
 }
 
-func holds(t testing.TB, e *Engine) string { return dump(t, e, []engine.Want{everything}, true) }
+func holds(t testing.TB, e *Engine) string { return dump(t, e, []engine.LoadRange{everything}, true) }
 
 // ringPlace is where the ring stands, and what is folded.
 func ringPlace(t testing.TB, path string) *ringFound {

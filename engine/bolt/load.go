@@ -25,7 +25,7 @@ import (
 type loader struct {
 	e    *Engine
 	key  string
-	want engine.Want
+	want engine.LoadRange
 	last uint64 // the head's seq; All if the head is damaged
 
 	rawHead  []byte
@@ -61,7 +61,7 @@ type chunk struct {
 
 // Load reads a machine; [loader] tells of its consistency. When the head is
 // damaged, the items are those of the number it gives twice, if it does.
-func (e *Engine) Load(ctx context.Context, machine string, want engine.Want, fn func(engine.Item) error) (engine.Head, error) {
+func (e *Engine) Load(ctx context.Context, machine string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
 	if err := ctx.Err(); err != nil {
 		return engine.Head{}, err
 	}
@@ -101,7 +101,7 @@ func (l *loader) end(err error) (engine.Head, error) {
 }
 
 // again makes l ready for a new beginning.
-func (l *loader) again(want engine.Want) {
+func (l *loader) again(want engine.LoadRange) {
 	e, key := l.e, l.key
 	*l = l.emptied()
 	l.e, l.key, l.want = e, key, want

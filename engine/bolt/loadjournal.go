@@ -52,7 +52,7 @@ func (r *journalView) emptied() journalView {
 }
 
 // begin leaves out what the transaction has already (R10), and sorts the rest.
-func (r *journalView) begin(tx *txn, want *engine.Want) error {
+func (r *journalView) begin(tx *txn, want *engine.LoadRange) error {
 	r.writes, r.snaps, r.next, r.events, r.newestAt = r.writes[:0], r.snaps[:0], 0, false, 0
 	r.newest = want.Newest
 	if len(r.refs) == 0 {
@@ -81,7 +81,7 @@ func (r *journalView) begin(tx *txn, want *engine.Want) error {
 	return nil
 }
 
-func (r *journalView) sortSnapshots(want *engine.Want) {
+func (r *journalView) sortSnapshots(want *engine.LoadRange) {
 	for i := range r.writes {
 		for _, seq := range r.writes[i].Drop {
 			r.snaps = append(r.snaps, ringSnapshot{seq: seq, skip: true})
@@ -157,7 +157,7 @@ func (r *journalView) snapshot(give func(engine.Item) error) error {
 }
 
 // beforeEvents delivers what comes before the file's events.
-func (r *journalView) beforeEvents(want *engine.Want, give func(engine.Item) error) error {
+func (r *journalView) beforeEvents(want *engine.LoadRange, give func(engine.Item) error) error {
 	for ; r.next < len(r.snaps); r.next++ {
 		if err := r.snapshot(give); err != nil {
 			return err
@@ -170,7 +170,7 @@ func (r *journalView) beforeEvents(want *engine.Want, give func(engine.Item) err
 }
 
 // rest delivers what is left when the file is read.
-func (r *journalView) rest(want *engine.Want, give func(engine.Item) error) error {
+func (r *journalView) rest(want *engine.LoadRange, give func(engine.Item) error) error {
 	if err := r.beforeEvents(want, give); err != nil || r.events {
 		return err
 	}
@@ -178,7 +178,7 @@ func (r *journalView) rest(want *engine.Want, give func(engine.Item) error) erro
 }
 
 // deliver gives the ring's events.
-func (r *journalView) deliver(want *engine.Want, give func(engine.Item) error) error {
+func (r *journalView) deliver(want *engine.LoadRange, give func(engine.Item) error) error {
 	r.events = true
 	if !want.Events {
 		return nil

@@ -249,7 +249,7 @@ func testSkipped(s *subject) {
 	require.Equal(s.t, headAt("fork", h.Number, 1<<33, pos[4]), h)
 	require.Equal(s.t, slices.Concat(snapshotItems("fork", 999), eventItems("fork", 1000, 1000, pos[0]),
 		eventItems("fork", 1001, 1001, pos[2]), eventItems("fork", 1<<33-1, 1<<33, pos[4])), items)
-	_, items = s.load("fork", engine.Want{Events: true, After: 1001, To: 1<<33 - 2})
+	_, items = s.load("fork", engine.LoadRange{Events: true, After: 1001, To: 1<<33 - 2})
 	require.Empty(s.t, items)
 	h, items = s.load("states", everything)
 	require.Equal(s.t, headAt("states", h.Number, 2, pos[6]), h)
@@ -335,7 +335,7 @@ func testTrim(s *subject) {
 	trim(0)
 	for _, to := range []uint64{1, 1, 9, 3, 10, 15} {
 		trim(to)
-		_, items := s.load("a", engine.Want{Events: true, After: 14, To: engine.All})
+		_, items := s.load("a", engine.LoadRange{Events: true, After: 14, To: engine.All})
 		require.Equal(s.t, eventItems("a", max(to, 14)+1, 20, pos[2]), items)
 	}
 	_, items := s.load("a", everything)
@@ -344,7 +344,7 @@ func testTrim(s *subject) {
 	w := grow("a", 20, 3)
 	w.TrimTo = 22
 	pos2 := s.store(w)
-	_, items = s.load("a", engine.Want{Events: true, To: engine.All})
+	_, items = s.load("a", engine.LoadRange{Events: true, To: engine.All})
 	require.Equal(s.t, eventItems("a", 23, 23, pos2[0]), items)
 	w = grow("a", 23, 1)
 	w.TrimTo = 24
@@ -354,7 +354,7 @@ func testTrim(s *subject) {
 	require.Equal(s.t, uint64(24), h.Seq)
 	require.Equal(s.t, snapshotItems("a", 0, 5), items)
 	pos3 := s.store(grow("a", 24, 2))
-	_, items = s.load("a", engine.Want{Events: true, To: engine.All})
+	_, items = s.load("a", engine.LoadRange{Events: true, To: engine.All})
 	require.Equal(s.t, eventItems("a", 25, 26, pos3[0]), items)
 	_, items = s.load("aa", everything)
 	require.Equal(s.t, eventItems("aa", 1, 10, pos[1]), items, "the neighbour is untouched")
@@ -362,10 +362,10 @@ func testTrim(s *subject) {
 
 func testOlder(s *subject) {
 	pos := s.store(with(grow("a", 0, 10), 0, 5), grow("aa", 0, 10), grow("a", 10, 10))
-	stored := func(from, to uint64) (out []engine.Stored) {
-		_, items := s.load("a", engine.Want{Events: true, After: from - 1, To: to})
+	stored := func(from, to uint64) (out []engine.StoredEvent) {
+		_, items := s.load("a", engine.LoadRange{Events: true, After: from - 1, To: to})
 		for _, it := range items {
-			out = append(out, engine.Stored{Seq: it.seq, Pos: it.pos, Event: engine.Event{Bytes: []byte(it.bytes)}})
+			out = append(out, engine.StoredEvent{Seq: it.seq, Pos: it.pos, Event: engine.Event{Bytes: []byte(it.bytes)}})
 		}
 		return out
 	}
@@ -373,13 +373,13 @@ func testOlder(s *subject) {
 	w := growTo("a", 20, 20, 0)
 	w.TrimTo = 12
 	s.store(w)
-	back := func(older []engine.Stored) []engine.Result {
+	back := func(older []engine.StoredEvent) []engine.Result {
 		w := growTo("a", 20, 20, 0)
-		w.Older = older
+		w.Restore = older
 		return s.commit(step(w))
 	}
 	before := s.all()
-	for _, bad := range [][]engine.Stored{
+	for _, bad := range [][]engine.StoredEvent{
 		{{Seq: 0, Pos: 1}}, {{Seq: 21, Pos: 1}}, {{Seq: 1}}, {first[1], first[0]}, {first[0], first[0]},
 		{{Seq: 1, Pos: 2}, {Seq: 2, Pos: 1}},
 	} {
@@ -389,7 +389,7 @@ func testOlder(s *subject) {
 		require.Equal(s.t, before, s.all())
 	}
 	both := growTo("a", 20, 20, 0)
-	both.Older, both.TrimTo = second, 3
+	both.Restore, both.TrimTo = second, 3
 	require.Error(s.t, s.commit(step(both))[0].Err)
 
 	require.NoError(s.t, back(second)[0].Err)
@@ -403,7 +403,7 @@ func testOlder(s *subject) {
 
 	// Removed and put back in one group, and the other way round.
 	trim, again := growTo("a", 20, 20, 0), growTo("a", 20, 20, 0)
-	trim.TrimTo, again.Older = 12, slices.Concat(first, second)
+	trim.TrimTo, again.Restore = 12, slices.Concat(first, second)
 	s.store(trim, again)
 	_, items = s.load("a", everything)
 	require.Equal(s.t, all, items)

@@ -104,7 +104,7 @@ type reader struct {
 // load looks at one machine in one of the ways a reader may.
 func (r *reader) load(machine string, n int, acked uint64) {
 	t := r.s.t
-	want := engine.Want{Events: true, To: engine.All, Newest: n%2 == 0}
+	want := engine.LoadRange{Events: true, To: engine.All, Newest: n%2 == 0}
 	if n%4 < 2 {
 		want.Snapshot, want.SnapshotTo = engine.NewestSnapshot, engine.All
 	}
@@ -142,7 +142,7 @@ func (r *reader) load(machine string, n int, acked uint64) {
 // snapshots looks at every snapshot of a machine.
 func (r *reader) snapshots(machine string, acked uint64) {
 	t := r.s.t
-	h, items, err := load(r.ctx, r.s.e, machine, engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All})
+	h, items, err := load(r.ctx, r.s.e, machine, engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All})
 	if !assert.NoError(t, err) || !r.head(machine, h, acked) {
 		return
 	}

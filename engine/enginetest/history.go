@@ -151,7 +151,7 @@ func (h *history) count(step engine.Step, r engine.Result) {
 	}
 	for _, w := range step.Writes {
 		h.did["write"]++
-		for what, is := range map[string]bool{"purge": w.Purge, "trim": w.TrimTo > 0, "older": len(w.Older) > 0, "drop": len(w.Drop) > 0, "skip": w.Seq > w.Expect+uint64(len(w.Events))} {
+		for what, is := range map[string]bool{"purge": w.Purge, "trim": w.TrimTo > 0, "older": len(w.Restore) > 0, "drop": len(w.Drop) > 0, "skip": w.Seq > w.Expect+uint64(len(w.Events))} {
 			if is {
 				h.did[what]++
 			}
@@ -211,18 +211,18 @@ func (h *history) write(machine string, expect uint64) engine.Write {
 	if h.one(25) {
 		w.TrimTo = min(w.Seq, h.near(machine, w.Seq))
 	} else if h.one(20) {
-		w.Older = h.older(machine, expect)
+		w.Restore = h.older(machine, expect)
 	}
 	return w
 }
 
 // older are events of the machine that were removed, some or all of them.
-func (h *history) older(machine string, expect uint64) []engine.Stored {
+func (h *history) older(machine string, expect uint64) []engine.StoredEvent {
 	if h.model.machines[machine] == nil {
 		return nil
 	}
 	some := h.one(2)
-	return slices.DeleteFunc(h.model.removed(machine), func(o engine.Stored) bool { return o.Seq > expect || some && h.one(3) })
+	return slices.DeleteFunc(h.model.removed(machine), func(o engine.StoredEvent) bool { return o.Seq > expect || some && h.one(3) })
 }
 
 // near is a seq up to most at or beside one that the machine has something at.
@@ -287,12 +287,12 @@ func (h *history) poison(step *engine.Step) {
 		w.Expect += 1 << 40
 		w.Seq += 1 << 40
 	case 9:
-		w.TrimTo, w.Older = 0, []engine.Stored{{Seq: w.Expect + 1, Pos: 1}}
+		w.TrimTo, w.Restore = 0, []engine.StoredEvent{{Seq: w.Expect + 1, Pos: 1}}
 	}
 }
 
 // want is any of the ways to look at a machine.
-func (h *history) want(machine string) engine.Want {
+func (h *history) want(machine string) engine.LoadRange {
 	if h.one(4) {
 		return everything
 	}
@@ -309,7 +309,7 @@ func (h *history) want(machine string) engine.Want {
 			return h.near(machine, seq+1)
 		}
 	}
-	return engine.Want{
+	return engine.LoadRange{
 		Snapshot:   engine.SnapshotWant(h.rng.IntN(3)),
 		SnapshotTo: bound(),
 		Events:     !h.one(5),

@@ -132,7 +132,7 @@ func testReopen(s *subject) {
 	for i := range uint64(10) {
 		s.store(grow("m3", 5+i, 1))
 		s.reopen()
-		h, items := s.load("m3", engine.Want{Events: true, After: 5, To: engine.All})
+		h, items := s.load("m3", engine.LoadRange{Events: true, After: 5, To: engine.All})
 		require.Equal(s.t, 6+i, h.Seq)
 		require.Len(s.t, items, int(i+1))
 	}

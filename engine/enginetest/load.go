@@ -44,7 +44,7 @@ func testRange(s *subject) {
 	s.store(grow("mixed", 0, 5), grow("mixed", 5, 1), grow("mixed", 6, 6))
 	s.store(with(growTo("holes", 0, 4, 2), 4), growTo("holes", 4, 9, 2), growTo("holes", 9, n, 1))
 	for _, machine := range []string{"single", "block", "mixed", "holes"} {
-		h, all := s.load(machine, engine.Want{Events: true, To: engine.All})
+		h, all := s.load(machine, engine.LoadRange{Events: true, To: engine.All})
 		require.Equal(s.t, uint64(n), h.Seq)
 		for after := range uint64(n + 3) {
 			for _, to := range []uint64{0, 1, after, after + 1, after + 5, n - 1, n, n + 1, engine.All} {
@@ -54,16 +54,16 @@ func testRange(s *subject) {
 						want = append(want, it)
 					}
 				}
-				got, items := s.load(machine, engine.Want{Events: true, After: after, To: to})
+				got, items := s.load(machine, engine.LoadRange{Events: true, After: after, To: to})
 				require.Equal(s.t, h, got)
 				require.Equal(s.t, want, items, "%s %d..%d", machine, after, to)
-				_, items = s.load(machine, engine.Want{Events: true, After: after, To: to, Newest: true})
+				_, items = s.load(machine, engine.LoadRange{Events: true, After: after, To: to, Newest: true})
 				require.Equal(s.t, newestFirst(nil, want), items, "%s %d..%d newest first", machine, after, to)
 			}
 		}
-		_, items := s.load(machine, engine.Want{Events: true, After: engine.All, To: engine.All})
+		_, items := s.load(machine, engine.LoadRange{Events: true, After: engine.All, To: engine.All})
 		require.Empty(s.t, items)
-		got, items := s.load(machine, engine.Want{To: engine.All})
+		got, items := s.load(machine, engine.LoadRange{To: engine.All})
 		require.Equal(s.t, h, got)
 		require.Empty(s.t, items, "events not wanted")
 	}
@@ -73,7 +73,7 @@ func testSnapshots(s *subject) {
 	pos := s.store(with(grow("a", 0, 3), 0), with(grow("a", 3, 3), 6), grow("a", 6, 3), with(grow("b", 0, 1), 1))
 	want := func(seqs ...uint64) {
 		s.t.Helper()
-		_, items := s.load("a", engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All})
+		_, items := s.load("a", engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All})
 		require.Equal(s.t, snapshotItems("a", seqs...), items)
 		for to := range uint64(12) {
 			var kept []uint64
@@ -82,14 +82,14 @@ func testSnapshots(s *subject) {
 					kept = append(kept, seq)
 				}
 			}
-			_, items := s.load("a", engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: to})
+			_, items := s.load("a", engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: to})
 			require.Equal(s.t, snapshotItems("a", kept...), items, "every snapshot to %d", to)
-			_, items = s.load("a", engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: to, Newest: true})
+			_, items = s.load("a", engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: to, Newest: true})
 			require.Equal(s.t, newestFirst(snapshotItems("a", kept...), nil), items)
-			_, items = s.load("a", engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: to})
+			_, items = s.load("a", engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: to})
 			require.Equal(s.t, snapshotItems("a", kept[max(0, len(kept)-1):]...), items, "newest snapshot to %d", to)
 		}
-		_, items = s.load("a", engine.Want{Snapshot: engine.NoSnapshot, SnapshotTo: engine.All})
+		_, items = s.load("a", engine.LoadRange{Snapshot: engine.NoSnapshot, SnapshotTo: engine.All})
 		require.Empty(s.t, items)
 	}
 	want(0, 6)
@@ -111,37 +111,37 @@ func testSnapshots(s *subject) {
 	w.Snapshots = []engine.Snapshot{{Seq: 4, Bytes: []byte("lost")}, {Seq: 4, Bytes: []byte("longer than the one before, and other bytes")}, {Seq: 9}}
 	s.store(w)
 	replaced := []item{snapshotItems("a", 2)[0], {engine.PartSnapshot, 4, 0, "longer than the one before, and other bytes"}, {engine.PartSnapshot, 9, 0, ""}}
-	_, items = s.load("a", engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All})
+	_, items = s.load("a", engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All})
 	require.Equal(s.t, replaced, items)
 	// Drop comes before Snapshots.
 	w = growTo("a", 9, 9, 0)
 	w.Drop = []uint64{9, 4, 5}
 	s.store(with(w, 9, 5))
 	want(2, 5, 9)
-	_, items = s.load("a", engine.Want{Events: true, To: engine.All})
+	_, items = s.load("a", engine.LoadRange{Events: true, To: engine.All})
 	require.Equal(s.t, eventItems("a", 1, 9, pos[2]), items, "the events are untouched")
 }
 
 func testNewest(s *subject) {
 	pos := s.store(with(grow("a", 0, 4), 0), with(grow("a", 4, 6), 5), with(grow("a", 10, 2), 12))[2]
 	for _, c := range []struct {
-		want      engine.Want
+		want      engine.LoadRange
 		snapshots []uint64
 		first     uint64 // event
 		last      uint64
 	}{
-		{engine.Want{SnapshotTo: engine.All, To: engine.All}, []uint64{12}, 13, 12},
-		{engine.Want{SnapshotTo: 12, To: engine.All}, []uint64{12}, 13, 12},
-		{engine.Want{SnapshotTo: 11, To: engine.All}, []uint64{5}, 6, 12},
-		{engine.Want{SnapshotTo: 5, To: 8}, []uint64{5}, 6, 8},
-		{engine.Want{SnapshotTo: 5, To: 5}, []uint64{5}, 6, 5},
-		{engine.Want{SnapshotTo: 5, To: 3}, []uint64{5}, 6, 5},
-		{engine.Want{SnapshotTo: 4, To: 4}, []uint64{0}, 1, 4},
-		{engine.Want{SnapshotTo: 0, To: 2}, []uint64{0}, 1, 2},
-		{engine.Want{SnapshotTo: 11, After: 2, To: engine.All}, []uint64{5}, 6, 12},
-		{engine.Want{SnapshotTo: 11, After: 9, To: engine.All}, []uint64{5}, 10, 12},
-		{engine.Want{SnapshotTo: 11, After: 9, To: 10}, []uint64{5}, 10, 10},
-		{engine.Want{SnapshotTo: 11, After: 12, To: engine.All}, []uint64{5}, 13, 12},
+		{engine.LoadRange{SnapshotTo: engine.All, To: engine.All}, []uint64{12}, 13, 12},
+		{engine.LoadRange{SnapshotTo: 12, To: engine.All}, []uint64{12}, 13, 12},
+		{engine.LoadRange{SnapshotTo: 11, To: engine.All}, []uint64{5}, 6, 12},
+		{engine.LoadRange{SnapshotTo: 5, To: 8}, []uint64{5}, 6, 8},
+		{engine.LoadRange{SnapshotTo: 5, To: 5}, []uint64{5}, 6, 5},
+		{engine.LoadRange{SnapshotTo: 5, To: 3}, []uint64{5}, 6, 5},
+		{engine.LoadRange{SnapshotTo: 4, To: 4}, []uint64{0}, 1, 4},
+		{engine.LoadRange{SnapshotTo: 0, To: 2}, []uint64{0}, 1, 2},
+		{engine.LoadRange{SnapshotTo: 11, After: 2, To: engine.All}, []uint64{5}, 6, 12},
+		{engine.LoadRange{SnapshotTo: 11, After: 9, To: engine.All}, []uint64{5}, 10, 12},
+		{engine.LoadRange{SnapshotTo: 11, After: 9, To: 10}, []uint64{5}, 10, 10},
+		{engine.LoadRange{SnapshotTo: 11, After: 12, To: engine.All}, []uint64{5}, 13, 12},
 	} {
 		c.want.Snapshot, c.want.Events = engine.NewestSnapshot, true
 		snapshots, events := snapshotItems("a", c.snapshots...), eventItems("a", c.first, c.last, pos-(12-c.last))
@@ -161,7 +161,7 @@ func testNewest(s *subject) {
 	w := growTo("a", 12, 12, 0)
 	w.Drop = []uint64{0}
 	s.store(w)
-	_, items := s.load("a", engine.Want{Snapshot: engine.NewestSnapshot, SnapshotTo: 4, Events: true, After: 1, To: 3})
+	_, items := s.load("a", engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: 4, Events: true, After: 1, To: 3})
 	require.Equal(s.t, eventItems("a", 2, 3, pos-9), items)
 }
 
@@ -203,7 +203,7 @@ func testHead(s *subject) {
 	// load spoils them; here they are kept over later writes as well.
 	pos := s.store(grow("a", 0, 1))
 	s.load("a", everything)
-	first, err := s.e.Load(s.ctx(), "a", engine.Want{}, func(engine.Item) error { return errors.New("nothing was wanted") })
+	first, err := s.e.Load(s.ctx(), "a", engine.LoadRange{}, func(engine.Item) error { return errors.New("nothing was wanted") })
 	require.NoError(s.t, err)
 	require.Equal(s.t, headAt("a", first.Number, 1, pos[0]), first)
 	for seq := range uint64(20) {
@@ -211,7 +211,7 @@ func testHead(s *subject) {
 	}
 	s.reopen()
 	require.Equal(s.t, headAt("a", first.Number, 1, pos[0]), first)
-	h, _ := s.load("a", engine.Want{})
+	h, _ := s.load("a", engine.LoadRange{})
 	require.Equal(s.t, first.Number, h.Number, "a machine keeps its number")
 	require.Equal(s.t, headBytes("a", 21), h.Bytes)
 }

@@ -106,8 +106,8 @@ func broken(step engine.Step) bool {
 				return true
 			}
 		}
-		for i, o := range w.Older {
-			if w.TrimTo > 0 || o.Seq == 0 || o.Seq > w.Expect || o.Pos == 0 || i > 0 && (o.Seq <= w.Older[i-1].Seq || o.Pos <= w.Older[i-1].Pos) {
+		for i, o := range w.Restore {
+			if w.TrimTo > 0 || o.Seq == 0 || o.Seq > w.Expect || o.Pos == 0 || i > 0 && (o.Seq <= w.Restore[i-1].Seq || o.Pos <= w.Restore[i-1].Pos) {
 				return true
 			}
 		}
@@ -145,10 +145,10 @@ func (m *model) write(w engine.Write, pos uint64) error {
 		m.about[pos-back] = about{w.Kind, ev.Terms}
 	}
 	mm.trim(w.TrimTo)
-	if n := len(w.Older); n > 0 {
-		mm.trim(w.Older[n-1].Seq)
+	if n := len(w.Restore); n > 0 {
+		mm.trim(w.Restore[n-1].Seq)
 	}
-	for _, o := range w.Older {
+	for _, o := range w.Restore {
 		mm.events[o.Seq] = item{engine.PartEvent, o.Seq, o.Pos, string(o.Bytes)}
 		m.about[o.Pos] = about{w.Kind, o.Terms}
 	}
@@ -171,11 +171,11 @@ func (mm *modelMachine) trim(to uint64) {
 }
 
 // removed are the events of a machine that were removed, as they are put back.
-func (m *model) removed(machine string) (out []engine.Stored) {
+func (m *model) removed(machine string) (out []engine.StoredEvent) {
 	mm := m.machines[machine]
 	for _, seq := range slices.Sorted(maps.Keys(mm.trimmed)) {
 		it := mm.trimmed[seq]
-		out = append(out, engine.Stored{Seq: seq, Pos: it.pos, Event: engine.Event{Bytes: []byte(it.bytes), Terms: m.about[it.pos].Terms}})
+		out = append(out, engine.StoredEvent{Seq: seq, Pos: it.pos, Event: engine.Event{Bytes: []byte(it.bytes), Terms: m.about[it.pos].Terms}})
 	}
 	return out
 }
@@ -184,7 +184,7 @@ func (m *model) removed(machine string) (out []engine.Stored) {
 func (m *model) keys() []string { return slices.Sorted(maps.Keys(m.machines)) }
 
 // items are what a Load that wants want should deliver.
-func (mm *modelMachine) items(want engine.Want) []item {
+func (mm *modelMachine) items(want engine.LoadRange) []item {
 	after := want.After
 	var snapshots, events []item
 	for _, seq := range slices.Sorted(maps.Keys(mm.snapshots)) {
@@ -229,7 +229,7 @@ func (m *model) requireHead(s *subject, machine string, h engine.Head) {
 }
 
 // requireMachine compares one look at a machine.
-func (m *model) requireMachine(s *subject, machine string, want engine.Want) {
+func (m *model) requireMachine(s *subject, machine string, want engine.LoadRange) {
 	s.t.Helper()
 	h, items := s.load(machine, want)
 	m.requireHead(s, machine, h)

@@ -170,9 +170,9 @@ func testQueryPutBack(s *subject) {
 	m.store(s, of(1, grow("a", 0, n)), of(1, grow("b", 0, 3)))
 	m.store(s, trim)
 	older := m.removed("a")
-	back := func(kind uint32, older []engine.Stored) engine.Write {
+	back := func(kind uint32, older []engine.StoredEvent) engine.Write {
 		w := of(kind, growTo("a", n, n, 0))
-		w.Older = older
+		w.Restore = older
 		return w
 	}
 	m.store(s, back(2, older[:200]))

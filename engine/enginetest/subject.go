@@ -81,9 +81,9 @@ func cloneStep(step engine.Step) engine.Step {
 		for j := range w.Snapshots {
 			w.Snapshots[j].Bytes = bytes.Clone(w.Snapshots[j].Bytes)
 		}
-		w.Older = slices.Clone(w.Older)
-		for j := range w.Older {
-			w.Older[j].Bytes = bytes.Clone(w.Older[j].Bytes)
+		w.Restore = slices.Clone(w.Restore)
+		for j := range w.Restore {
+			w.Restore[j].Bytes = bytes.Clone(w.Restore[j].Bytes)
 		}
 		w.Head = bytes.Clone(w.Head)
 		w.Drop = slices.Clone(w.Drop)
@@ -100,13 +100,13 @@ func spoilStep(step engine.Step) {
 		for j := range w.Snapshots {
 			spoil(w.Snapshots[j].Bytes)
 		}
-		for j := range w.Older {
-			spoil(w.Older[j].Bytes)
+		for j := range w.Restore {
+			spoil(w.Restore[j].Bytes)
 		}
 		spoil(w.Head)
 		clear(w.Events)
 		clear(w.Snapshots)
-		clear(w.Older)
+		clear(w.Restore)
 		clear(w.Drop)
 	}
 	clear(step.Writes)
@@ -145,18 +145,18 @@ type item struct {
 }
 
 // everything wants all there is.
-var everything = engine.Want{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
+var everything = engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
 
 // load gives the head and the items; the head's bytes are spoiled afterwards
 // and given as a copy, since they are the caller's.
-func (s *subject) load(machine string, want engine.Want) (engine.Head, []item) {
+func (s *subject) load(machine string, want engine.LoadRange) (engine.Head, []item) {
 	s.t.Helper()
 	h, items, err := load(s.ctx(), s.e, machine, want)
 	require.NoError(s.t, err, "load %.40q %+v", machine, want)
 	return h, items
 }
 
-func load(ctx context.Context, e engine.Engine, machine string, want engine.Want) (engine.Head, []item, error) {
+func load(ctx context.Context, e engine.Engine, machine string, want engine.LoadRange) (engine.Head, []item, error) {
 	var items []item
 	h, err := e.Load(ctx, machine, want, func(it engine.Item) error {
 		if it.Err != nil {

@@ -140,7 +140,7 @@ func testManyEvents(s *subject) {
 	for _, at := range []uint64{0, 1, 15, 16, 17, 255, 256, 1023, n - 2, n - 1} {
 		for _, newest := range []bool{false, true} {
 			for _, machine := range []string{"block", "single"} {
-				_, items := s.load(machine, engine.Want{Events: true, After: at, To: at + 1, Newest: newest})
+				_, items := s.load(machine, engine.LoadRange{Events: true, After: at, To: at + 1, Newest: newest})
 				require.Len(s.t, items, 1)
 				require.Equal(s.t, string(eventBytes(machine, at+1)), items[0].bytes)
 			}

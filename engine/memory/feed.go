@@ -18,7 +18,7 @@ type place struct {
 }
 
 // putBack makes an event that is put back the one at its position.
-func (e *Engine) putBack(m *machine, kind uint32, o *engine.Stored) {
+func (e *Engine) putBack(m *machine, kind uint32, o *engine.StoredEvent) {
 	i, found := slices.BinarySearchFunc(e.places, o.Pos, func(p place, pos uint64) int { return cmp.Compare(p.pos, pos) })
 	if !found {
 		e.places = slices.Insert(e.places, i, place{})

@@ -32,7 +32,7 @@ func (m *machine) apply(w *engine.Write) {
 	m.head.Bytes = bytes.Clone(w.Head)
 	m.appendEvents(w.Events)
 	m.trim(w.TrimTo)
-	m.putBack(w.Older)
+	m.putBack(w.Restore)
 	if len(w.Drop)+len(w.Snapshots) > 0 {
 		m.snapshots = slices.DeleteFunc(slices.Clone(m.snapshots), func(s engine.Snapshot) bool {
 			return slices.Contains(w.Drop, s.Seq)
@@ -64,7 +64,7 @@ func (m *machine) trim(to uint64) {
 }
 
 // putBack puts older events in the place of those up to the last of them.
-func (m *machine) putBack(older []engine.Stored) {
+func (m *machine) putBack(older []engine.StoredEvent) {
 	if len(older) == 0 {
 		return
 	}
@@ -98,7 +98,7 @@ func (m *machine) eventsTo(to uint64) int {
 }
 
 // deliver gives fn the items that want names.
-func (m *machine) deliver(ctx context.Context, want engine.Want, fn func(engine.Item) error) error {
+func (m *machine) deliver(ctx context.Context, want engine.LoadRange, fn func(engine.Item) error) error {
 	var lent lender
 	defer lent.end()
 	give := func(it engine.Item) error {
@@ -137,7 +137,7 @@ func turn(i, n int, newest bool) int {
 	return i
 }
 
-func (m *machine) wantedSnapshots(want engine.Want) []engine.Snapshot {
+func (m *machine) wantedSnapshots(want engine.LoadRange) []engine.Snapshot {
 	if want.Snapshot == engine.NoSnapshot {
 		return nil
 	}
@@ -151,7 +151,7 @@ func (m *machine) wantedSnapshots(want engine.Want) []engine.Snapshot {
 	return m.snapshots[:n]
 }
 
-func (m *machine) wantedEvents(want engine.Want) []event {
+func (m *machine) wantedEvents(want engine.LoadRange) []event {
 	if !want.Events || want.To <= want.After {
 		return nil
 	}

@@ -152,8 +152,8 @@ func stepSize(step engine.Step) int {
 		for j := range w.Snapshots {
 			n += len(w.Snapshots[j].Bytes)
 		}
-		for j := range w.Older {
-			n += len(w.Older[j].Bytes)
+		for j := range w.Restore {
+			n += len(w.Restore[j].Bytes)
 		}
 	}
 	return n
@@ -184,8 +184,8 @@ func (e *Engine) write(w *engine.Write) uint64 {
 		m.head.Pos = e.pos
 	}
 	m.apply(w)
-	for i := range w.Older {
-		e.putBack(m, w.Kind, &w.Older[i])
+	for i := range w.Restore {
+		e.putBack(m, w.Kind, &w.Restore[i])
 	}
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
@@ -224,7 +224,7 @@ func (e *Engine) Versions(ctx context.Context, kind uint32) (map[uint64]int64, e
 }
 
 // Load implements engine.Engine.
-func (e *Engine) Load(ctx context.Context, key string, want engine.Want, fn func(engine.Item) error) (engine.Head, error) {
+func (e *Engine) Load(ctx context.Context, key string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
 	m, err := e.look(ctx, key)
 	if err != nil || m.head.Number == 0 {
 		return engine.Head{}, err

@@ -51,7 +51,7 @@ func TestEngine_LentBytesDie(t *testing.T) {
 	require.NoError(t, out[0].Err)
 
 	var kept [][]byte
-	_, err := e.Load(t.Context(), "a", engine.Want{Events: true, To: engine.All}, func(it engine.Item) error {
+	_, err := e.Load(t.Context(), "a", engine.LoadRange{Events: true, To: engine.All}, func(it engine.Item) error {
 		kept = append(kept, it.Bytes)
 		return nil
 	})

@@ -82,7 +82,7 @@ var Cards = savepoint.Kind[Game]{
 	Version: savepoint.V(2, 0, 0),
 	Events:  savepoint.Events[Game]{"laid": Laid{}},
 	Migrations: []savepoint.Migration{
-		{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Up: savepoint.Lift(gameUp), Down: savepoint.Lift(gameDown)},
-		{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Event: "played", Rename: "laid", Up: savepoint.Lift(playedUp)},
+		{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Up: savepoint.StructMigration(gameUp), Down: savepoint.StructMigration(gameDown)},
+		{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Event: "played", Rename: "laid", Up: savepoint.StructMigration(playedUp)},
 	},
 }

@@ -37,7 +37,7 @@ func play(games *savepoint.Store[Game]) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("version %s, lifted %v: %+v\n", before.Version, before.Lifted, before.Value)
+	fmt.Printf("version %s, lifted %v: %+v\n", before.Version, before.Upcast, before.Value)
 	card := Card{Seat: before.Value.Turn, Number: before.Value.Moves + 1}
 	head, err := games.Append(ctx, "game-1", Laid{card}, savepoint.IfSeq(before.Seq))
 	if err != nil {

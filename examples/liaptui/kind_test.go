@@ -63,7 +63,7 @@ func TestKind_SurvivesItsEncoding(t *testing.T) {
 			}
 		}
 		n := 0
-		for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+		for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 			require.NoError(t, err)
 			if !reflect.DeepEqual(events[n], rec.Event) {
 				require.Equal(t, events[n], rec.Event, "event %d", rec.Seq)

@@ -103,7 +103,7 @@ func judge(ctx context.Context, store *savepoint.Store[game.Game], head *savepoi
 		return nil, err
 	}
 	g := begin.Value
-	for rec, err := range store.Events(ctx, head.ID, savepoint.Range{}) {
+	for rec, err := range store.Events(ctx, head.ID, savepoint.EventRange{}) {
 		if gap := (*savepoint.GapError)(nil); errors.As(err, &gap) && gap.Why == nil {
 			continue // a recovery gave these up; its own record has the whole state
 		}

@@ -191,7 +191,7 @@ func (l *look) machine(name string, m *seen) error {
 // records reads the machine's events.
 func (l *look) records(s *savepoint.Store[game], id, name string, m *seen) error {
 	var want, revision, pos uint64
-	for rec, err := range s.Events(ctx, id, savepoint.Range{}) {
+	for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 		want++
 		if err != nil {
 			return fmt.Errorf("record %d: %w", want, err)
