@@ -11,10 +11,10 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// run folds whenever it is woken and a fold is still due: the groups that came
+// runCheckpointer folds whenever it is woken and a fold is still due: the groups that came
 // during the last one woke it, too, and by themselves are too few to be worth
 // it. After a full disk it waits a little.
-func (r *journalWriter) run() {
+func (r *journalWriter) runCheckpointer() {
 	defer close(r.ended)
 	for {
 		select {
@@ -22,10 +22,10 @@ func (r *journalWriter) run() {
 			return
 		case <-r.wake:
 		}
-		if !r.foldDue() {
+		if !r.checkpointDue() {
 			continue
 		}
-		err := r.e.fold(nil)
+		err := r.e.checkpoint(nil)
 		if err == nil {
 			continue
 		}
@@ -36,25 +36,25 @@ func (r *journalWriter) run() {
 		select {
 		case <-r.quit:
 			return
-		case <-time.After(foldPause):
-			r.nudge()
+		case <-time.After(checkpointPause):
+			r.wakeCheckpointer()
 		}
 	}
 }
 
-// foldPause is the time between two tries to fold on a full disk.
-const foldPause = time.Second
+// checkpointPause is the time between two tries to fold on a full disk.
+const checkpointPause = time.Second
 
-// nudge wakes the folder.
-func (r *journalWriter) nudge() {
+// wakeCheckpointer wakes the folder.
+func (r *journalWriter) wakeCheckpointer() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-// endFolding ends the folder and waits for a fold under way.
-func (r *journalWriter) endFolding() {
+// stopCheckpointer ends the folder and waits for a fold under way.
+func (r *journalWriter) stopCheckpointer() {
 	if r == nil {
 		return
 	}
@@ -62,47 +62,47 @@ func (r *journalWriter) endFolding() {
 	<-r.ended
 }
 
-// foldDue tells whether the ring has less than a quarter of its segments left
+// checkpointDue tells whether the ring has less than a quarter of its segments left
 // beside the one being filled: so folds are large, and there is room for what
 // comes meanwhile. Groups that compress well fill memory before they fill the
 // ring: then it is due when they do.
-func (r *journalWriter) foldDue() bool {
+func (r *journalWriter) checkpointDue() bool {
 	s := r.journal.Load().State()
 	young, _ := r.e.overlay.bytes()
-	return s.Free < max(1, s.Segments/4) || young >= r.due.Load()
+	return s.Free < max(1, s.Segments/4) || young >= r.checkpointBytes.Load()
 }
 
-// crowded tells whether so much is in memory that the next group waits for the
+// overBudget tells whether so much is in memory that the next group waits for the
 // fold under way, as it does for a full ring.
-func (r *journalWriter) crowded() bool {
+func (r *journalWriter) overBudget() bool {
 	_, all := r.e.overlay.bytes()
-	return all >= 2*r.due.Load()
+	return all >= 2*r.checkpointBytes.Load()
 }
 
-// dueAt is how many bytes of groups in memory make a fold due, for a ring of that
+// checkpointThreshold is how many bytes of groups in memory make a fold due, for a ring of that
 // size: what is folded at once is what an opening after a crash has to fold.
-func dueAt(size int64) int64 { return size / 4 * 5 }
+func checkpointThreshold(size int64) int64 { return size / 4 * 5 }
 
-// fold stores what is in the ring only, in one transaction with the lsn of its
+// checkpoint stores what is in the ring only, in one transaction with the lsn of its
 // last group (R11), and what also puts, if it is not nil. Without a ring it is
 // an update with also.
-func (e *Engine) fold(also func(tx *txn) error) error {
+func (e *Engine) checkpoint(also func(tx *txn) error) error {
 	r := e.ring
 	if r == nil {
 		return e.update(also)
 	}
-	r.folding.Lock()
-	defer r.folding.Unlock()
+	r.checkpointing.Lock()
+	defer r.checkpointing.Unlock()
 	groups, generations := e.overlay.seal()
 	if len(groups) == 0 && also == nil {
 		return nil
 	}
 	wanted := r.measure()
-	g := &r.fold
+	g := &r.checkpoint
 	defer g.end()
 	err := e.update(func(tx *txn) error {
 		if len(groups) > 0 {
-			if err := g.fold(tx, groups, e); err != nil {
+			if err := g.checkpoint(tx, groups, e); err != nil {
 				return err
 			}
 			if err := g.store(); err != nil {
@@ -125,18 +125,18 @@ func (e *Engine) fold(also func(tx *txn) error) error {
 	if err != nil || len(groups) == 0 {
 		return err
 	}
-	if err := r.journal.Load().Folded(groups[len(groups)-1].lsn); err != nil {
+	if err := r.journal.Load().Checkpointed(groups[len(groups)-1].lsn); err != nil {
 		e.halt(err)
 		return err
 	}
 	e.overlay.drop(generations)
-	r.wanted.Store(wanted)
+	r.targetSize.Store(wanted)
 	return nil
 }
 
-// fold takes all groups into a transaction. What does not follow on what the
+// checkpoint takes all groups into a transaction. What does not follow on what the
 // file holds ends all writing: the file is not what was appended to.
-func (g *batch) fold(tx *txn, groups []ringGroup, e *Engine) error {
+func (g *batch) checkpoint(tx *txn, groups []ringGroup, e *Engine) error {
 	c, err := parseCounters(tx.counters.get(countersLast))
 	if err == nil {
 		g.begin(c)
@@ -150,8 +150,8 @@ func (g *batch) fold(tx *txn, groups []ringGroup, e *Engine) error {
 	return err
 }
 
-// countAgain takes the counters from the first group where those of the file are lost.
-func (g *batch) countAgain(groups []ringGroup) error {
+// recountMachines takes the counters from the first group where those of the file are lost.
+func (g *batch) recountMachines(groups []ringGroup) error {
 	if len(groups) == 0 {
 		return nil
 	}
@@ -264,7 +264,7 @@ func (p *stepReader) write() {
 	m := p.g.machines[string(w.Machine)]
 	if m == nil {
 		m = p.g.machine(string(w.Machine))
-		p.g.adopt(m, w)
+		p.g.adoptHead(m, w)
 	}
 	events, snaps, drops := len(p.events), len(p.snaps), len(p.drops)
 	for _, ev := range w.Events {
@@ -281,9 +281,9 @@ func (p *stepReader) write() {
 	p.numbers, p.pos = append(p.numbers, w.Number), append(p.pos, w.Pos)
 }
 
-// adopt puts a machine whose head in the file is damaged where the ring says it
+// adoptHead puts a machine whose head in the file is damaged where the ring says it
 // was: a head was right when the write was taken, and this write replaces it.
-func (g *batch) adopt(m *machineState, w *format.StepWrite) {
+func (g *batch) adoptHead(m *machineState, w *format.StepWrite) {
 	damaged := m.refuse == nil && m.lost || m.refuse != nil && !errors.Is(m.refuse, format.ErrNewer)
 	if !damaged || w.Expect == 0 {
 		return

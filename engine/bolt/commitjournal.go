@@ -18,7 +18,7 @@ func (e *Engine) commitRing(steps []engine.Step, out []engine.Result) error {
 		return err
 	}
 	r := e.ring
-	if r.wanted.Load() > 0 {
+	if r.targetSize.Load() > 0 {
 		return e.commitRound(steps, out, true)
 	}
 	if ok, larger := r.words(steps); !ok {
@@ -37,13 +37,13 @@ func (e *Engine) commitRing(steps []engine.Step, out []engine.Result) error {
 		return nil
 	}
 	r.pack()
-	if r.crowded() {
-		r.awaitFold()
+	if r.overBudget() {
+		r.awaitCheckpoint()
 	}
 	place, err := r.journal.Load().Append(&r.group)
 	if errors.Is(err, journal.ErrFull) && !r.grows() {
 		// A fold that is under way makes room.
-		r.awaitFold()
+		r.awaitCheckpoint()
 		place, err = r.journal.Load().Append(&r.group)
 	}
 	if errors.Is(err, journal.ErrFull) || errors.Is(err, journal.ErrTooLarge) {
@@ -60,16 +60,16 @@ func (e *Engine) commitRing(steps []engine.Step, out []engine.Result) error {
 	e.overlay.add(ringGroup{place.LSN, r.keep(r.payload)}, r.cuts)
 	r.settled(g)
 	e.versions.add(g.versionChanges())
-	if r.foldDue() {
-		r.nudge()
+	if r.checkpointDue() {
+		r.wakeCheckpointer()
 	}
 	return nil
 }
 
-// awaitFold waits for the fold that is under way, if there is one.
-func (r *journalWriter) awaitFold() {
-	r.folding.Lock()
-	defer r.folding.Unlock()
+// awaitCheckpoint waits for the fold that is under way, if there is one.
+func (r *journalWriter) awaitCheckpoint() {
+	r.checkpointing.Lock()
+	defer r.checkpointing.Unlock()
 }
 
 // words tells whether the ring's records can say what the steps ask for, and a
@@ -253,8 +253,8 @@ func (r *journalWriter) settled(g *batch) {
 // may be larger; where the disk has no room for it, it stays.
 func (e *Engine) commitRound(steps []engine.Step, out []engine.Result, larger bool) error {
 	r := e.ring
-	r.folding.Lock()
-	defer r.folding.Unlock()
+	r.checkpointing.Lock()
+	defer r.checkpointing.Unlock()
 	var next *ringFound
 	if larger && r.grows() {
 		var err error
@@ -263,11 +263,11 @@ func (e *Engine) commitRound(steps []engine.Step, out []engine.Result, larger bo
 		}
 	}
 	if larger {
-		r.wanted.Store(0)
+		r.targetSize.Store(0)
 	}
 	err := e.commitAround(steps, out, next)
 	if next != nil && errors.Is(err, engine.ErrDiskFull) {
-		r.most = r.place.size()
+		r.maxSize = r.place.size()
 		err = e.commitAround(steps, out, nil)
 	}
 	return err
@@ -283,7 +283,7 @@ func (e *Engine) commitAround(steps []engine.Step, out []engine.Result, next *ri
 	lsn := r.journal.Load().Next()
 	var versions versionCounts
 	err := e.update(func(tx *txn) error {
-		if err := g.fold(tx, groups, e); err != nil {
+		if err := g.checkpoint(tx, groups, e); err != nil {
 			return err
 		}
 		if g.counters != e.counters {

@@ -349,8 +349,8 @@ func (e *Engine) SetNote(ctx context.Context, name string, value []byte) error {
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	if e.ring != nil { // a fold under way ends first
-		e.ring.folding.Lock()
-		defer e.ring.folding.Unlock()
+		e.ring.checkpointing.Lock()
+		defer e.ring.checkpointing.Unlock()
 	}
 	return e.update(func(tx *txn) error {
 		key := []byte(metaNote + name)
@@ -390,9 +390,9 @@ func (e *Engine) Close() error {
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	var err error
-	e.ring.endFolding()
+	e.ring.stopCheckpointer()
 	if !e.opt.readOnly && e.writableNow() {
-		err = e.fold(func(tx *txn) error { return putMark(tx, true, e.opt.version) })
+		err = e.checkpoint(func(tx *txn) error { return putMark(tx, true, e.opt.version) })
 		if err != nil {
 			err = fmt.Errorf("mark %s as closed: %w", e.path, err)
 		}

@@ -45,12 +45,12 @@ type journalWriter struct {
 	write   format.StepWrite // of writing
 	heads   headCache        // of writing
 
-	folding sync.Mutex
-	fold    batch        // of folding
-	folds   time.Time    // when the last fold began; of folding
-	most    int64        // how large it may become; of writing
-	due     atomic.Int64 // see foldDue
-	wanted  atomic.Int64 // the size it should have; 0 = as it is
+	checkpointing   sync.Mutex
+	checkpoint      batch        // of folding
+	checkpoints     time.Time    // when the last fold began; of folding
+	maxSize         int64        // how large it may become; of writing
+	checkpointBytes atomic.Int64 // see checkpointDue
+	targetSize      atomic.Int64 // the size it should have; 0 = as it is
 
 	wake  chan struct{}
 	quit  chan struct{}
@@ -72,12 +72,12 @@ const ringStateBytes = 16
 
 // ringFound is what an opened file says about its ring.
 type ringFound struct {
-	id     journal.ID
-	there  bool
-	root   uint64
-	folded uint64
-	salt   journal.Salt
-	lost   error // why its state or head had to be begun anew
+	id           journal.ID
+	there        bool
+	root         uint64
+	checkpointed uint64
+	salt         journal.Salt
+	lost         error // why its state or head had to be begun anew
 
 	place journal.Range
 	head  journal.Head
@@ -88,7 +88,7 @@ func (r *ringFound) last(groups []ringGroup) uint64 {
 	if n := len(groups); n > 0 {
 		return groups[n-1].lsn
 	}
-	return r.folded
+	return r.checkpointed
 }
 
 // read finds the ring and its state. Where the file was closed the ring holds
@@ -96,7 +96,7 @@ func (r *ringFound) last(groups []ringGroup) uint64 {
 // which of the records in the ring are newer than the buckets.
 func (r *ringFound) read(tx *txn, clean bool) (err error) {
 	r.root, r.there = tx.ringRoot()
-	r.folded, r.salt, err = ringState(tx)
+	r.checkpointed, r.salt, err = ringState(tx)
 	switch {
 	case errors.Is(err, format.ErrNewer):
 		return fmt.Errorf("%w: the state of the journal: %w", engine.ErrNewer, err)
@@ -197,7 +197,7 @@ func (e *Engine) readRing(found *fileState) ([]ringGroup, error) {
 	}
 	disk := journal.NewDirectReader(e.file) // where it was written to
 	defer disk.Close()
-	s, err := journal.Scan(disk, r.place, r.id, r.salt, r.folded)
+	s, err := journal.Scan(disk, r.place, r.id, r.salt, r.checkpointed)
 	if err != nil {
 		return nil, e.ringError(err)
 	}
@@ -267,19 +267,19 @@ func (e *Engine) openRing(found *fileState) error {
 	if err != nil {
 		return err
 	}
-	j, err := journal.Open(file, f.place, f.id, f.salt, f.folded)
+	j, err := journal.Open(file, f.place, f.id, f.salt, f.checkpointed)
 	if err != nil {
 		return errors.Join(e.ringError(err), file.Close())
 	}
 	r := &journalWriter{e: e, file: file, place: *f,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
 	r.journal.Store(j)
-	r.due.Store(dueAt(f.size()))
-	r.most, r.folds = e.opt.ringMost, time.Now()
-	r.fold.e = e
+	r.checkpointBytes.Store(checkpointThreshold(f.size()))
+	r.maxSize, r.checkpoints = e.opt.ringMost, time.Now()
+	r.checkpoint.e = e
 	e.overlay = newOverlay()
 	e.ring = r
-	go r.run()
+	go r.runCheckpointer()
 	return nil
 }
 
@@ -305,7 +305,7 @@ func (e *Engine) stopRing(cause error) {
 
 // close frees the descriptor. Nothing is folded.
 func (r *journalWriter) close() {
-	r.endFolding()
+	r.stopCheckpointer()
 	r.journal.Load().Close()
 	r.file.Close()
 }

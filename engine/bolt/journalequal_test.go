@@ -25,8 +25,8 @@ func copyFile(t testing.TB, e *Engine) string {
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	if e.ring != nil {
-		e.ring.folding.Lock()
-		defer e.ring.folding.Unlock()
+		e.ring.checkpointing.Lock()
+		defer e.ring.checkpointing.Unlock()
 	}
 	b, err := os.ReadFile(e.path)
 	require.NoError(t, err)
@@ -164,7 +164,7 @@ func equalHistories(t *testing.T, seed uint64, rounds int) {
 			e = open(path)
 		case 2, 3:
 			if e.ring != nil {
-				require.NoError(t, e.fold(nil))
+				require.NoError(t, e.checkpoint(nil))
 			}
 		case 4: // what a reader of the copy sees
 			r, err := openWith(copyFile(t, e), config{readOnly: true})

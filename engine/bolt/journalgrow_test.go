@@ -47,7 +47,7 @@ func TestBoltRing_FoldsAreLarge(t *testing.T) {
 	}
 	require.NotEmpty(t, e.overlay.keys("", ""))
 	seq := uint64(1)
-	for e.ring.journal.Load().State().Folded == 0 {
+	for e.ring.journal.Load().State().Checkpointed == 0 {
 		require.Less(t, seq, uint64(1000), "it never folds")
 		seq = busy(t, e, seq, 1)
 	}
@@ -87,10 +87,10 @@ func TestBoltRing_Grows(t *testing.T) {
 	e = openAt(t, filepath.Join(t.TempDir(), "idle.db"), o)
 	for seq := range uint64(40) {
 		busy(t, e, seq, 1)
-		e.ring.folding.Lock()
-		e.ring.folds = e.ring.folds.Add(-2 * foldsApart)
-		e.ring.folding.Unlock()
-		require.NoError(t, e.fold(nil))
+		e.ring.checkpointing.Lock()
+		e.ring.checkpoints = e.ring.checkpoints.Add(-2 * checkpointsApart)
+		e.ring.checkpointing.Unlock()
+		require.NoError(t, e.checkpoint(nil))
 	}
 	require.Equal(t, o.ringBytes, ringSize(e), "rule 3")
 }

@@ -25,7 +25,7 @@ func ringSample(t testing.TB, o config, groups int) (path, holds string) {
 		m := fmt.Sprint("m", i%5)
 		require.NoError(t, commitSteps(e, stepOf(writeOf(m, uint64(i/5*2), 2, uint64(i/5)))))
 		if i == groups/3 {
-			require.NoError(t, e.fold(nil))
+			require.NoError(t, e.checkpoint(nil))
 		}
 	}
 	holds = dump(t, e, []engine.LoadRange{everything}, true)
@@ -59,7 +59,7 @@ func TestBoltRing_Open(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path, want := ringSample(t, ringOptions["Small"], 20)
 			before := ringPlace(t, path)
-			require.Positive(t, before.folded)
+			require.Positive(t, before.checkpointed)
 			raw, err := os.ReadFile(path)
 			require.NoError(t, err)
 			r, err := openWith(path, config{readOnly: true})
@@ -75,7 +75,7 @@ func TestBoltRing_Open(t *testing.T) {
 			require.Equal(t, want, holds(t, e))
 			copied := copyFile(t, e)
 			after := ringPlace(t, copied)
-			require.Equal(t, uint64(20), after.folded, "R1: folded = the largest lsn found")
+			require.Equal(t, uint64(20), after.checkpointed, "R1: folded = the largest lsn found")
 			require.NotEqual(t, before.salt, after.salt, "R1: a new salt")
 			var all fileState
 			require.NoError(t, e.view(func(tx *txn) error { return all.read(tx) }))
@@ -146,7 +146,7 @@ func TestBoltRing_Moved(t *testing.T) {
 		return id
 	}
 	before := txid()
-	require.ErrorIs(t, e.fold(nil), engine.ErrCorrupt, "R5")
+	require.ErrorIs(t, e.checkpoint(nil), engine.ErrCorrupt, "R5")
 	require.Equal(t, before, txid(), "nothing was written")
 	require.ErrorIs(t, commitSteps(e, stepOf(writeOf("a", 2, 1))), engine.ErrStopped)
 	require.Error(t, e.SetNote(context.Background(), "n", []byte("x")))
@@ -225,7 +225,7 @@ func TestBoltRing_Damaged(t *testing.T) {
 	found := ringPlace(t, path)
 	raw, err := os.ReadFile(path)
 	require.NoError(t, err)
-	s, err := journal.Scan(bytes.NewReader(raw), found.place, found.id, found.salt, found.folded)
+	s, err := journal.Scan(bytes.NewReader(raw), found.place, found.id, found.salt, found.checkpointed)
 	require.NoError(t, err)
 	var places []journal.Place
 	for _, r := range s.Records() {
@@ -300,7 +300,7 @@ func TestBoltRing_LooksBetween(t *testing.T) {
 		require.NoError(t, err)
 		l := &loader{e: e, key: "a", want: everything}
 		l.ring.take(e.overlay, "a")
-		require.NoError(t, e.fold(nil))
+		require.NoError(t, e.checkpoint(nil))
 		require.NoError(t, e.view(l.first))
 		require.False(t, l.ring.any(), "R10: what the transaction has is left out")
 		require.Equal(t, seq, l.head.seq)

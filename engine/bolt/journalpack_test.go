@@ -42,7 +42,7 @@ func TestBoltRing_Packs(t *testing.T) {
 		found := ringPlace(t, killed)
 		b, err := os.ReadFile(killed)
 		require.NoError(t, err)
-		s, err := journal.Scan(bytes.NewReader(b), found.place, found.id, found.salt, found.folded)
+		s, err := journal.Scan(bytes.NewReader(b), found.place, found.id, found.salt, found.checkpointed)
 		require.NoError(t, err)
 		require.Len(t, s.Records(), 10)
 		for i, r := range s.Records() {
@@ -115,8 +115,8 @@ func TestBoltRing_FoldsByMemory(t *testing.T) {
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
 	seq, done := uint64(0), make(chan error)
 	held := func(fn func()) { // no fold meanwhile
-		e.ring.folding.Lock()
-		defer e.ring.folding.Unlock()
+		e.ring.checkpointing.Lock()
+		defer e.ring.checkpointing.Unlock()
 		fn()
 	}
 	until := func(enough func() bool, most uint64) {
@@ -126,14 +126,14 @@ func TestBoltRing_FoldsByMemory(t *testing.T) {
 		}
 	}
 	held(func() {
-		until(e.ring.foldDue, 500)
+		until(e.ring.checkpointDue, 500)
 		require.Greater(t, seq<<10, uint64(ringOptions["Small"].ringBytes))
 		s := e.ring.journal.Load().State()
 		require.Greater(t, s.Free, s.Segments/2)
 	})
-	require.Eventually(t, func() bool { return e.ring.journal.Load().State().Folded > 0 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return e.ring.journal.Load().State().Checkpointed > 0 }, time.Minute, time.Millisecond)
 	held(func() {
-		until(e.ring.crowded, 1000)
+		until(e.ring.overBudget, 1000)
 		require.Positive(t, e.ring.journal.Load().State().Free)
 		go func() { done <- commitSteps(e, long(seq, 20)) }()
 		select {

@@ -22,10 +22,10 @@ const (
 // folded in large units, which change each page of the buckets once for many
 // writes.
 const (
-	firstRing  = 1 << 20
-	lastRing   = 32 << 20
-	ringFactor = 4
-	foldsApart = 10 * time.Second
+	firstRing        = 1 << 20
+	lastRing         = 32 << 20
+	ringFactor       = 4
+	checkpointsApart = 10 * time.Second
 )
 
 // ringSizes are the first and last size for what Options.Journal says; a last
@@ -98,7 +98,7 @@ func (f *ringFound) put(tx *txn, folded uint64) error {
 	if err := tx.createRing(value); err != nil {
 		return err
 	}
-	f.folded = folded
+	f.checkpointed = folded
 	return putRingState(tx, folded, f.salt)
 }
 
@@ -117,7 +117,7 @@ func (e *Engine) makeRing(f *ringFound) error {
 	if err := e.lay(&next, e.opt.ringBytes); err != nil {
 		return err
 	}
-	if err := e.update(func(tx *txn) error { return next.put(tx, f.folded) }); err != nil {
+	if err := e.update(func(tx *txn) error { return next.put(tx, f.checkpointed) }); err != nil {
 		return err
 	}
 	*f = next
@@ -125,12 +125,12 @@ func (e *Engine) makeRing(f *ringFound) error {
 }
 
 // grows tells whether the ring may become larger. The caller holds writing.
-func (r *journalWriter) grows() bool { return r.place.size() < r.most }
+func (r *journalWriter) grows() bool { return r.place.size() < r.maxSize }
 
 // larger is the ring that comes after this one. The caller holds writing.
 func (r *journalWriter) larger() (*ringFound, error) {
 	next := r.place
-	size := min(max(r.place.size()*ringFactor, r.wanted.Load()), r.most)
+	size := min(max(r.place.size()*ringFactor, r.targetSize.Load()), r.maxSize)
 	return &next, r.e.lay(&next, size)
 }
 
@@ -140,12 +140,12 @@ func (r *journalWriter) begin(next *ringFound) error {
 	if err := r.e.find(next); err != nil {
 		return err
 	}
-	j, err := journal.Open(r.file, next.place, next.id, next.salt, next.folded)
+	j, err := journal.Open(r.file, next.place, next.id, next.salt, next.checkpointed)
 	if err != nil {
 		return r.e.ringError(err)
 	}
 	r.place = *next
-	r.due.Store(dueAt(next.size()))
+	r.checkpointBytes.Store(checkpointThreshold(next.size()))
 	r.journal.Swap(j).Close()
 	if stopped := r.e.stopped.Load(); stopped != nil { // meanwhile, and the old one was told
 		return *stopped
@@ -158,10 +158,10 @@ func (r *journalWriter) begin(next *ringFound) error {
 // where it is right. The caller holds folding.
 func (r *journalWriter) measure() int64 {
 	now := time.Now()
-	apart := max(now.Sub(r.folds), time.Millisecond)
-	r.folds = now
-	if apart < foldsApart && r.grows() {
-		return r.place.size() * int64(foldsApart/apart)
+	apart := max(now.Sub(r.checkpoints), time.Millisecond)
+	r.checkpoints = now
+	if apart < checkpointsApart && r.grows() {
+		return r.place.size() * int64(checkpointsApart/apart)
 	}
 	return 0
 }

@@ -102,7 +102,7 @@ func (e *Engine) settle(found *fileState, unfolded []ringGroup) error {
 		g.tx = tx
 		if found.lostCounters != nil {
 			e.opt.logger.Warn("the counters of machine numbers and positions are damaged: rebuilt from the heads", "file", e.path, "error", found.lostCounters)
-			if err := g.countAgain(unfolded); err != nil {
+			if err := g.recountMachines(unfolded); err != nil {
 				return err
 			}
 		}
@@ -136,7 +136,7 @@ func (e *Engine) settle(found *fileState, unfolded []ringGroup) error {
 	if len(unfolded) > 0 {
 		e.opt.logger.Info("stored what the journal held", "file", e.path, "groups", len(unfolded))
 	}
-	found.ring.folded, found.ring.salt = found.ring.last(unfolded), salt
+	found.ring.checkpointed, found.ring.salt = found.ring.last(unfolded), salt
 	e.counters = g.counters
 	e.versions.set(found.versions)
 	return nil

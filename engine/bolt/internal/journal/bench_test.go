@@ -27,7 +27,7 @@ func BenchmarkAppend(b *testing.B) {
 				g.Build(func(dst []byte) []byte { return append(dst, payload...) })
 				p, err := j.Append(&g)
 				if err == nil {
-					err = j.Folded(p.LSN)
+					err = j.Checkpointed(p.LSN)
 				}
 				if err != nil {
 					b.Fatal(err)

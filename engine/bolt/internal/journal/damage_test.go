@@ -76,7 +76,7 @@ func TestDamage_Report(t *testing.T) {
 	require.ErrorAs(t, err, &c)
 	require.ErrorIs(t, err, ErrCorrupt)
 	assert.Equal(t, uint64(6), c.Lost)
-	assert.Equal(t, uint64(3), c.Folded)
+	assert.Equal(t, uint64(3), c.Checkpointed)
 	assert.Equal(t, []Place{w.live[3], w.live[4], w.live[6], w.live[7], w.live[8]}, c.Whole)
 	assert.Equal(t, []Place{w.live[5]}, c.Torn)
 	assert.Contains(t, err.Error(), "record 6 is damaged, but 7 is whole")

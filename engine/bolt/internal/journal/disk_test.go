@@ -258,7 +258,7 @@ func (w *world) fold(to uint64) {
 		w.stored[lsn] = string(b)
 	}
 	w.folded = max(w.folded, to)
-	require.NoError(w.t, w.j.Folded(to))
+	require.NoError(w.t, w.j.Checkpointed(to))
 }
 
 func (w *world) bypass(s string) {

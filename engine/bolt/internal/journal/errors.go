@@ -25,8 +25,8 @@ var (
 
 // Answers of Read.
 var (
-	// ErrFolded says that the record is folded and its place may hold another one: look where it was folded to.
-	ErrFolded = errors.New("journal: record is folded")
+	// ErrCheckpointed says that the record is folded and its place may hold another one: look where it was folded to.
+	ErrCheckpointed = errors.New("journal: record is folded")
 	// ErrNoRecord says that the lsn was not given out yet.
 	ErrNoRecord = errors.New("journal: no such record")
 )
@@ -47,11 +47,11 @@ var (
 
 // CorruptError says why a ring cannot be replayed. Nothing was written.
 type CorruptError struct {
-	Reason string
-	Folded uint64  // the lsn that Scan was given
-	Lost   uint64  // the first lsn that is not there but was acknowledged; 0 where it is another damage
-	Whole  []Place // unfolded records that are intact, in lsn order
-	Torn   []Place // unfolded records of which only the header is intact, in lsn order
+	Reason       string
+	Checkpointed uint64  // the lsn that Scan was given
+	Lost         uint64  // the first lsn that is not there but was acknowledged; 0 where it is another damage
+	Whole        []Place // unfolded records that are intact, in lsn order
+	Torn         []Place // unfolded records of which only the header is intact, in lsn order
 }
 
 // Error names the first few places only.
@@ -61,7 +61,7 @@ func (e *CorruptError) Error() string {
 	if e.Lost == 0 {
 		return b.String()
 	}
-	fmt.Fprintf(&b, " (folded to %d, lost %d, intact:", e.Folded, e.Lost)
+	fmt.Fprintf(&b, " (folded to %d, lost %d, intact:", e.Checkpointed, e.Lost)
 	for i, p := range e.Whole {
 		if i == 8 {
 			fmt.Fprintf(&b, " and %d more", len(e.Whole)-i)

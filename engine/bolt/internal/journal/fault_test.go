@@ -96,7 +96,7 @@ func TestFault_StopDuringSync(t *testing.T) {
 	w.disk.during = func(change) {
 		_, err := w.j.Read(2, nil)
 		assert.ErrorIs(t, err, ErrNoRecord, "not readable before it is durable")
-		assert.Error(t, w.j.Folded(2), "nor foldable")
+		assert.Error(t, w.j.Checkpointed(2), "nor foldable")
 		w.j.Stop(why)
 	}
 	err := w.append("in doubt")

@@ -34,12 +34,12 @@ type Journal struct {
 	segment int64      // the one being filled; of writing
 	fill    int64      // bytes used in it; of writing
 
-	mu     sync.Mutex
-	folded uint64
-	last   uint64
-	sealed uint64   // last lsn of the segments that are full
-	ends   []uint64 // last lsn in each segment
-	slots  []slot   // where record lsn stands: slots[lsn % len]
+	mu           sync.Mutex
+	checkpointed uint64
+	last         uint64
+	sealed       uint64   // last lsn of the segments that are full
+	ends         []uint64 // last lsn in each segment
+	slots        []slot   // where record lsn stands: slots[lsn % len]
 }
 
 // slot is where a record stands. As each record takes a block, the unfolded
@@ -71,7 +71,7 @@ func Open(f File, r Range, id ID, salt Salt, folded uint64) (*Journal, error) {
 		return nil, ErrSaltUsed
 	}
 	return &Journal{
-		file: f, ring: rg, folded: folded, last: folded, sealed: folded,
+		file: f, ring: rg, checkpointed: folded, last: folded, sealed: folded,
 		ends:  make([]uint64, rg.Segments),
 		slots: make([]slot, rg.Segments*rg.Segment/Align),
 	}, nil
@@ -129,7 +129,7 @@ func (j *Journal) room(need int64) (lsn uint64, err error) {
 	defer j.mu.Unlock()
 	if j.fill+need > j.ring.Segment {
 		next := (j.segment + 1) % j.ring.Segments
-		if j.ends[next] > j.folded {
+		if j.ends[next] > j.checkpointed {
 			return 0, ErrFull
 		}
 		j.segment, j.fill, j.sealed = next, 0, j.last
@@ -146,17 +146,17 @@ func (j *Journal) Next() uint64 {
 	return j.last + 1
 }
 
-// Folded says that a transaction that stores everything up to lsn elsewhere,
+// Checkpointed says that a transaction that stores everything up to lsn elsewhere,
 // and lsn with it, is durable. It releases the segments that hold nothing
 // beyond it. An lsn before the last call's changes nothing; one that was not
 // acknowledged is refused.
-func (j *Journal) Folded(lsn uint64) error {
+func (j *Journal) Checkpointed(lsn uint64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if lsn > j.last {
 		return fmt.Errorf("journal: folded to %d, but %d is the last: %w", lsn, j.last, ErrNoRecord)
 	}
-	j.folded = max(j.folded, lsn)
+	j.checkpointed = max(j.checkpointed, lsn)
 	return nil
 }
 
@@ -174,7 +174,7 @@ func (j *Journal) Bypass(lsn uint64) error {
 	if lsn != j.last+1 {
 		return fmt.Errorf("journal: bypass with %d, but %d is next", lsn, j.last+1)
 	}
-	j.folded, j.last, j.sealed = lsn, lsn, lsn
+	j.checkpointed, j.last, j.sealed = lsn, lsn, lsn
 	return nil
 }
 
@@ -206,20 +206,20 @@ func (j *Journal) Close() {
 
 // State is how full a ring is.
 type State struct {
-	Folded   uint64 // everything up to here is stored elsewhere
-	Sealed   uint64 // last lsn of the full segments: a fold up to here releases all it can
-	Last     uint64 // last lsn that is durable
-	Segments int
-	Free     int // segments that can be written, the one being filled left out
+	Checkpointed uint64 // everything up to here is stored elsewhere
+	Sealed       uint64 // last lsn of the full segments: a fold up to here releases all it can
+	Last         uint64 // last lsn that is durable
+	Segments     int
+	Free         int // segments that can be written, the one being filled left out
 }
 
 // State is of one moment.
 func (j *Journal) State() State {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	s := State{Folded: j.folded, Sealed: j.sealed, Last: j.last, Segments: len(j.ends)}
+	s := State{Checkpointed: j.checkpointed, Sealed: j.sealed, Last: j.last, Segments: len(j.ends)}
 	for i, end := range j.ends {
-		if end <= j.folded && int64(i) != j.segment {
+		if end <= j.checkpointed && int64(i) != j.segment {
 			s.Free++
 		}
 	}

@@ -40,13 +40,13 @@ func TestAppend_Full(t *testing.T) {
 		w.fold(folded)
 		require.ErrorIs(t, w.append("x"), ErrFull)
 		require.Equal(t, 16, w.disk.writes)
-		require.Equal(t, State{Folded: folded, Sealed: 12, Last: 16, Segments: 4, Free: 0}, w.j.State())
+		require.Equal(t, State{Checkpointed: folded, Sealed: 12, Last: 16, Segments: 4, Free: 0}, w.j.State())
 	}
 	w.fold(4)
 	require.Equal(t, 1, w.j.State().Free)
 	require.NoError(t, w.append("x"))
 	_, err := w.j.Read(1, nil)
-	require.ErrorIs(t, err, ErrFolded)
+	require.ErrorIs(t, err, ErrCheckpointed)
 	b, err := w.j.Read(2, nil)
 	require.NoError(t, err, "folded, but still there")
 	require.Equal(t, "block", string(b))
@@ -55,9 +55,9 @@ func TestAppend_Full(t *testing.T) {
 
 func TestFolded_Refused(t *testing.T) {
 	w := written(t, 3, 2)
-	require.ErrorIs(t, w.j.Folded(4), ErrNoRecord, "not acknowledged")
-	require.NoError(t, w.j.Folded(1))
-	require.Equal(t, uint64(2), w.j.State().Folded, "never back")
+	require.ErrorIs(t, w.j.Checkpointed(4), ErrNoRecord, "not acknowledged")
+	require.NoError(t, w.j.Checkpointed(1))
+	require.Equal(t, uint64(2), w.j.State().Checkpointed, "never back")
 	for _, lsn := range []uint64{0, 3, 5} {
 		require.Error(t, w.j.Bypass(lsn))
 	}
@@ -120,7 +120,7 @@ func TestAllocs(t *testing.T) {
 		g.Build(func(dst []byte) []byte { return append(dst, payload...) })
 		p, err := j.Append(&g)
 		if err == nil {
-			err = j.Folded(p.LSN)
+			err = j.Checkpointed(p.LSN)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -255,7 +255,7 @@ func TestHandle_Sync(t *testing.T) {
 }
 
 // TestConcurrent: one writer, one folder, many readers.
-//  1. A reader gets the record's own bytes, or ErrFolded for one that is folded.
+//  1. A reader gets the record's own bytes, or ErrCheckpointed for one that is folded.
 //  2. The writer waits for the folder only when it is told ErrFull.
 func TestConcurrent(t *testing.T) {
 	w := newWorld(t, 1, true)
@@ -273,7 +273,7 @@ func TestConcurrent(t *testing.T) {
 	fold := make(chan uint64)
 	wg.Go(func() {
 		for lsn := range fold {
-			assert.NoError(t, w.j.Folded(lsn))
+			assert.NoError(t, w.j.Checkpointed(lsn))
 		}
 	})
 	var read, gone atomic.Int64
@@ -282,8 +282,8 @@ func TestConcurrent(t *testing.T) {
 			var buf []byte
 			for lsn := uint64(1); !done.Load(); lsn++ {
 				st := w.j.State()
-				if lsn > st.Last || lsn+20 < st.Folded {
-					lsn = max(st.Folded, 1+uint64(r)) - uint64(r)
+				if lsn > st.Last || lsn+20 < st.Checkpointed {
+					lsn = max(st.Checkpointed, 1+uint64(r)) - uint64(r)
 				}
 				b, err := w.j.Read(lsn, buf)
 				switch {
@@ -293,9 +293,9 @@ func TestConcurrent(t *testing.T) {
 						return
 					}
 					buf = b
-				case errors.Is(err, ErrFolded):
+				case errors.Is(err, ErrCheckpointed):
 					gone.Add(1)
-					assert.LessOrEqual(t, lsn, w.j.State().Folded)
+					assert.LessOrEqual(t, lsn, w.j.State().Checkpointed)
 				default:
 					assert.ErrorIs(t, err, ErrNoRecord)
 					assert.Greater(t, lsn, st.Last)

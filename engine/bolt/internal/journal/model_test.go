@@ -76,7 +76,7 @@ func TestModel_Histories(t *testing.T) {
 					require.NoError(t, err)
 					require.Equal(t, w.groups[lsn], string(b))
 				default:
-					require.ErrorIs(t, err, ErrFolded)
+					require.ErrorIs(t, err, ErrCheckpointed)
 				}
 			case 8:
 				if w.rng.IntN(4) == 0 {
@@ -91,7 +91,7 @@ func TestModel_Histories(t *testing.T) {
 				}
 			}
 			st := w.j.State()
-			require.Equal(t, [3]uint64{w.folded, w.acked, uint64(testSegments)}, [3]uint64{st.Folded, st.Last, uint64(st.Segments)})
+			require.Equal(t, [3]uint64{w.folded, w.acked, uint64(testSegments)}, [3]uint64{st.Checkpointed, st.Last, uint64(st.Segments)})
 		}
 		w.finish()
 	})

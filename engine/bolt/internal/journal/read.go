@@ -6,9 +6,9 @@ import "slices"
 // returns it. It checks lsn and checksums after copying, so that it holds no lock
 // and pins no segment while a writer goes round the ring.
 //
-// ErrFolded: the record is folded and its place was taken. Records that are
+// ErrCheckpointed: the record is folded and its place was taken. Records that are
 // folded may be read a while longer. Who looks at the ring first (State), then
-// begins a read transaction over what was folded, and gets ErrFolded for a
+// begins a read transaction over what was folded, and gets ErrCheckpointed for a
 // record that the transaction does not have, begins again. ErrNoRecord: lsn is
 // not acknowledged. ErrCorrupt and errors of the file do not stop the journal.
 func (j *Journal) Read(lsn uint64, buf []byte) ([]byte, error) {
@@ -24,8 +24,8 @@ func (j *Journal) Read(lsn uint64, buf []byte) ([]byte, error) {
 	if err := j.ring.read(j.file, buf, p); err != nil {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		if lsn <= j.folded {
-			return nil, ErrFolded
+		if lsn <= j.checkpointed {
+			return nil, ErrCheckpointed
 		}
 		return nil, err
 	}

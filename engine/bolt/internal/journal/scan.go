@@ -12,9 +12,9 @@ import (
 type Scanned struct {
 	Torn *Place // the write that was interrupted, where its header is whole; it was never acknowledged
 
-	ring   ring
-	folded uint64
-	whole  []Record // in lsn order
+	ring         ring
+	checkpointed uint64
+	whole        []Record // in lsn order
 }
 
 // Record is one group as it was appended.
@@ -39,7 +39,7 @@ func Scan(f io.ReaderAt, r Range, id ID, salt Salt, folded uint64) (*Scanned, er
 	if err != nil {
 		return nil, err
 	}
-	s := &Scanned{ring: rg, folded: folded}
+	s := &Scanned{ring: rg, checkpointed: folded}
 	var torn []Place
 	err = rg.walk(f, func(p Place, block []byte) bool {
 		switch {
@@ -87,9 +87,9 @@ func (r *ring) walk(f io.ReaderAt, fn func(p Place, block []byte) bool) error {
 // judge decides between a ring that ends and one that is damaged.
 func (s *Scanned) judge(torn []Place) error {
 	corrupt := func(lost uint64, reason string, args ...any) error {
-		return &CorruptError{Reason: fmt.Sprintf(reason, args...), Folded: s.folded, Lost: lost, Whole: s.places(), Torn: torn}
+		return &CorruptError{Reason: fmt.Sprintf(reason, args...), Checkpointed: s.checkpointed, Lost: lost, Whole: s.places(), Torn: torn}
 	}
-	end := s.folded
+	end := s.checkpointed
 	for i, p := range s.whole {
 		if p.LSN != end+1 {
 			if p.LSN == end {
@@ -127,7 +127,7 @@ func (r *ring) follows(a, b Place) bool {
 
 // Last is the lsn of the last record, or folded where there is none. After a Scan
 // without error it is the folded of the transaction that stores the records elsewhere.
-func (s *Scanned) Last() uint64 { return s.folded + uint64(s.Len()) }
+func (s *Scanned) Last() uint64 { return s.checkpointed + uint64(s.Len()) }
 
 // Len is the number of records.
 func (s *Scanned) Len() int { return len(s.whole) }
