@@ -68,8 +68,8 @@ type machineState struct {
 	refuse      error // why it cannot be written
 	lost        bool  // the head in the file is damaged
 
-	ring         *ringMachine // of a group that goes into the ring
-	events, next int          // its events in the group, and where the next of them goes
+	mem          *memtableMachine // of a group that goes into the ring
+	events, next int              // its events in the group, and where the next of them goes
 }
 
 type pendingEvent struct {

@@ -68,14 +68,14 @@ func (r *journalWriter) stopCheckpointer() {
 // ring: then it is due when they do.
 func (r *journalWriter) checkpointDue() bool {
 	s := r.journal.Load().State()
-	young, _ := r.e.overlay.bytes()
+	young, _ := r.e.memtable.bytes()
 	return s.Free < max(1, s.Segments/4) || young >= r.checkpointBytes.Load()
 }
 
 // overBudget tells whether so much is in memory that the next group waits for the
 // fold under way, as it does for a full ring.
 func (r *journalWriter) overBudget() bool {
-	_, all := r.e.overlay.bytes()
+	_, all := r.e.memtable.bytes()
 	return all >= 2*r.checkpointBytes.Load()
 }
 
@@ -93,7 +93,7 @@ func (e *Engine) checkpoint(also func(tx *txn) error) error {
 	}
 	r.checkpointing.Lock()
 	defer r.checkpointing.Unlock()
-	groups, generations := e.overlay.seal()
+	groups, generations := e.memtable.freeze()
 	if len(groups) == 0 && also == nil {
 		return nil
 	}
@@ -129,14 +129,14 @@ func (e *Engine) checkpoint(also func(tx *txn) error) error {
 		e.halt(err)
 		return err
 	}
-	e.overlay.drop(generations)
+	e.memtable.release(generations)
 	r.targetSize.Store(wanted)
 	return nil
 }
 
 // checkpoint takes all groups into a transaction. What does not follow on what the
 // file holds ends all writing: the file is not what was appended to.
-func (g *batch) checkpoint(tx *txn, groups []ringGroup, e *Engine) error {
+func (g *batch) checkpoint(tx *txn, groups []journalEntry, e *Engine) error {
 	c, err := parseCounters(tx.counters.get(countersLast))
 	if err == nil {
 		g.begin(c)
@@ -151,7 +151,7 @@ func (g *batch) checkpoint(tx *txn, groups []ringGroup, e *Engine) error {
 }
 
 // recountMachines takes the counters from the first group where those of the file are lost.
-func (g *batch) recountMachines(groups []ringGroup) error {
+func (g *batch) recountMachines(groups []journalEntry) error {
 	if len(groups) == 0 {
 		return nil
 	}
@@ -165,7 +165,7 @@ func (g *batch) recountMachines(groups []ringGroup) error {
 
 // replay takes the steps of groups again, in order. Each must get what it got
 // when it was appended: same numbers, same positions (R4, R11).
-func (g *batch) replay(groups []ringGroup) error {
+func (g *batch) replay(groups []journalEntry) error {
 	p := stepReader{g: g}
 	n := recordsIn(groups)
 	g.events, g.places = slices.Grow(g.events, n), slices.Grow(g.places, n)
@@ -182,7 +182,7 @@ func (g *batch) replay(groups []ringGroup) error {
 
 // recordsIn is about how many records the groups have, without those of the last:
 // room for them is made at once.
-func recordsIn(groups []ringGroup) int {
+func recordsIn(groups []journalEntry) int {
 	if len(groups) < 2 {
 		return 0
 	}

@@ -57,7 +57,7 @@ func (e *Engine) commitRing(steps []engine.Step, out []engine.Result) error {
 		e.halt(err)
 		return err
 	}
-	e.overlay.add(ringGroup{place.LSN, r.keep(r.payload)}, r.cuts)
+	e.memtable.add(journalEntry{place.LSN, r.keep(r.payload)}, r.cuts)
 	r.settled(g)
 	e.versions.add(g.versionChanges())
 	if r.checkpointDue() {
@@ -109,9 +109,9 @@ func (r *journalWriter) prepare(steps []engine.Step) (damaged bool, err error) {
 				continue
 			}
 			m := g.newMachine(key)
-			if m.ring = r.heads.get(key); m.ring == nil {
-				m.ring = &ringMachine{}
-				h, ok, err := r.overlayHead(key)
+			if m.mem = r.heads.get(key); m.mem == nil {
+				m.mem = &memtableMachine{}
+				h, ok, err := r.memtableHead(key)
 				if err != nil {
 					return false, err
 				}
@@ -119,9 +119,9 @@ func (r *journalWriter) prepare(steps []engine.Step) (damaged bool, err error) {
 					missing = append(missing, m)
 					continue
 				}
-				m.ring.head = h
+				m.mem.head = h
 			}
-			m.head, m.before, m.exists, m.stored = m.ring.head, m.ring.head, true, true
+			m.head, m.before, m.exists, m.stored = m.mem.head, m.mem.head, true, true
 		}
 	}
 	if len(missing) == 0 {
@@ -143,8 +143,8 @@ func (r *journalWriter) prepare(steps []engine.Step) (damaged bool, err error) {
 	return damaged, nil
 }
 
-func (r *journalWriter) overlayHead(key string) (storedHead, bool, error) {
-	ref, ok := r.e.overlay.newest(key)
+func (r *journalWriter) memtableHead(key string) (storedHead, bool, error) {
+	ref, ok := r.e.memtable.newest(key)
 	if !ok {
 		return storedHead{}, false, nil
 	}
@@ -152,7 +152,7 @@ func (r *journalWriter) overlayHead(key string) (storedHead, bool, error) {
 	if err := w.Parse(ref.write); err != nil {
 		return storedHead{}, false, fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
 	}
-	h := ringHead(&w)
+	h := headOfWrite(&w)
 	h.bytes = nil
 	return h, true, nil
 }
@@ -189,7 +189,7 @@ func (r *journalWriter) encode(steps []engine.Step, out []engine.Result) {
 			}
 			from := len(b)
 			b = sw.Append(b)
-			r.cuts = append(r.cuts, ringCut{w.Machine, m.ring, from + 4, len(b)})
+			r.cuts = append(r.cuts, writeSpan{w.Machine, m.mem, from + 4, len(b)})
 		}
 	}
 	clear(sw.Events[:cap(sw.Events)]) // the caller's bytes
@@ -233,12 +233,12 @@ func (r *journalWriter) keep(payload []byte) []byte {
 func (r *journalWriter) settled(g *batch) {
 	for _, m := range g.touched {
 		if m.changed && m.exists {
-			if m.ring == nil {
-				m.ring = &ringMachine{}
+			if m.mem == nil {
+				m.mem = &memtableMachine{}
 			}
-			m.ring.head = m.head
-			m.ring.head.bytes = nil
-			r.heads.put(m.key, m.ring)
+			m.mem.head = m.head
+			m.mem.head.bytes = nil
+			r.heads.put(m.key, m.mem)
 		}
 	}
 	clear(r.cuts)
@@ -279,7 +279,7 @@ func (e *Engine) commitAround(steps []engine.Step, out []engine.Result, next *ri
 	g.end()
 	defer g.end()
 	clear(out)
-	groups, _ := e.overlay.seal()
+	groups, _ := e.memtable.freeze()
 	lsn := r.journal.Load().Next()
 	var versions versionCounts
 	err := e.update(func(tx *txn) error {
@@ -322,7 +322,7 @@ func (e *Engine) commitAround(steps []engine.Step, out []engine.Result, next *ri
 		}
 		return err
 	}
-	e.overlay.reset()
+	e.memtable.reset()
 	r.heads.clear()
 	r.settled(g)
 	e.versions.set(versions)

@@ -125,9 +125,9 @@ type Engine struct {
 
 	dictionaries dictionaries
 
-	ring    *journalWriter // nil in direct mode and in a file opened for reading
-	full    error          // why the file can only be read though it was opened for writing
-	overlay *memtable      // what is in the ring only; nil where there is no ring to look into
+	ring     *journalWriter // nil in direct mode and in a file opened for reading
+	full     error          // why the file can only be read though it was opened for writing
+	memtable *memtable      // what is in the ring only; nil where there is no ring to look into
 
 	dead    atomic.Pointer[error]
 	stopped atomic.Pointer[error]

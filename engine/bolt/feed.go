@@ -114,11 +114,11 @@ func (t *positionCursor) next(ctx context.Context) error {
 		}
 		t.stretch, t.places, t.machines, t.gather = g.within, g.places, g.machines, false
 	}
-	var groups []ringGroup
+	var groups []journalEntry
 	if t.newest {
-		groups = t.e.overlay.groupsBefore(t.at, trailGroups)
+		groups = t.e.memtable.groupsBefore(t.at, trailGroups)
 	} else {
-		groups = t.e.overlay.groupsAfter(t.at, trailGroups)
+		groups = t.e.memtable.groupsAfter(t.at, trailGroups)
 	}
 	ring, last := false, uint64(0)
 	err := t.e.view(func(tx *txn) (err error) {
@@ -133,11 +133,11 @@ func (t *positionCursor) next(ctx context.Context) error {
 	if err != nil || !ring {
 		return err
 	}
-	return t.fromRing(groups, last)
+	return t.fromMemtable(groups, last)
 }
 
 // stored is the last position that the buckets have.
-func (e *Engine) stored(tx *txn, groups []ringGroup) (uint64, error) {
+func (e *Engine) stored(tx *txn, groups []journalEntry) (uint64, error) {
 	c, err := parseCounters(tx.counters.get(countersLast))
 	switch {
 	case err == nil:
@@ -382,9 +382,9 @@ func (r *trailReader) purged(f *trailRecord) bool {
 // trailGroups is how many groups of the ring make a page at most.
 const trailGroups = 64
 
-// fromRing makes a page of groups that are in the ring only, the oldest first.
+// fromMemtable makes a page of groups that are in the ring only, the oldest first.
 // Without any the trail goes on in the buckets, or is at its end.
-func (t *positionCursor) fromRing(groups []ringGroup, last uint64) error {
+func (t *positionCursor) fromMemtable(groups []journalEntry, last uint64) error {
 	before, lowest := t.at, last
 	for i, g := range groups {
 		var head format.StepGroup
@@ -397,7 +397,7 @@ func (t *positionCursor) fromRing(groups []ringGroup, last uint64) error {
 			for writes, rest, err = format.CutStepLen(rest); err == nil && writes > 0; writes-- {
 				var b []byte
 				if b, rest, err = format.CutWrite(rest); err == nil {
-					err = t.ringWrite(b)
+					err = t.memtableWrite(b)
 				}
 			}
 		}
@@ -414,8 +414,8 @@ func (t *positionCursor) fromRing(groups []ringGroup, last uint64) error {
 	return nil
 }
 
-// ringWrite takes the wanted events of one write into the page.
-func (t *positionCursor) ringWrite(b []byte) error {
+// memtableWrite takes the wanted events of one write into the page.
+func (t *positionCursor) memtableWrite(b []byte) error {
 	if err := t.write.Parse(b); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ type journalWriter struct {
 	payload []byte           // of the group; of writing
 	group   journal.Group    // the same as it is written; of writing
 	chunk   []byte           // room for the payloads kept in the overlay; of writing
-	cuts    []ringCut        // of writing
+	cuts    []writeSpan      // of writing
 	write   format.StepWrite // of writing
 	heads   headCache        // of writing
 
@@ -84,7 +84,7 @@ type ringFound struct {
 }
 
 // last is folded once the groups are.
-func (r *ringFound) last(groups []ringGroup) uint64 {
+func (r *ringFound) last(groups []journalEntry) uint64 {
 	if n := len(groups); n > 0 {
 		return groups[n-1].lsn
 	}
@@ -175,7 +175,7 @@ func (e *Engine) ringError(err error) error {
 
 // readRing is what stands in the ring and not in the buckets, in order. It
 // writes nothing.
-func (e *Engine) readRing(found *fileState) ([]ringGroup, error) {
+func (e *Engine) readRing(found *fileState) ([]journalEntry, error) {
 	r := &found.ring
 	if !r.there {
 		return nil, nil
@@ -201,34 +201,34 @@ func (e *Engine) readRing(found *fileState) ([]ringGroup, error) {
 	if err != nil {
 		return nil, e.ringError(err)
 	}
-	var groups []ringGroup
+	var groups []journalEntry
 	for _, rec := range s.Records() {
 		payload, err := format.UnpackGroup(rec.Payload, r.head.Segment)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: record %d of the journal: %w", engine.ErrCorrupt, e.path, rec.LSN, err)
 		}
-		groups = append(groups, ringGroup{rec.LSN, payload})
+		groups = append(groups, journalEntry{rec.LSN, payload})
 	}
 	return groups, nil
 }
 
 // show serves what the ring holds from memory, in a file that is not written.
-func (e *Engine) show(groups []ringGroup) error {
+func (e *Engine) show(groups []journalEntry) error {
 	e.machines.Store(int64(e.counters.machines))
 	if len(groups) == 0 {
 		return nil
 	}
-	e.overlay = newOverlay()
+	e.memtable = newMemtable()
 	machines := e.counters.machines
 	e.report.Replay.InMemory, e.report.Replay.Records = true, 0
 	for _, g := range groups {
-		cuts, born, records, err := cutGroup(g.payload)
+		cuts, born, records, err := splitEntry(g.payload)
 		if err != nil {
 			return fmt.Errorf("%w: record %d of the journal: %w", engine.ErrCorrupt, g.lsn, err)
 		}
 		machines += born
 		e.report.Replay.Records += int64(records)
-		e.overlay.add(g, cuts)
+		e.memtable.add(g, cuts)
 	}
 	e.machines.Store(int64(machines))
 	if err := e.showVersions(); err != nil {
@@ -277,7 +277,7 @@ func (e *Engine) openRing(found *fileState) error {
 	r.checkpointBytes.Store(checkpointThreshold(f.size()))
 	r.maxSize, r.checkpoints = e.opt.ringMost, time.Now()
 	r.checkpoint.e = e
-	e.overlay = newOverlay()
+	e.memtable = newMemtable()
 	e.ring = r
 	go r.runCheckpointer()
 	return nil

@@ -45,7 +45,7 @@ func TestBoltRing_FoldsAreLarge(t *testing.T) {
 	for range 3 { // the third is taken when the first is dealt with
 		e.ring.wake <- struct{}{}
 	}
-	require.NotEmpty(t, e.overlay.keys("", ""))
+	require.NotEmpty(t, e.memtable.keys("", ""))
 	seq := uint64(1)
 	for e.ring.journal.Load().State().Checkpointed == 0 {
 		require.Less(t, seq, uint64(1000), "it never folds")
@@ -69,7 +69,7 @@ func TestBoltRing_Grows(t *testing.T) {
 		seq = busy(t, e, seq, 1)
 	}
 	busy(t, e, seq, 5)
-	require.NotEmpty(t, e.overlay.keys("", ""), "the larger ring is used")
+	require.NotEmpty(t, e.memtable.keys("", ""), "the larger ring is used")
 	path, want := copyFile(t, e), holds(t, e)
 	killBolt(e)
 

@@ -299,7 +299,7 @@ func TestBoltRing_LooksBetween(t *testing.T) {
 		want, err := readAll(e, "a")
 		require.NoError(t, err)
 		l := &loader{e: e, key: "a", want: everything}
-		l.ring.take(e.overlay, "a")
+		l.ring.take(e.memtable, "a")
 		require.NoError(t, e.checkpoint(nil))
 		require.NoError(t, e.view(l.first))
 		require.False(t, l.ring.any(), "R10: what the transaction has is left out")

@@ -69,7 +69,7 @@ func (e *Engine) Load(ctx context.Context, machine string, want engine.LoadRange
 	defer e.freeLook(l)
 	l.e, l.key, l.want = e, machine, want
 	for {
-		l.ring.take(e.overlay, machine)
+		l.ring.take(e.memtable, machine)
 		if err := e.view(l.first); err != nil {
 			return engine.Head{}, err
 		}

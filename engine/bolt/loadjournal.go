@@ -15,17 +15,17 @@ import (
 //	snapshots  the file's, but for those the ring drops or replaces, merged with the ring's
 //	events     the file's up to there, then the ring's
 type journalView struct {
-	refs   []ringRef
+	refs   []entryRef
 	writes []format.StepWrite
-	snaps  []ringSnapshot // by seq; those to be delivered and those that hide one of the file
-	next   int            // of snaps, in the order of delivery, the first that is left
+	snaps  []memtableSnapshot // by seq; those to be delivered and those that hide one of the file
+	next   int                // of snaps, in the order of delivery, the first that is left
 	newest bool
 	events bool // those of the ring are delivered
 
 	newestAt uint64 // behind the newest snapshot of the ring, where only the newest is wanted
 }
 
-type ringSnapshot struct {
+type memtableSnapshot struct {
 	seq  uint64
 	b    []byte
 	skip bool // it is dropped, or not wanted
@@ -84,13 +84,13 @@ func (r *journalView) begin(tx *txn, want *engine.LoadRange) error {
 func (r *journalView) sortSnapshots(want *engine.LoadRange) {
 	for i := range r.writes {
 		for _, seq := range r.writes[i].Drop {
-			r.snaps = append(r.snaps, ringSnapshot{seq: seq, skip: true})
+			r.snaps = append(r.snaps, memtableSnapshot{seq: seq, skip: true})
 		}
 		for _, s := range r.writes[i].Snaps {
-			r.snaps = append(r.snaps, ringSnapshot{seq: s.Seq, b: s.Bytes})
+			r.snaps = append(r.snaps, memtableSnapshot{seq: s.Seq, b: s.Bytes})
 		}
 	}
-	slices.SortStableFunc(r.snaps, func(a, b ringSnapshot) int { return cmp.Compare(a.seq, b.seq) })
+	slices.SortStableFunc(r.snaps, func(a, b memtableSnapshot) int { return cmp.Compare(a.seq, b.seq) })
 	last := r.snaps[:0]
 	for i, s := range r.snaps { // the last word counts
 		if i+1 == len(r.snaps) || r.snaps[i+1].seq != s.seq {
@@ -127,7 +127,7 @@ func (r *journalView) order(a, b uint64) int {
 
 // hides tells whether the ring drops or replaces the file's snapshot.
 func (r *journalView) hides(seq uint64) bool {
-	_, found := slices.BinarySearchFunc(r.snaps, seq, func(s ringSnapshot, seq uint64) int { return r.order(s.seq, seq) })
+	_, found := slices.BinarySearchFunc(r.snaps, seq, func(s memtableSnapshot, seq uint64) int { return r.order(s.seq, seq) })
 	return found
 }
 
@@ -207,7 +207,7 @@ func (r *journalView) deliver(want *engine.LoadRange, give func(engine.Item) err
 
 func (r *journalView) any() bool { return len(r.writes) > 0 }
 
-func (r *journalView) head() storedHead { return ringHead(&r.writes[len(r.writes)-1]) }
+func (r *journalView) head() storedHead { return headOfWrite(&r.writes[len(r.writes)-1]) }
 
 // fileEnd is the seq that the file has the machine up to.
 func (r *journalView) fileEnd() uint64 { return r.writes[0].Expect }

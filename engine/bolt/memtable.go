@@ -21,73 +21,73 @@ import (
 // Refs hold memory of their own, so a drop takes nothing away from a reader.
 type memtable struct {
 	mu          sync.RWMutex
-	generations []*ringGeneration // oldest first, the last one takes what comes
+	generations []*generation // oldest first, the last one takes what comes
 }
 
-type ringGeneration struct {
+type generation struct {
 	id       uint64
 	machines map[string]int32 // their places in newest
-	newest   []*ringRef
-	groups   []ringGroup
+	newest   []*entryRef
+	groups   []journalEntry
 	bytes    int64 // of the groups
 }
 
 // last is the machine's newest write.
-func (g *ringGeneration) last(machine string) *ringRef {
+func (g *generation) last(machine string) *entryRef {
 	if i, ok := g.machines[machine]; ok {
 		return g.newest[i]
 	}
 	return nil
 }
 
-// ringGroup is the payload of one record of the ring.
-type ringGroup struct {
+// journalEntry is the payload of one record of the ring.
+type journalEntry struct {
 	lsn     uint64
 	payload []byte
 }
 
-// ringRef is one machine's write in a group.
-type ringRef struct {
+// entryRef is one machine's write in a group.
+type entryRef struct {
 	lsn    uint64
 	write  []byte
-	before *ringRef // the machine's write before, of the same generation
+	before *entryRef // the machine's write before, of the same generation
 }
 
-// ringCut says whose write stands where in a payload.
-type ringCut struct {
+// writeSpan says whose write stands where in a payload.
+type writeSpan struct {
 	machine  string
-	ring     *ringMachine // where the committer knows it
+	ring     *memtableMachine // where the committer knows it
 	from, to int
 }
 
-func newOverlay() *memtable {
-	return &memtable{generations: []*ringGeneration{newGeneration(1, 0)}}
+func newMemtable() *memtable {
+	return &memtable{generations: []*generation{newGeneration(1, 0)}}
 }
 
-func newGeneration(id uint64, machines int) *ringGeneration {
-	return &ringGeneration{id: id, machines: make(map[string]int32, machines)}
+func newGeneration(id uint64, machines int) *generation {
+	return &generation{id: id, machines: make(map[string]int32, machines)}
 }
 
-// young is the generation that takes what comes.
-func (o *memtable) young() *ringGeneration { return o.generations[len(o.generations)-1] }
+// active is the generation that takes what comes.
+func (o *memtable) active() *generation { return o.generations[len(o.generations)-1] }
 
 // add takes a durable group. The payload is the overlay's from now on.
-func (o *memtable) add(g ringGroup, cuts []ringCut) {
-	refs := make([]ringRef, len(cuts))
+func (o *memtable) add(g journalEntry, cuts []writeSpan) {
+	refs := make([]entryRef, len(cuts))
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	gen := o.young()
+	gen := o.active()
 	gen.groups = append(gen.groups, g)
 	gen.bytes += int64(len(g.payload))
 	for i := range cuts {
 		c := &cuts[i]
-		refs[i] = ringRef{lsn: g.lsn, write: g.payload[c.from:c.to]}
+		refs[i] = entryRef{lsn: g.lsn, write: g.payload[c.from:c.to]}
 		gen.put(c, &refs[i])
 	}
 }
 
 // put makes ref the machine's newest write.
-func (g *ringGeneration) put(c *ringCut, ref *ringRef) {
+func (g *generation) put(c *writeSpan, ref *entryRef) {
 	var at int32
 	known := c.ring != nil && c.ring.generation == g.id
 	if known {
@@ -114,14 +114,14 @@ func (o *memtable) bytes() (young, all int64) {
 	for _, gen := range o.generations {
 		all += gen.bytes
 	}
-	return o.young().bytes, all
+	return o.active().bytes, all
 }
 
-// seal gives all groups, in order, for a fold, and how many generations they are.
-func (o *memtable) seal() (groups []ringGroup, generations int) {
+// freeze gives all groups, in order, for a fold, and how many generations they are.
+func (o *memtable) freeze() (groups []journalEntry, generations int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if y := o.young(); len(y.groups) > 0 {
+	if y := o.active(); len(y.groups) > 0 {
 		o.generations = append(o.generations, newGeneration(y.id+1, len(y.machines)))
 	}
 	generations = len(o.generations) - 1
@@ -131,8 +131,8 @@ func (o *memtable) seal() (groups []ringGroup, generations int) {
 	return groups, generations
 }
 
-// drop forgets the oldest generations: they are folded.
-func (o *memtable) drop(generations int) {
+// release forgets the oldest generations: they are folded.
+func (o *memtable) release(generations int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.generations = slices.Clone(o.generations[generations:])
@@ -142,11 +142,11 @@ func (o *memtable) drop(generations int) {
 func (o *memtable) reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.generations = []*ringGeneration{newGeneration(o.young().id+1, 0)}
+	o.generations = []*generation{newGeneration(o.active().id+1, 0)}
 }
 
 // refs adds the machine's writes to dst, oldest first.
-func (o *memtable) refs(machine string, dst []ringRef) []ringRef {
+func (o *memtable) refs(machine string, dst []entryRef) []entryRef {
 	if o == nil {
 		return dst
 	}
@@ -154,7 +154,7 @@ func (o *memtable) refs(machine string, dst []ringRef) []ringRef {
 	o.mu.RLock()
 	for i := len(o.generations) - 1; i >= 0; i-- {
 		for r := o.generations[i].last(machine); r != nil; r = r.before {
-			dst = append(dst, ringRef{lsn: r.lsn, write: r.write})
+			dst = append(dst, entryRef{lsn: r.lsn, write: r.write})
 		}
 	}
 	o.mu.RUnlock()
@@ -163,19 +163,19 @@ func (o *memtable) refs(machine string, dst []ringRef) []ringRef {
 }
 
 // newest is the machine's newest write.
-func (o *memtable) newest(machine string) (ringRef, bool) {
+func (o *memtable) newest(machine string) (entryRef, bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.newestLocked(machine)
 }
 
-func (o *memtable) newestLocked(machine string) (ringRef, bool) {
+func (o *memtable) newestLocked(machine string) (entryRef, bool) {
 	for i := len(o.generations) - 1; i >= 0; i-- {
 		if r := o.generations[i].last(machine); r != nil {
-			return ringRef{lsn: r.lsn, write: r.write}, true
+			return entryRef{lsn: r.lsn, write: r.write}, true
 		}
 	}
-	return ringRef{}, false
+	return entryRef{}, false
 }
 
 // keys lists the machines from a key on that begin with prefix, in order.
@@ -198,7 +198,7 @@ func (o *memtable) keys(prefix, from string) []string {
 }
 
 // newestOf gives the newest writes of the machines.
-func (o *memtable) newestOf(machines []string, dst []ringRef) []ringRef {
+func (o *memtable) newestOf(machines []string, dst []entryRef) []entryRef {
 	if o == nil {
 		return dst
 	}
@@ -213,7 +213,7 @@ func (o *memtable) newestOf(machines []string, dst []ringRef) []ringRef {
 
 // groupsAfter gives the groups that have positions beyond pos, at most so many,
 // in order.
-func (o *memtable) groupsAfter(pos uint64, most int) (groups []ringGroup) {
+func (o *memtable) groupsAfter(pos uint64, most int) (groups []journalEntry) {
 	if o == nil {
 		return nil
 	}
@@ -228,7 +228,7 @@ func (o *memtable) groupsAfter(pos uint64, most int) (groups []ringGroup) {
 
 // groupsBefore gives the groups that have positions before pos, the newest of
 // them, at most so many, in order.
-func (o *memtable) groupsBefore(pos uint64, most int) (groups []ringGroup) {
+func (o *memtable) groupsBefore(pos uint64, most int) (groups []journalEntry) {
 	if o == nil {
 		return nil
 	}
@@ -244,7 +244,7 @@ func (o *memtable) groupsBefore(pos uint64, most int) (groups []ringGroup) {
 }
 
 // search finds the first group that begins at pos or later: behind its last position before.
-func (g *ringGeneration) search(pos uint64) int {
+func (g *generation) search(pos uint64) int {
 	return sort.Search(len(g.groups), func(i int) bool {
 		var head format.StepGroup
 		_, err := head.Cut(g.groups[i].payload)
@@ -252,16 +252,16 @@ func (g *ringGeneration) search(pos uint64) int {
 	})
 }
 
-// ringHead is the head that a write left.
-func ringHead(w *format.StepWrite) storedHead {
+// headOfWrite is the head that a write left.
+func headOfWrite(w *format.StepWrite) storedHead {
 	h := storedHead{kind: w.Kind, schema: w.Schema, number: w.Number, seq: w.Seq, pos: w.Pos, bytes: w.Head}
 	copy(h.token[:], w.Token)
 	return h
 }
 
-// cutGroup finds the writes in a payload, how many machines they began, and how
+// splitEntry finds the writes in a payload, how many machines they began, and how
 // many records they have.
-func cutGroup(payload []byte) (cuts []ringCut, born, records uint64, err error) {
+func splitEntry(payload []byte) (cuts []writeSpan, born, records uint64, err error) {
 	var head format.StepGroup
 	var w format.StepWrite
 	rest, err := head.Cut(payload)
@@ -280,7 +280,7 @@ func cutGroup(payload []byte) (cuts []ringCut, born, records uint64, err error) 
 			}
 			records += uint64(len(w.Events))
 			to := len(payload) - len(rest)
-			cuts = append(cuts, ringCut{machine: string(w.Machine), from: to - len(b), to: to})
+			cuts = append(cuts, writeSpan{machine: string(w.Machine), from: to - len(b), to: to})
 		}
 	}
 	return cuts, born, records, err
@@ -288,11 +288,11 @@ func cutGroup(payload []byte) (cuts []ringCut, born, records uint64, err error) 
 
 // headCache remembers the machines written lately. Only the committer changes
 // heads, so what is in it is never stale.
-type headCache struct{ young, old map[string]*ringMachine }
+type headCache struct{ active, frozen map[string]*memtableMachine }
 
-// ringMachine is what the committer knows of a machine: its head without the
+// memtableMachine is what the committer knows of a machine: its head without the
 // caller's bytes, and where it is in a generation of the overlay.
-type ringMachine struct {
+type memtableMachine struct {
 	head       storedHead
 	generation uint64
 	at         int32
@@ -301,26 +301,26 @@ type ringMachine struct {
 
 const headsKept = 16 << 10 // in each half
 
-func (c *headCache) get(machine string) *ringMachine {
-	if m := c.young[machine]; m != nil {
+func (c *headCache) get(machine string) *memtableMachine {
+	if m := c.active[machine]; m != nil {
 		return m
 	}
-	m := c.old[machine]
+	m := c.frozen[machine]
 	if m != nil {
 		m.cached = false
 	}
 	return m
 }
 
-func (c *headCache) put(machine string, m *ringMachine) {
+func (c *headCache) put(machine string, m *memtableMachine) {
 	if m.cached {
 		return
 	}
-	if c.young == nil || len(c.young) >= headsKept {
-		c.young, c.old = make(map[string]*ringMachine, headsKept/4), c.young
+	if c.active == nil || len(c.active) >= headsKept {
+		c.active, c.frozen = make(map[string]*memtableMachine, headsKept/4), c.active
 	}
 	m.cached = true
-	c.young[machine] = m
+	c.active[machine] = m
 }
 
-func (c *headCache) clear() { c.young, c.old = nil, nil }
+func (c *headCache) clear() { c.active, c.frozen = nil, nil }

@@ -85,7 +85,7 @@ func (e *Engine) start() error {
 // settle stores, in one transaction, what the ring holds, and marks the file as
 // open. Nothing that was replayed is shown, and nothing new is taken, before it
 // is durable here (R1).
-func (e *Engine) settle(found *fileState, unfolded []ringGroup) error {
+func (e *Engine) settle(found *fileState, unfolded []journalEntry) error {
 	g := &e.group
 	defer g.end()
 	salt := journal.NewSalt()
@@ -166,7 +166,7 @@ func (e *Engine) letGo() error {
 }
 
 // noteReplay notes what stood in the ring and was taken over since began.
-func noteReplay(r *engine.OpenReport, groups []ringGroup, began time.Time) {
+func noteReplay(r *engine.OpenReport, groups []journalEntry, began time.Time) {
 	if len(groups) == 0 {
 		return
 	}

@@ -24,8 +24,8 @@ func (e *Engine) Scan(ctx context.Context, prefix, after string, limit int, fn f
 	if after != "" && after >= prefix {
 		from = append([]byte(after), 0)
 	}
-	keys := e.overlay.keys(prefix, string(from))
-	var refs []ringRef
+	keys := e.memtable.keys(prefix, string(from))
+	var refs []entryRef
 	for left := limit; ; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -36,7 +36,7 @@ func (e *Engine) Scan(ctx context.Context, prefix, after string, limit int, fn f
 		}
 		round, buf = round[:0], buf[:0]
 		now, folded := keys[:min(most, len(keys))], uint64(0)
-		refs = e.overlay.newestOf(now, refs[:0])
+		refs = e.memtable.newestOf(now, refs[:0])
 		behind := false // the file has more than the round
 		err := e.view(func(tx *txn) (err error) {
 			if len(refs) > 0 {
@@ -76,7 +76,7 @@ func (e *Engine) Scan(ctx context.Context, prefix, after string, limit int, fn f
 			}
 			if j < len(now) && now[j] == key {
 				if refs[j].lsn > folded {
-					if h, err = ringScanned(refs[j]); err != nil {
+					if h, err = headOfRef(refs[j]); err != nil {
 						return err
 					}
 				}
@@ -109,12 +109,12 @@ func (e *Engine) Scan(ctx context.Context, prefix, after string, limit int, fn f
 	}
 }
 
-func ringScanned(r ringRef) (engine.Head, error) {
+func headOfRef(r entryRef) (engine.Head, error) {
 	var w format.StepWrite
 	if err := w.Parse(r.write); err != nil {
 		return engine.Head{}, err
 	}
-	h := ringHead(&w)
+	h := headOfWrite(&w)
 	return h.public(), nil
 }
 

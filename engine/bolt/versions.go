@@ -164,8 +164,8 @@ func foundVersions(tx *txn, change versionCounts, machines uint64) versionCounts
 func (e *Engine) showVersions() error {
 	change := versionCounts{}
 	err := e.view(func(tx *txn) error {
-		for _, key := range e.overlay.keys("", "") {
-			ref, ok := e.overlay.newest(key)
+		for _, key := range e.memtable.keys("", "") {
+			ref, ok := e.memtable.newest(key)
 			if !ok {
 				continue
 			}
