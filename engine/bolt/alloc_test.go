@@ -48,7 +48,7 @@ func TestBoltRing_CommitAllocs(t *testing.T) {
 		machines, events int
 		most             float64
 	}{{1, 1, 4}, {64, 1, 4}, {256, 1, 4}, {64, 16, 4}} {
-		n := commitAllocs(t, config{ringBytes: 16 << 20}, c.machines, c.events)
+		n := commitAllocs(t, config{journalBytes: 16 << 20}, c.machines, c.events)
 		assert.LessOrEqual(t, n, c.most, "%d machines, %d events each", c.machines, c.events)
 	}
 }

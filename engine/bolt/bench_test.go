@@ -181,7 +181,7 @@ func BenchmarkBoltOpen(b *testing.B) {
 		}
 		require.NoError(b, bb.e.Close())
 		clean := bb.e.path
-		full := config{ringBytes: 80 << 20} // it is not folded before most of it is in use
+		full := config{journalBytes: 80 << 20} // it is not folded before most of it is in use
 		e, err := openWith(clean, full)
 		require.NoError(b, err)
 		bb.e = e
@@ -192,7 +192,7 @@ func BenchmarkBoltOpen(b *testing.B) {
 		require.NoError(b, e.Close())
 		for name, path := range map[string]string{"clean": clean, "crashed": crashed} {
 			b.Run(fmt.Sprint(events, "/", name), func(b *testing.B) {
-				o := config{ringBytes: firstRing, ringMost: lastRing}
+				o := config{journalBytes: firstRing, journalMaxBytes: lastRing}
 				if name == "crashed" {
 					o = full
 				}

@@ -45,7 +45,7 @@ func blocksIn(t *testing.T, path string) (blocks []storedBlock) {
 
 func TestBoltBlock_GoesOn(t *testing.T) {
 	// 1. events that come alone stand in few blocks, each one value; 2. nothing is lost, doubled or out of order.
-	for name, o := range map[string]config{"direct": {}, "ring": {ringBytes: 1 << 20}, "not small": {noCompression: true}} {
+	for name, o := range map[string]config{"direct": {}, "ring": {journalBytes: 1 << 20}, "not small": {noCompression: true}} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
 			const n = 400
@@ -182,7 +182,7 @@ func TestBoltBlock_DoesNotGoOn(t *testing.T) {
 // TestBoltBlock_PositionsDescend: an event that is put back with a later position
 // than the one behind it stands in a block of its own, and all are read.
 func TestBoltBlock_PositionsDescend(t *testing.T) {
-	for name, o := range map[string]config{"direct": {}, "ring": {ringBytes: 1 << 20}} {
+	for name, o := range map[string]config{"direct": {}, "ring": {journalBytes: 1 << 20}} {
 		t.Run(name, func(t *testing.T) {
 			e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 			commitBolt(t, e, writeOf("a", 0, 4))

@@ -29,15 +29,15 @@ var (
 // of its own so that bbolt keeps it in the root page, which each transaction
 // rewrites anyway.
 var (
-	metaFile     = []byte("file")
-	metaMark     = []byte("mark")
-	metaNote     = "note/"
-	countersLast = []byte("last")
-	countersRing = []byte("ring")
+	metaFile        = []byte("file")
+	metaMark        = []byte("mark")
+	metaNote        = "note/"
+	countersLast    = []byte("last")
+	countersJournal = []byte("ring")
 
 	countersVersions = []byte("versions")
 
-	journalRing = []byte("ring") // the only key of bucket journal, made once and never put again
+	journalValue = []byte("ring") // the only key of bucket journal, made once and never put again
 )
 
 // valueKeyLen is the length of a key in events and snapshots: machine number and
@@ -164,9 +164,9 @@ func (tx *txn) missing() string {
 	return ""
 }
 
-// ringRoot is the page that holds the ring, 0 where there is none. Nothing but
-// createRing and removeRing may change the bucket: bbolt would move the ring.
-func (tx *txn) ringRoot() (root uint64, there bool) {
+// journalRoot is the page that holds the ring, 0 where there is none. Nothing but
+// createJournal and removeJournal may change the bucket: bbolt would move the ring.
+func (tx *txn) journalRoot() (root uint64, there bool) {
 	b := tx.tx.Bucket(bucketJournal)
 	if b == nil {
 		return 0, false
@@ -174,17 +174,17 @@ func (tx *txn) ringRoot() (root uint64, there bool) {
 	return uint64(b.Root()), true
 }
 
-// createRing makes the bucket with the ring in it.
-func (tx *txn) createRing(value []byte) error {
+// createJournal makes the bucket with the ring in it.
+func (tx *txn) createJournal(value []byte) error {
 	b, err := tx.tx.CreateBucket(bucketJournal)
 	if err != nil {
 		return err
 	}
-	return b.Put(journalRing, value)
+	return b.Put(journalValue, value)
 }
 
-// removeRing frees the ring's pages.
-func (tx *txn) removeRing() error { return tx.tx.DeleteBucket(bucketJournal) }
+// removeJournal frees the ring's pages.
+func (tx *txn) removeJournal() error { return tx.tx.DeleteBucket(bucketJournal) }
 
 func (h *handle) pageSize() int64 { return int64(h.db.Info().PageSize) }
 

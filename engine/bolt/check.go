@@ -41,7 +41,7 @@ func checkFile(f *os.File, o *config, found *fileState, rep *engine.OpenReport) 
 	if err := pages.Top(top.see, string(bucketMeta), string(bucketCounters)); err != nil {
 		return pageError(err)
 	}
-	if found.ring.id, err = parseFile(top.file, func() bool { return ours(f, info.Size()) }); err != nil {
+	if found.journal.id, err = parseFile(top.file, func() bool { return ours(f, info.Size()) }); err != nil {
 		return err
 	}
 	found.clean = markClean(top.mark)

@@ -269,22 +269,22 @@ func TestBoltCheck_NewFileHasBuckets(t *testing.T) {
 // is new. After a clean close nothing is, and it is begun anew.
 func TestBoltRing_LostState(t *testing.T) {
 	lose := func(tx *bbolt.Tx) error {
-		v := bytes.Clone(tx.Bucket(bucketCounters).Get(countersRing))
+		v := bytes.Clone(tx.Bucket(bucketCounters).Get(countersJournal))
 		v[len(v)-1]++
-		return tx.Bucket(bucketCounters).Put(countersRing, v)
+		return tx.Bucket(bucketCounters).Put(countersJournal, v)
 	}
 	o := ringOptions["Small"]
 	died, _ := ringSample(t, o, 12)
 	change(t, died, lose)
 	for _, readOnly := range []bool{true, false} {
-		_, err := openWith(died, config{ringBytes: o.ringBytes, readOnly: readOnly})
+		_, err := openWith(died, config{journalBytes: o.journalBytes, readOnly: readOnly})
 		require.ErrorIs(t, err, engine.ErrCorrupt)
 		require.ErrorContains(t, err, "cannot be told from older ones")
 	}
 	for name, spoil := range map[string]func(t *testing.T, path string){
 		"state": func(t *testing.T, path string) { change(t, path, lose) },
 		"no state": func(t *testing.T, path string) {
-			change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersRing) })
+			change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersJournal) })
 		},
 		"head": func(t *testing.T, path string) {
 			place := ringPlace(t, path).place

@@ -87,7 +87,7 @@ func checkpointThreshold(size int64) int64 { return size / 4 * 5 }
 // last group (R11), and what also puts, if it is not nil. Without a ring it is
 // an update with also.
 func (e *Engine) checkpoint(also func(tx *txn) error) error {
-	r := e.ring
+	r := e.journal
 	if r == nil {
 		return e.update(also)
 	}
@@ -108,7 +108,7 @@ func (e *Engine) checkpoint(also func(tx *txn) error) error {
 			if err := g.store(); err != nil {
 				return err
 			}
-			if err := putRingState(tx, groups[len(groups)-1].lsn, r.place.salt); err != nil {
+			if err := putJournalState(tx, groups[len(groups)-1].lsn, r.place.salt); err != nil {
 				return err
 			}
 		}
@@ -118,7 +118,7 @@ func (e *Engine) checkpoint(also func(tx *txn) error) error {
 			}
 		}
 		if stopped := e.stopped.Load(); stopped != nil { // the ring, meanwhile
-			return withoutDoubt{*stopped}
+			return opaqueError{*stopped}
 		}
 		return nil
 	})
@@ -157,7 +157,7 @@ func (g *batch) recountMachines(groups []journalEntry) error {
 	}
 	var head format.StepGroup
 	if _, err := head.Cut(groups[0].payload); err != nil {
-		return fmt.Errorf("%w: record %d: %w", errRingDiffers, groups[0].lsn, err)
+		return fmt.Errorf("%w: record %d: %w", errJournalDiffers, groups[0].lsn, err)
 	}
 	g.begin(fileCounters{head.Number, head.Pos, head.Machines})
 	return nil
@@ -172,7 +172,7 @@ func (g *batch) replay(groups []journalEntry) error {
 	for _, group := range groups {
 		if err := p.group(group.payload); err != nil {
 			if !errors.Is(err, format.ErrNewer) {
-				err = fmt.Errorf("%w: %w", errRingDiffers, err)
+				err = fmt.Errorf("%w: %w", errJournalDiffers, err)
 			}
 			return fmt.Errorf("record %d of the journal: %w", group.lsn, err)
 		}

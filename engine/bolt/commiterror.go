@@ -10,7 +10,7 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// settleCommit says what an error of a bbolt transaction's commit means. untouched
+// classifyCommitError says what an error of a bbolt transaction's commit means. untouched
 // tells whether both of the file's meta pages are valid and neither is of
 // that transaction; without that proof no error leaves nothing behind.
 //
@@ -19,7 +19,7 @@ import (
 //
 // After a failed sync the pages it was for count as clean, and a later sync
 // says nothing about them; so a disk that is full at a sync is no plain fullness.
-func settleCommit(err error, untouched func() bool) error {
+func classifyCommitError(err error, untouched func() bool) error {
 	if fullAtWrite(err) && untouched() {
 		return fmt.Errorf("%w: %w: %w", engine.ErrDiskFull, engine.ErrNothingStored, err)
 	}

@@ -9,20 +9,20 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// commitRing is Commit with a ring: the group becomes one record of it. What the
+// commitJournal is Commit with a ring: the group becomes one record of it. What the
 // ring has no place for, or no words, goes round it (R4): purges, trims,
 // events put back, a machine whose head is damaged, a group larger than a segment, a full ring.
 // The caller holds writing.
-func (e *Engine) commitRing(steps []engine.Step, out []engine.Result) error {
+func (e *Engine) commitJournal(steps []engine.Step, out []engine.Result) error {
 	if err := e.writableErr(); err != nil {
 		return err
 	}
-	r := e.ring
+	r := e.journal
 	if r.targetSize.Load() > 0 {
-		return e.commitRound(steps, out, true)
+		return e.commitDirect(steps, out, true)
 	}
-	if ok, larger := r.words(steps); !ok {
-		return e.commitRound(steps, out, larger)
+	if ok, larger := r.journalable(steps); !ok {
+		return e.commitDirect(steps, out, larger)
 	}
 	g := &e.group
 	defer g.end()
@@ -31,7 +31,7 @@ func (e *Engine) commitRing(steps []engine.Step, out []engine.Result) error {
 		return err
 	}
 	if damaged {
-		return e.commitRound(steps, out, false)
+		return e.commitDirect(steps, out, false)
 	}
 	if r.encode(steps, out); !g.dirty {
 		return nil
@@ -47,7 +47,7 @@ func (e *Engine) commitRing(steps []engine.Step, out []engine.Result) error {
 		place, err = r.journal.Load().Append(&r.group)
 	}
 	if errors.Is(err, journal.ErrFull) || errors.Is(err, journal.ErrTooLarge) {
-		return e.commitRound(steps, out, true)
+		return e.commitDirect(steps, out, true)
 	}
 	if err != nil {
 		for i := range out {
@@ -72,9 +72,9 @@ func (r *journalWriter) awaitCheckpoint() {
 	defer r.checkpointing.Unlock()
 }
 
-// words tells whether the ring's records can say what the steps ask for, and a
+// journalable tells whether the ring's records can say what the steps ask for, and a
 // segment has room for it; if not, whether those of a larger ring would.
-func (r *journalWriter) words(steps []engine.Step) (ok, larger bool) {
+func (r *journalWriter) journalable(steps []engine.Step) (ok, larger bool) {
 	size := 0
 	for i := range steps {
 		for j := range steps[i].Writes {
@@ -246,16 +246,16 @@ func (r *journalWriter) settled(g *batch) {
 	r.e.machines.Store(int64(g.counters.machines))
 }
 
-// commitRound stores, in one transaction, everything that is in the ring only,
+// commitDirect stores, in one transaction, everything that is in the ring only,
 // then the steps, then the lsn they take as folded (R4): the buckets never hold
 // anything newer than something that is only in the ring. With larger the same
 // transaction puts a larger ring in place of the one that is empty then, if it
 // may be larger; where the disk has no room for it, it stays.
-func (e *Engine) commitRound(steps []engine.Step, out []engine.Result, larger bool) error {
-	r := e.ring
+func (e *Engine) commitDirect(steps []engine.Step, out []engine.Result, larger bool) error {
+	r := e.journal
 	r.checkpointing.Lock()
 	defer r.checkpointing.Unlock()
-	var next *ringFound
+	var next *journalState
 	if larger && r.grows() {
 		var err error
 		if next, err = r.larger(); err != nil {
@@ -265,17 +265,17 @@ func (e *Engine) commitRound(steps []engine.Step, out []engine.Result, larger bo
 	if larger {
 		r.targetSize.Store(0)
 	}
-	err := e.commitAround(steps, out, next)
+	err := e.commitDirectGrowing(steps, out, next)
 	if next != nil && errors.Is(err, engine.ErrDiskFull) {
 		r.maxSize = r.place.size()
-		err = e.commitAround(steps, out, nil)
+		err = e.commitDirectGrowing(steps, out, nil)
 	}
 	return err
 }
 
-// commitAround is commitRound with the ring to come, if there is one.
-func (e *Engine) commitAround(steps []engine.Step, out []engine.Result, next *ringFound) error {
-	r, g := e.ring, &e.group
+// commitDirectGrowing is commitDirect with the ring to come, if there is one.
+func (e *Engine) commitDirectGrowing(steps []engine.Step, out []engine.Result, next *journalState) error {
+	r, g := e.journal, &e.group
 	g.end()
 	defer g.end()
 	clear(out)
@@ -287,7 +287,7 @@ func (e *Engine) commitAround(steps []engine.Step, out []engine.Result, next *ri
 			return err
 		}
 		if g.counters != e.counters {
-			err := fmt.Errorf("%w: counters are %+v, not %+v", errRingDiffers, g.counters, e.counters)
+			err := fmt.Errorf("%w: counters are %+v, not %+v", errJournalDiffers, g.counters, e.counters)
 			e.halt(err)
 			return err
 		}
@@ -311,7 +311,7 @@ func (e *Engine) commitAround(steps []engine.Step, out []engine.Result, next *ri
 		if next != nil {
 			return next.put(tx, lsn)
 		}
-		return putRingState(tx, lsn, r.place.salt)
+		return putJournalState(tx, lsn, r.place.salt)
 	})
 	if errors.Is(err, errNoStep) {
 		return nil

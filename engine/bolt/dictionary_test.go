@@ -103,7 +103,7 @@ func codecsIn(t testing.TB, path string) (codecs map[format.Codec]int, keys, cop
 func TestBoltDictionary_MadeAndUsed(t *testing.T) {
 	// 1. a kind gets its own dictionary once there are snapshots enough of machines enough; 2. what was stored before and
 	// after it is read, reopened and read-only; 3. a schema version needs none of its own.
-	for name, o := range map[string]config{"direct": {}, "ring": {ringBytes: 1 << 20}} {
+	for name, o := range map[string]config{"direct": {}, "ring": {journalBytes: 1 << 20}} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
 			e, err := openWith(path, o)
@@ -183,7 +183,7 @@ func TestBoltDictionary_NewOneWhereItPays(t *testing.T) {
 func gamesFile(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
-	e, err := openWith(path, config{ringBytes: 1 << 20, dictionaryDue: 1})
+	e, err := openWith(path, config{journalBytes: 1 << 20, dictionaryDue: 1})
 	require.NoError(t, err)
 	playGames(t, e, 1, 5, 1, 6)
 	playGames(t, e, 2, 5, 1, 6)

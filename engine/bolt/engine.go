@@ -17,33 +17,33 @@ import (
 
 // config say how a file is opened.
 type config struct {
-	readOnly      bool
-	lockTimeout   time.Duration // how long to wait for a file in use; 0 = 1 s
-	noCompression bool
-	mode          os.FileMode  // of a new file; 0 = 0600
-	version       string       // of the library, kept in the file
-	logger        *slog.Logger // nil = silent
-	maxStep       int          // 0 = maxStep
-	lookBytes     int          // most stored bytes that a Load or Scan copies out per transaction; 0 = readBytes
-	gathered      int          // most places of records that are gathered from the events at once; 0 = rebuildPlaces
-	ringBytes     int64        // of the journal ring; 0 = direct: no ring, each group is one transaction
-	ringMost      int64        // how large it may grow; 0 = not at all
-	ringSegment   int64        // bytes of a segment of it; 0 = an eighth of the ring
-	wholeCheck    int64        // 0 = wholeCheck
-	dictionaryDue int          // snapshots of a kind before its first dictionary; 0 = firstDue
-	seams         seams
+	readOnly        bool
+	lockTimeout     time.Duration // how long to wait for a file in use; 0 = 1 s
+	noCompression   bool
+	mode            os.FileMode  // of a new file; 0 = 0600
+	version         string       // of the library, kept in the file
+	logger          *slog.Logger // nil = silent
+	maxStep         int          // 0 = maxStep
+	lookBytes       int          // most stored bytes that a Load or Scan copies out per transaction; 0 = readBytes
+	gathered        int          // most places of records that are gathered from the events at once; 0 = rebuildPlaces
+	journalBytes    int64        // of the journal ring; 0 = direct: no ring, each group is one transaction
+	journalMaxBytes int64        // how large it may grow; 0 = not at all
+	journalSegment  int64        // bytes of a segment of it; 0 = an eighth of the ring
+	wholeCheck      int64        // 0 = wholeCheck
+	dictionaryDue   int          // snapshots of a kind before its first dictionary; 0 = firstDue
+	seams           seams
 }
 
 // seams are the places where a test injects faults; nil is the real thing.
 type seams struct {
-	openFile func(name string, flag int, mode os.FileMode) (*os.File, error)
-	commit   func(tx *txn) error
-	read     func() // called in each read transaction, under the guard
-	write    func() // called in each write transaction, under the guard
-	syncFile func(f *os.File) error
-	readDisk func(f *os.File, at int64, b []byte) error
-	rename   func(from, to string) error
-	ringFile func(path string, same os.FileInfo) (ringFile, error)
+	openFile    func(name string, flag int, mode os.FileMode) (*os.File, error)
+	commit      func(tx *txn) error
+	read        func() // called in each read transaction, under the guard
+	write       func() // called in each write transaction, under the guard
+	syncFile    func(f *os.File) error
+	readDisk    func(f *os.File, at int64, b []byte) error
+	rename      func(from, to string) error
+	journalFile func(path string, same os.FileInfo) (journalFile, error)
 }
 
 const (
@@ -90,8 +90,8 @@ func (o config) withDefaults() config {
 	if s.rename == nil {
 		s.rename = os.Rename
 	}
-	if s.ringFile == nil {
-		s.ringFile = openRingFile
+	if s.journalFile == nil {
+		s.journalFile = openJournalFile
 	}
 	return o
 }
@@ -125,8 +125,8 @@ type Engine struct {
 
 	dictionaries dictionaries
 
-	ring     *journalWriter // nil in direct mode and in a file opened for reading
-	full     error          // why the file can only be read though it was opened for writing
+	journal  *journalWriter // nil in direct mode and in a file opened for reading
+	diskFull error          // why the file can only be read though it was opened for writing
 	memtable *memtable      // what is in the ring only; nil where there is no ring to look into
 
 	dead    atomic.Pointer[error]
@@ -142,7 +142,7 @@ func (e *Engine) die(doing string, cause error) error {
 	if e.dead.CompareAndSwap(nil, &err) {
 		e.opt.logger.Error("the file is damaged, or its disk: no more reads and writes", "file", e.path, "while", doing, "error", cause)
 	}
-	e.stopRing(*e.dead.Load())
+	e.stopJournal(*e.dead.Load())
 	return *e.dead.Load()
 }
 
@@ -207,7 +207,7 @@ func (e *Engine) update(fn func(tx *txn) error) error {
 		}
 		e.opt.seams.write()
 		id = tx.id()
-		err = e.ring.unmoved(tx)
+		err = e.journal.checkNotMoved(tx)
 		if err == nil {
 			err = fn(tx)
 		}
@@ -223,7 +223,7 @@ func (e *Engine) update(fn func(tx *txn) error) error {
 	case !committing:
 		return fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
 	}
-	err = settleCommit(err, func() bool { return e.dead.Load() == nil && metaUntouched(e.file, id) })
+	err = classifyCommitError(err, func() bool { return e.dead.Load() == nil && metaUntouched(e.file, id) })
 	if !errors.Is(err, engine.ErrNothingStored) {
 		e.halt(err)
 	}
@@ -235,7 +235,7 @@ func (e *Engine) halt(err error) {
 	if e.stopped.CompareAndSwap(nil, &err) {
 		e.opt.logger.Error("a commit failed: no more writes until the file is opened again", "file", e.path, "error", err)
 	}
-	e.stopRing(err)
+	e.stopJournal(err)
 }
 
 // writable is why nothing may be written, or nil; each reason matches
@@ -245,11 +245,11 @@ func (e *Engine) writable() error {
 	if err == nil && e.opt.readOnly {
 		err = fmt.Errorf("%w: %s", engine.ErrReadOnly, e.path)
 	}
-	if err == nil && e.full != nil {
-		err = e.full
+	if err == nil && e.diskFull != nil {
+		err = e.diskFull
 	}
 	if stopped := e.stopped.Load(); err == nil && stopped != nil {
-		err = fmt.Errorf("%w: %w", engine.ErrStopped, withoutDoubt{*stopped})
+		err = fmt.Errorf("%w: %w", engine.ErrStopped, opaqueError{*stopped})
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
@@ -257,11 +257,11 @@ func (e *Engine) writable() error {
 	return nil
 }
 
-// withoutDoubt tells an earlier error without matching what it matches: the
+// opaqueError tells an earlier error without matching what it matches: the
 // write refused now is not in doubt.
-type withoutDoubt struct{ cause error }
+type opaqueError struct{ cause error }
 
-func (e withoutDoubt) Error() string { return e.cause.Error() }
+func (e opaqueError) Error() string { return e.cause.Error() }
 
 // Commit makes the steps durable: in the ring with one write and one sync, or in
 // one transaction, where bbolt writes the changed pages, syncs, writes the meta
@@ -279,8 +279,8 @@ func (e *Engine) Commit(ctx context.Context, steps []engine.Step, out []engine.R
 	}
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	if e.ring != nil {
-		return e.commitRing(steps, out)
+	if e.journal != nil {
+		return e.commitJournal(steps, out)
 	}
 	g := &e.group
 	g.begin(e.counters)
@@ -348,9 +348,9 @@ func (e *Engine) SetNote(ctx context.Context, name string, value []byte) error {
 	}
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	if e.ring != nil { // a fold under way ends first
-		e.ring.checkpointing.Lock()
-		defer e.ring.checkpointing.Unlock()
+	if e.journal != nil { // a fold under way ends first
+		e.journal.checkpointing.Lock()
+		defer e.journal.checkpointing.Unlock()
 	}
 	return e.update(func(tx *txn) error {
 		key := []byte(metaNote + name)
@@ -390,7 +390,7 @@ func (e *Engine) Close() error {
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	var err error
-	e.ring.stopCheckpointer()
+	e.journal.stopCheckpointer()
 	if !e.opt.readOnly && e.writableNow() {
 		err = e.checkpoint(func(tx *txn) error { return putMark(tx, true, e.opt.version) })
 		if err != nil {

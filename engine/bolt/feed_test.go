@@ -167,7 +167,7 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := historyFile(t, config{}, 250)
 			edit(t, path, change)
-			for _, o := range []config{{readOnly: true}, {lookBytes: 3000, gathered: 60, readOnly: true}, {gathered: 100}, {ringBytes: 256 << 10}, {readOnly: true}} {
+			for _, o := range []config{{readOnly: true}, {lookBytes: 3000, gathered: 60, readOnly: true}, {gathered: 100}, {journalBytes: 256 << 10}, {readOnly: true}} {
 				e, err := openWith(path, o)
 				require.NoError(t, err)
 				require.Equal(t, want, fed(t, e, 0))

@@ -35,8 +35,8 @@ import (
 type journalWriter struct {
 	e       *Engine
 	journal atomic.Pointer[journal.Journal]
-	file    ringFile
-	place   ringFound // of folding; changed when the ring grows, and then of writing, too
+	file    journalFile
+	place   journalState // of folding; changed when the ring grows, and then of writing, too
 
 	payload []byte           // of the group; of writing
 	group   journal.Group    // the same as it is written; of writing
@@ -58,20 +58,20 @@ type journalWriter struct {
 	once  sync.Once
 }
 
-// ringFile is the descriptor the ring is written through.
-type ringFile interface {
+// journalFile is the descriptor the ring is written through.
+type journalFile interface {
 	journal.File
 	io.Closer
 }
 
-func openRingFile(path string, same os.FileInfo) (ringFile, error) {
+func openJournalFile(path string, same os.FileInfo) (journalFile, error) {
 	return journal.OpenHandle(path, same)
 }
 
-const ringStateBytes = 16
+const journalStateLen = 16
 
-// ringFound is what an opened file says about its ring.
-type ringFound struct {
+// journalState is what an opened file says about its ring.
+type journalState struct {
 	id           journal.ID
 	there        bool
 	root         uint64
@@ -84,7 +84,7 @@ type ringFound struct {
 }
 
 // last is folded once the groups are.
-func (r *ringFound) last(groups []journalEntry) uint64 {
+func (r *journalState) last(groups []journalEntry) uint64 {
 	if n := len(groups); n > 0 {
 		return groups[n-1].lsn
 	}
@@ -94,9 +94,9 @@ func (r *ringFound) last(groups []journalEntry) uint64 {
 // read finds the ring and its state. Where the file was closed the ring holds
 // nothing, and a state that is damaged can be begun anew; else nobody can tell
 // which of the records in the ring are newer than the buckets.
-func (r *ringFound) read(tx *txn, clean bool) (err error) {
-	r.root, r.there = tx.ringRoot()
-	r.checkpointed, r.salt, err = ringState(tx)
+func (r *journalState) read(tx *txn, clean bool) (err error) {
+	r.root, r.there = tx.journalRoot()
+	r.checkpointed, r.salt, err = parseJournalState(tx)
 	switch {
 	case errors.Is(err, format.ErrNewer):
 		return fmt.Errorf("%w: the state of the journal: %w", engine.ErrNewer, err)
@@ -109,35 +109,35 @@ func (r *ringFound) read(tx *txn, clean bool) (err error) {
 	return nil
 }
 
-// ringState reads folded and the salt, both 0 where there never was a ring.
-func ringState(tx *txn) (folded uint64, salt journal.Salt, err error) {
-	b := tx.counters.get(countersRing)
+// parseJournalState reads folded and the salt, both 0 where there never was a ring.
+func parseJournalState(tx *txn) (folded uint64, salt journal.Salt, err error) {
+	b := tx.counters.get(countersJournal)
 	if b == nil {
-		if _, there := tx.ringRoot(); there {
+		if _, there := tx.journalRoot(); there {
 			return 0, salt, errors.New("it is missing")
 		}
 		return 0, salt, nil
 	}
-	h, payload, err := format.ParseValue(b, ringStateBytes)
+	h, payload, err := format.ParseValue(b, journalStateLen)
 	if err != nil {
 		return 0, salt, err
 	}
-	if h.Type != format.TypeJournal || len(payload) != ringStateBytes {
+	if h.Type != format.TypeJournal || len(payload) != journalStateLen {
 		return 0, salt, fmt.Errorf("value is a %s of %d bytes", h.Type, len(payload))
 	}
 	return binary.BigEndian.Uint64(payload), journal.Salt(payload[8:]), nil
 }
 
-// putRingState stores them: folded 8, salt 8, big-endian.
-func putRingState(tx *txn, folded uint64, salt journal.Salt) error {
+// putJournalState stores them: folded 8, salt 8, big-endian.
+func putJournalState(tx *txn, folded uint64, salt journal.Salt) error {
 	b := append(binary.BigEndian.AppendUint64(nil, folded), salt[:]...)
-	return tx.counters.put(countersRing, format.AppendValue(nil, &format.Header{Type: format.TypeJournal, Raw: uint32(len(b))}, b, nil))
+	return tx.counters.put(countersJournal, format.AppendValue(nil, &format.Header{Type: format.TypeJournal, Raw: uint32(len(b))}, b, nil))
 }
 
-// findRing finds the value that holds the ring by plain reads of its leaf page,
+// findJournal finds the value that holds the ring by plain reads of its leaf page,
 // which has no other key (R3).
-func findRing(f io.ReaderAt, size int64, root uint64, page int64) (journal.Range, error) {
-	at, length, err := pagecheck.Single(f, size, page, root, string(journalRing))
+func findJournal(f io.ReaderAt, size int64, root uint64, page int64) (journal.Range, error) {
+	at, length, err := pagecheck.Single(f, size, page, root, string(journalValue))
 	switch {
 	case errors.Is(err, pagecheck.ErrDamaged):
 		return journal.Range{}, fmt.Errorf("%w: the journal's bucket: %w", engine.ErrCorrupt, err)
@@ -148,20 +148,20 @@ func findRing(f io.ReaderAt, size int64, root uint64, page int64) (journal.Range
 }
 
 // locate fills in where the ring is.
-func (e *Engine) locate(found *ringFound) error {
+func (e *Engine) locate(found *journalState) error {
 	info, err := e.file.Stat()
 	if err != nil {
 		return err
 	}
-	if found.place, err = findRing(e.file, info.Size(), found.root, e.handle.pageSize()); err != nil {
+	if found.place, err = findJournal(e.file, info.Size(), found.root, e.handle.pageSize()); err != nil {
 		return err
 	}
 	found.head, err = journal.ReadHead(e.file, found.place)
-	return e.ringError(err)
+	return e.journalError(err)
 }
 
-// ringError puts the journal's words into the library's.
-func (e *Engine) ringError(err error) error {
+// journalError puts the journal's words into the library's.
+func (e *Engine) journalError(err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -173,10 +173,10 @@ func (e *Engine) ringError(err error) error {
 	return err
 }
 
-// readRing is what stands in the ring and not in the buckets, in order. It
+// readJournal is what stands in the ring and not in the buckets, in order. It
 // writes nothing.
-func (e *Engine) readRing(found *fileState) ([]journalEntry, error) {
-	r := &found.ring
+func (e *Engine) readJournal(found *fileState) ([]journalEntry, error) {
+	r := &found.journal
 	if !r.there {
 		return nil, nil
 	}
@@ -199,7 +199,7 @@ func (e *Engine) readRing(found *fileState) ([]journalEntry, error) {
 	defer disk.Close()
 	s, err := journal.Scan(disk, r.place, r.id, r.salt, r.checkpointed)
 	if err != nil {
-		return nil, e.ringError(err)
+		return nil, e.journalError(err)
 	}
 	var groups []journalEntry
 	for _, rec := range s.Records() {
@@ -212,8 +212,8 @@ func (e *Engine) readRing(found *fileState) ([]journalEntry, error) {
 	return groups, nil
 }
 
-// show serves what the ring holds from memory, in a file that is not written.
-func (e *Engine) show(groups []journalEntry) error {
+// replayReadOnly serves what the ring holds from memory, in a file that is not written.
+func (e *Engine) replayReadOnly(groups []journalEntry) error {
 	e.machines.Store(int64(e.counters.machines))
 	if len(groups) == 0 {
 		return nil
@@ -238,18 +238,18 @@ func (e *Engine) show(groups []journalEntry) error {
 	return nil
 }
 
-// openRing begins to write the ring, which is made first, or anew, where there
+// openJournal begins to write the ring, which is made first, or anew, where there
 // is none, or one of another size or place. Everything in it is folded. A file
 // whose pages are smaller than the ring's blocks, which no Linux makes by
 // itself, has none: nobody knows where bbolt puts its value.
-func (e *Engine) openRing(found *fileState) error {
-	f := &found.ring
+func (e *Engine) openJournal(found *fileState) error {
+	f := &found.journal
 	if page := e.handle.pageSize(); page < journal.Align {
 		e.opt.logger.Warn("the file's pages are too small for a journal: opened without", "file", e.path, "page", page)
 		return nil
 	}
-	if !e.opt.keepsRing(f) {
-		switch err := e.makeRing(f); {
+	if !e.opt.keepsJournal(f) {
+		switch err := e.createJournal(f); {
 		case errors.Is(err, engine.ErrDiskFull) && f.aligned():
 			e.opt.logger.Warn("the disk has no room for another journal: the old one is kept", "file", e.path, "bytes", f.size(), "error", err)
 		case errors.Is(err, engine.ErrDiskFull):
@@ -263,32 +263,32 @@ func (e *Engine) openRing(found *fileState) error {
 	if err != nil {
 		return err
 	}
-	file, err := e.opt.seams.ringFile(e.path, info)
+	file, err := e.opt.seams.journalFile(e.path, info)
 	if err != nil {
 		return err
 	}
 	j, err := journal.Open(file, f.place, f.id, f.salt, f.checkpointed)
 	if err != nil {
-		return errors.Join(e.ringError(err), file.Close())
+		return errors.Join(e.journalError(err), file.Close())
 	}
 	r := &journalWriter{e: e, file: file, place: *f,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
 	r.journal.Store(j)
 	r.checkpointBytes.Store(checkpointThreshold(f.size()))
-	r.maxSize, r.checkpoints = e.opt.ringMost, time.Now()
+	r.maxSize, r.checkpoints = e.opt.journalMaxBytes, time.Now()
 	r.checkpoint.e = e
 	e.memtable = newMemtable()
-	e.ring = r
+	e.journal = r
 	go r.runCheckpointer()
 	return nil
 }
 
-// unmoved is R5.
-func (r *journalWriter) unmoved(tx *txn) error {
+// checkNotMoved is R5.
+func (r *journalWriter) checkNotMoved(tx *txn) error {
 	if r == nil {
 		return nil
 	}
-	if root, there := tx.ringRoot(); !there || root != r.place.root {
+	if root, there := tx.journalRoot(); !there || root != r.place.root {
 		err := fmt.Errorf("%w: the journal was at page %d and is at %d: somebody changed its bucket", engine.ErrCorrupt, r.place.root, root)
 		r.e.halt(err)
 		return err
@@ -296,10 +296,10 @@ func (r *journalWriter) unmoved(tx *txn) error {
 	return nil
 }
 
-// stopRing ends the ring, if there is one.
-func (e *Engine) stopRing(cause error) {
-	if e.ring != nil {
-		e.ring.journal.Load().Stop(cause)
+// stopJournal ends the ring, if there is one.
+func (e *Engine) stopJournal(cause error) {
+	if e.journal != nil {
+		e.journal.journal.Load().Stop(cause)
 	}
 }
 
@@ -310,4 +310,4 @@ func (r *journalWriter) close() {
 	r.file.Close()
 }
 
-var errRingDiffers = fmt.Errorf("%w: what the journal holds does not follow on what the file holds", engine.ErrDamaged)
+var errJournalDiffers = fmt.Errorf("%w: what the journal holds does not follow on what the file holds", engine.ErrDamaged)

@@ -14,11 +14,11 @@ import (
 
 // ringOptions are the rings that tests run with.
 var ringOptions = map[string]config{
-	"TwoTiny": {ringBytes: 8 << 10, ringSegment: 4 << 10}, // wraps, is full and too small all the time
-	"Tiny":    {ringBytes: 16 << 10, ringSegment: 8 << 10, lookBytes: 4 << 10},
-	"Small":   {ringBytes: 256 << 10},
-	"Usual":   {ringBytes: 16 << 20},
-	"Growing": {ringBytes: 8 << 10, ringMost: 128 << 10},
+	"TwoTiny": {journalBytes: 8 << 10, journalSegment: 4 << 10}, // wraps, is full and too small all the time
+	"Tiny":    {journalBytes: 16 << 10, journalSegment: 8 << 10, lookBytes: 4 << 10},
+	"Small":   {journalBytes: 256 << 10},
+	"Usual":   {journalBytes: 16 << 20},
+	"Growing": {journalBytes: 8 << 10, journalMaxBytes: 128 << 10},
 }
 
 // killBolt ends an engine as kill -9 does: nothing is folded, nothing marked. The
@@ -26,8 +26,8 @@ var ringOptions = map[string]config{
 func killBolt(e *Engine) {
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	if e.ring != nil {
-		e.ring.close()
+	if e.journal != nil {
+		e.journal.close()
 	}
 	e.open.Lock()
 	defer e.open.Unlock()

@@ -24,9 +24,9 @@ func copyFile(t testing.TB, e *Engine) string {
 	t.Helper()
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	if e.ring != nil {
-		e.ring.checkpointing.Lock()
-		defer e.ring.checkpointing.Unlock()
+	if e.journal != nil {
+		e.journal.checkpointing.Lock()
+		defer e.journal.checkpointing.Unlock()
 	}
 	b, err := os.ReadFile(e.path)
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func equalHistories(t *testing.T, seed uint64, rounds int) {
 	direct := openAt(t, filepath.Join(t.TempDir(), "direct.db"), config{dictionaryDue: 1})
 	model := memory.New()
 	path := filepath.Join(t.TempDir(), "ring.db")
-	sizes := []config{ringOptions["TwoTiny"], ringOptions["Tiny"], ringOptions["Small"], ringOptions["Growing"], {ringBytes: 1 << 20, lookBytes: 3000}, {}}
+	sizes := []config{ringOptions["TwoTiny"], ringOptions["Tiny"], ringOptions["Small"], ringOptions["Growing"], {journalBytes: 1 << 20, lookBytes: 3000}, {}}
 	open := func(path string) *Engine {
 		o := sizes[rng.IntN(len(sizes))]
 		o.dictionaryDue, o.noCompression = 1+rng.IntN(50), rng.IntN(5) == 0
@@ -163,7 +163,7 @@ func equalHistories(t *testing.T, seed uint64, rounds int) {
 			killBolt(e)
 			e = open(path)
 		case 2, 3:
-			if e.ring != nil {
+			if e.journal != nil {
 				require.NoError(t, e.checkpoint(nil))
 			}
 		case 4: // what a reader of the copy sees

@@ -20,7 +20,7 @@ var errRingDisk = errors.New("the disk does not answer")
 
 // faultyRing counts the writes and syncs of the ring, and fails some.
 type faultyRing struct {
-	ringFile
+	journalFile
 	fail  func(op int64) bool
 	after bool // what fails has been done
 	ops   *atomic.Int64
@@ -31,7 +31,7 @@ func (f *faultyRing) WriteAt(b []byte, off int64) (int, error) {
 	if bad && !f.after {
 		return 0, errRingDisk
 	}
-	n, err := f.ringFile.WriteAt(b, off)
+	n, err := f.journalFile.WriteAt(b, off)
 	if bad {
 		return n, errRingDisk
 	}
@@ -42,7 +42,7 @@ func (f *faultyRing) Sync() error {
 	if f.fail(f.ops.Add(1)) {
 		return errRingDisk
 	}
-	return f.ringFile.Sync()
+	return f.journalFile.Sync()
 }
 
 // faultyBolt is a file with a ring whose nth ring operation, or nth commit of
@@ -50,9 +50,9 @@ func (f *faultyRing) Sync() error {
 func faultyBolt(t *testing.T, o config, ring, commit func(n int64) bool, after bool) *Engine {
 	var ops, commits atomic.Int64
 	commits.Store(-2) // settle and make the ring
-	o.seams.ringFile = func(path string, same os.FileInfo) (ringFile, error) {
-		f, err := openRingFile(path, same)
-		return &faultyRing{ringFile: f, fail: ring, after: after, ops: &ops}, err
+	o.seams.journalFile = func(path string, same os.FileInfo) (journalFile, error) {
+		f, err := openJournalFile(path, same)
+		return &faultyRing{journalFile: f, fail: ring, after: after, ops: &ops}, err
 	}
 	path := filepath.Join(t.TempDir(), "test.db")
 	first, err := openWith(path, config{}) // made without faults
@@ -89,7 +89,7 @@ func TestBoltRing_Faults(t *testing.T) {
 						ring, commit = never, bad
 					}
 					if where == "growth" {
-						o = config{ringBytes: 4 << 10, ringMost: 32 << 10, ringSegment: 4 << 10}
+						o = config{journalBytes: 4 << 10, journalMaxBytes: 32 << 10, journalSegment: 4 << 10}
 					}
 					e := faultyBolt(t, o, ring, commit, after)
 					runs++
@@ -153,8 +153,8 @@ func boltWrite2(machine string, expect uint64) engine.Write {
 func TestBoltRing_FoldStopsAppend(t *testing.T) {
 	var stop atomic.Pointer[Engine]
 	o := ringOptions["Small"]
-	o.seams.ringFile = func(path string, same os.FileInfo) (ringFile, error) {
-		f, err := openRingFile(path, same)
+	o.seams.journalFile = func(path string, same os.FileInfo) (journalFile, error) {
+		f, err := openJournalFile(path, same)
 		return &hookedRing{f, func() {
 			if e := stop.Load(); e != nil {
 				e.halt(errRingDisk) // as the end of a failed fold does
@@ -179,13 +179,13 @@ func TestBoltRing_FoldStopsAppend(t *testing.T) {
 }
 
 type hookedRing struct {
-	ringFile
+	journalFile
 	hook func()
 }
 
 func (h *hookedRing) WriteAt(b []byte, off int64) (int, error) {
 	defer h.hook()
-	return h.ringFile.WriteAt(b, off)
+	return h.journalFile.WriteAt(b, off)
 }
 
 // TestBoltRing_DiskFullAtFold: the ring takes groups until it is full; then

@@ -23,14 +23,14 @@ func busy(t *testing.T, e *Engine, seq uint64, n int) uint64 {
 func ringSize(e *Engine) int64 {
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	return e.ring.place.size()
+	return e.journal.place.size()
 }
 
 // TestBoltRing_Sizes: any size asked for becomes one that bbolt takes as a value.
 func TestBoltRing_Sizes(t *testing.T) {
 	o := config{}
 	for _, size := range []int64{1, 4096, 1 << 20, 1 << 30, 1 << 31, 1 << 40, 1<<63 - 1} {
-		segment, segments := o.ringParts(size)
+		segment, segments := o.segmentSize(size)
 		require.Zero(t, segment%4096)
 		require.GreaterOrEqual(t, segments, int64(2))
 		require.LessOrEqual(t, segment*segments, int64(1<<30), size)
@@ -40,14 +40,14 @@ func TestBoltRing_Sizes(t *testing.T) {
 // TestBoltRing_FoldsAreLarge: what comes while a fold runs asks for the next one,
 // which waits until the ring is nearly full again.
 func TestBoltRing_FoldsAreLarge(t *testing.T) {
-	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{ringBytes: 256 << 10})
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{journalBytes: 256 << 10})
 	busy(t, e, 0, 1)
 	for range 3 { // the third is taken when the first is dealt with
-		e.ring.wake <- struct{}{}
+		e.journal.wake <- struct{}{}
 	}
 	require.NotEmpty(t, e.memtable.keys("", ""))
 	seq := uint64(1)
-	for e.ring.journal.Load().State().Checkpointed == 0 {
+	for e.journal.journal.Load().State().Checkpointed == 0 {
 		require.Less(t, seq, uint64(1000), "it never folds")
 		seq = busy(t, e, seq, 1)
 	}
@@ -62,9 +62,9 @@ func TestBoltRing_FoldsAreLarge(t *testing.T) {
 func TestBoltRing_Grows(t *testing.T) {
 	o := ringOptions["Growing"]
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
-	require.Equal(t, o.ringBytes, ringSize(e))
+	require.Equal(t, o.journalBytes, ringSize(e))
 	seq := uint64(0)
-	for ringSize(e) < o.ringMost {
+	for ringSize(e) < o.journalMaxBytes {
 		require.Less(t, seq, uint64(1000), "it does not grow")
 		seq = busy(t, e, seq, 1)
 	}
@@ -73,13 +73,13 @@ func TestBoltRing_Grows(t *testing.T) {
 	path, want := copyFile(t, e), holds(t, e)
 	killBolt(e)
 
-	for _, next := range []config{o, {ringBytes: 4 << 10, ringMost: 1 << 20}} {
+	for _, next := range []config{o, {journalBytes: 4 << 10, journalMaxBytes: 1 << 20}} {
 		e = openAt(t, path, next)
 		require.Equal(t, want, holds(t, e), "rule 1")
-		require.Equal(t, o.ringMost, ringSize(e), "rule 2")
+		require.Equal(t, o.journalMaxBytes, ringSize(e), "rule 2")
 		require.NoError(t, e.Close())
 	}
-	e = openAt(t, path, config{ringBytes: 16 << 10})
+	e = openAt(t, path, config{journalBytes: 16 << 10})
 	require.EqualValues(t, 16<<10, ringSize(e), "a size of its own")
 	require.Equal(t, want, holds(t, e))
 	require.NoError(t, e.Close())
@@ -87,12 +87,12 @@ func TestBoltRing_Grows(t *testing.T) {
 	e = openAt(t, filepath.Join(t.TempDir(), "idle.db"), o)
 	for seq := range uint64(40) {
 		busy(t, e, seq, 1)
-		e.ring.checkpointing.Lock()
-		e.ring.checkpoints = e.ring.checkpoints.Add(-2 * checkpointsApart)
-		e.ring.checkpointing.Unlock()
+		e.journal.checkpointing.Lock()
+		e.journal.checkpoints = e.journal.checkpoints.Add(-2 * checkpointsApart)
+		e.journal.checkpointing.Unlock()
 		require.NoError(t, e.checkpoint(nil))
 	}
-	require.Equal(t, o.ringBytes, ringSize(e), "rule 3")
+	require.Equal(t, o.journalBytes, ringSize(e), "rule 3")
 }
 
 // TestBoltRing_GrowsForGroups: a group that is too large for a segment makes the
@@ -114,7 +114,7 @@ func TestBoltRing_NoRoomToGrow(t *testing.T) {
 	var size atomic.Int64
 	o := ringOptions["Growing"]
 	o.seams.commit = func(tx *txn) error {
-		root, _ := tx.ringRoot()
+		root, _ := tx.journalRoot()
 		if size.Load() > 0 && root == 0 { // a bucket that is not written yet
 			size.Add(1)
 			return diskFull(tx)
@@ -125,33 +125,33 @@ func TestBoltRing_NoRoomToGrow(t *testing.T) {
 	size.Store(1)
 	busy(t, e, 0, 100)
 	require.EqualValues(t, 2, size.Load(), "it was tried once")
-	require.Equal(t, o.ringBytes, ringSize(e))
+	require.Equal(t, o.journalBytes, ringSize(e))
 	items, err := readAll(e, "a")
 	require.NoError(t, err)
 	require.Len(t, items, 101)
 
 	// Nor is a file refused for it.
-	full := config{ringBytes: 64 << 10}
+	full := config{journalBytes: 64 << 10}
 	full.seams.commit = func(tx *txn) error {
-		if root, _ := tx.ringRoot(); root == 0 {
+		if root, _ := tx.journalRoot(); root == 0 {
 			return diskFull(tx)
 		}
 		return tx.commit()
 	}
 	require.NoError(t, e.Close())
 	e = openAt(t, e.path, full)
-	require.Equal(t, o.ringBytes, ringSize(e), "the old one is kept")
+	require.Equal(t, o.journalBytes, ringSize(e), "the old one is kept")
 	require.NoError(t, e.Close())
 	path := filepath.Join(t.TempDir(), "direct.db")
 	require.NoError(t, openAt(t, path, config{}).Close())
 	full.seams.commit = func(tx *txn) error {
-		if root, there := tx.ringRoot(); there && root == 0 {
+		if root, there := tx.journalRoot(); there && root == 0 {
 			return diskFull(tx)
 		}
 		return tx.commit()
 	}
 	e = openAt(t, path, full)
-	require.Nil(t, e.ring)
+	require.Nil(t, e.journal)
 	busy(t, e, 0, 3)
 }
 
@@ -162,7 +162,7 @@ func TestBoltRing_GrowthFails(t *testing.T) {
 		var grows atomic.Bool
 		o := ringOptions["Growing"]
 		o.seams.commit = func(tx *txn) error {
-			if root, _ := tx.ringRoot(); grows.Load() && root == 0 {
+			if root, _ := tx.journalRoot(); grows.Load() && root == 0 {
 				return failing(errRingDisk, after)(tx)
 			}
 			return tx.commit()

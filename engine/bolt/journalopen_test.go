@@ -37,7 +37,7 @@ func ringSample(t testing.TB, o config, groups int) (path, holds string) {
 func holds(t testing.TB, e *Engine) string { return dump(t, e, []engine.LoadRange{everything}, true) }
 
 // ringPlace is where the ring stands, and what is folded.
-func ringPlace(t testing.TB, path string) *ringFound {
+func ringPlace(t testing.TB, path string) *journalState {
 	t.Helper()
 	e, err := openWith(path, config{readOnly: true})
 	require.NoError(t, err)
@@ -45,17 +45,17 @@ func ringPlace(t testing.TB, path string) *ringFound {
 	var found fileState
 	require.NoError(t, checkFile(e.file, &e.opt, &found, new(engine.OpenReport)))
 	require.NoError(t, e.view(func(tx *txn) error { return found.read(tx) }))
-	if found.ring.there {
-		require.NoError(t, e.locate(&found.ring))
+	if found.journal.there {
+		require.NoError(t, e.locate(&found.journal))
 	}
-	return &found.ring
+	return &found.journal
 }
 
 // TestBoltRing_Open: what a killed process left in the ring is in the buckets
 // before anything is served, under a new salt (R1), in every mode; a reader
 // shows it and changes nothing.
 func TestBoltRing_Open(t *testing.T) {
-	for name, o := range map[string]config{"ring": {ringBytes: 256 << 10}, "direct": {}, "smaller": {ringBytes: 16 << 10}, "larger": {ringBytes: 4 << 20}} {
+	for name, o := range map[string]config{"ring": {journalBytes: 256 << 10}, "direct": {}, "smaller": {journalBytes: 16 << 10}, "larger": {journalBytes: 4 << 20}} {
 		t.Run(name, func(t *testing.T) {
 			path, want := ringSample(t, ringOptions["Small"], 20)
 			before := ringPlace(t, path)
@@ -83,7 +83,7 @@ func TestBoltRing_Open(t *testing.T) {
 			require.NoError(t, commitSteps(e, stepOf(writeOf("m0", 8, 1))))
 			want = holds(t, e)
 			require.NoError(t, e.Close())
-			e = openAt(t, path, config{ringBytes: 256 << 10})
+			e = openAt(t, path, config{journalBytes: 256 << 10})
 			require.True(t, e.report.Clean)
 			require.Equal(t, want, holds(t, e))
 		})
@@ -119,7 +119,7 @@ func TestBoltRing_Compacted(t *testing.T) {
 			require.NoError(t, dst.Close())
 			e := openAt(t, to, ringOptions["Small"])
 			require.Equal(t, want, holds(t, e))
-			require.Equal(t, page >= journal.Align, e.ring != nil)
+			require.Equal(t, page >= journal.Align, e.journal != nil)
 			for i := range uint64(60) {
 				require.NoError(t, commitSteps(e, stepOf(writeOf("new", i, 1))))
 			}
@@ -163,7 +163,7 @@ func TestBoltRing_StrangersInBucket(t *testing.T) {
 	_, err := openWith(path, ringOptions["Small"])
 	require.ErrorIs(t, err, engine.ErrCorrupt)
 	path, _ = ringSample(t, ringOptions["Small"], 6)
-	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersRing) })
+	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersJournal) })
 	_, err = openWith(path, config{})
 	require.ErrorIs(t, err, engine.ErrCorrupt, "without its salt a ring cannot be read")
 }
@@ -171,7 +171,7 @@ func TestBoltRing_StrangersInBucket(t *testing.T) {
 // TestBoltRing_Forged: events that contain copies of the ring's own records, at
 // places where records begin, are not believed (R8).
 func TestBoltRing_Forged(t *testing.T) {
-	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), config{ringBytes: 1 << 20, noCompression: true})
+	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), config{journalBytes: 1 << 20, noCompression: true})
 	require.NoError(t, err)
 	for i := range uint64(3) {
 		require.NoError(t, commitSteps(e, stepOf(writeOf("a", i, 1))))
@@ -192,7 +192,7 @@ func TestBoltRing_Forged(t *testing.T) {
 		seq++
 		if shift%40 == 0 {
 			want := holds(t, e)
-			killed := openAt(t, copyFile(t, e), config{ringBytes: 1 << 20})
+			killed := openAt(t, copyFile(t, e), config{journalBytes: 1 << 20})
 			require.Equal(t, want, holds(t, killed), "R8")
 		}
 	}
@@ -299,10 +299,10 @@ func TestBoltRing_LooksBetween(t *testing.T) {
 		want, err := readAll(e, "a")
 		require.NoError(t, err)
 		l := &loader{e: e, key: "a", want: everything}
-		l.ring.take(e.memtable, "a")
+		l.journal.take(e.memtable, "a")
 		require.NoError(t, e.checkpoint(nil))
 		require.NoError(t, e.view(l.first))
-		require.False(t, l.ring.any(), "R10: what the transaction has is left out")
+		require.False(t, l.journal.any(), "R10: what the transaction has is left out")
 		require.Equal(t, seq, l.head.seq)
 		have, err := readAll(e, "a")
 		require.NoError(t, err)
@@ -327,7 +327,7 @@ func TestBoltRing_DamagedLeaf(t *testing.T) {
 	} {
 		bad := bytes.Clone(raw)
 		bad[page+change.at] = change.with
-		_, err := findRing(bytes.NewReader(bad), int64(len(bad)), found.root, 4096)
+		_, err := findJournal(bytes.NewReader(bad), int64(len(bad)), found.root, 4096)
 		if name == "the head" {
 			require.NoError(t, err)
 			_, err = journal.ReadHead(bytes.NewReader(bad), found.place)
@@ -337,7 +337,7 @@ func TestBoltRing_DamagedLeaf(t *testing.T) {
 		require.ErrorIs(t, err, engine.ErrCorrupt, name)
 	}
 	for _, root := range []uint64{0, 1, 1 << 40, ^uint64(0)} {
-		_, err := findRing(bytes.NewReader(raw), int64(len(raw)), root, 4096)
+		_, err := findJournal(bytes.NewReader(raw), int64(len(raw)), root, 4096)
 		require.ErrorIs(t, err, engine.ErrCorrupt)
 	}
 }

@@ -49,7 +49,7 @@ func TestBoltRing_Packs(t *testing.T) {
 			blocks[raw] += journal.Span(r.Length) / journal.Align
 			require.Equal(t, i%2 == 0 && !raw, r.Payload[0] == 2, "record %d", i)
 		}
-		for _, o := range []config{{readOnly: true}, {noCompression: !raw, ringBytes: 1 << 20}, {}} {
+		for _, o := range []config{{readOnly: true}, {noCompression: !raw, journalBytes: 1 << 20}, {}} {
 			again := openAt(t, killed, o)
 			require.Equal(t, want, holds(t, again))
 			require.NoError(t, again.Close())
@@ -100,7 +100,7 @@ func TestBoltRing_PackedDamage(t *testing.T) {
 	g.Reset()
 	_, err = g.Write([]byte{2, 0xff})
 	require.NoError(t, err)
-	_, err = e.ring.journal.Load().Append(&g)
+	_, err = e.journal.journal.Load().Append(&g)
 	require.NoError(t, err)
 	path := copyFile(t, e)
 	killBolt(e)
@@ -115,8 +115,8 @@ func TestBoltRing_FoldsByMemory(t *testing.T) {
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
 	seq, done := uint64(0), make(chan error)
 	held := func(fn func()) { // no fold meanwhile
-		e.ring.checkpointing.Lock()
-		defer e.ring.checkpointing.Unlock()
+		e.journal.checkpointing.Lock()
+		defer e.journal.checkpointing.Unlock()
 		fn()
 	}
 	until := func(enough func() bool, most uint64) {
@@ -126,15 +126,15 @@ func TestBoltRing_FoldsByMemory(t *testing.T) {
 		}
 	}
 	held(func() {
-		until(e.ring.checkpointDue, 500)
-		require.Greater(t, seq<<10, uint64(ringOptions["Small"].ringBytes))
-		s := e.ring.journal.Load().State()
+		until(e.journal.checkpointDue, 500)
+		require.Greater(t, seq<<10, uint64(ringOptions["Small"].journalBytes))
+		s := e.journal.journal.Load().State()
 		require.Greater(t, s.Free, s.Segments/2)
 	})
-	require.Eventually(t, func() bool { return e.ring.journal.Load().State().Checkpointed > 0 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return e.journal.journal.Load().State().Checkpointed > 0 }, time.Minute, time.Millisecond)
 	held(func() {
-		until(e.ring.overBudget, 1000)
-		require.Positive(t, e.ring.journal.Load().State().Free)
+		until(e.journal.overBudget, 1000)
+		require.Positive(t, e.journal.journal.Load().State().Free)
 		go func() { done <- commitSteps(e, long(seq, 20)) }()
 		select {
 		case <-done:

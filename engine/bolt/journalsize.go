@@ -28,10 +28,10 @@ const (
 	checkpointsApart = 10 * time.Second
 )
 
-// ringSizes are the first and last size for what Options.Journal says; a last
+// journalSizes are the first and last size for what Options.Journal says; a last
 // size of 0 means that it does not grow. Where the ring is not proven yet, none
 // is the default.
-func ringSizes(journal int64) (first, most int64) {
+func journalSizes(journal int64) (first, most int64) {
 	switch {
 	case journal > 0:
 		return journal, 0
@@ -41,9 +41,9 @@ func ringSizes(journal int64) (first, most int64) {
 	return 0, 0
 }
 
-// ringParts are the size and number of the segments of a ring of that size.
-func (o *config) ringParts(size int64) (segment, segments int64) {
-	segment = o.ringSegment
+// segmentSize are the size and number of the segments of a ring of that size.
+func (o *config) segmentSize(size int64) (segment, segments int64) {
+	segment = o.journalSegment
 	if segment == 0 {
 		segment = min(max(size/ringParts, smallestPart), largestPart)
 	}
@@ -51,33 +51,33 @@ func (o *config) ringParts(size int64) (segment, segments int64) {
 	return segment, max(2, min(size, largestRing)/segment)
 }
 
-// keepsRing tells whether the ring of a file can go on to be written: it is as
+// keepsJournal tells whether the ring of a file can go on to be written: it is as
 // large as it should be, or between the bounds if it may grow, and stands at the
 // beginning of a page.
-func (o *config) keepsRing(f *ringFound) bool {
+func (o *config) keepsJournal(f *journalState) bool {
 	if !f.aligned() {
 		return false
 	}
-	if size := f.size(); o.ringMost > 0 && size >= o.ringBytes && size <= o.ringMost {
+	if size := f.size(); o.journalMaxBytes > 0 && size >= o.journalBytes && size <= o.journalMaxBytes {
 		return true
 	}
-	segment, segments := o.ringParts(o.ringBytes)
+	segment, segments := o.segmentSize(o.journalBytes)
 	return f.head.Segment == segment && f.head.Segments == segments
 }
 
 // aligned tells whether there is a ring that may be written where it stands (R2).
-func (f *ringFound) aligned() bool {
+func (f *journalState) aligned() bool {
 	return f.there && (f.place.Offset+f.head.Start)%f.place.Page == 0
 }
 
 // size is what the ring has room for.
-func (f *ringFound) size() int64 { return f.head.Segment * f.head.Segments }
+func (f *journalState) size() int64 { return f.head.Segment * f.head.Segments }
 
 // lay makes f the place of a ring of that size that is not there yet.
-func (e *Engine) lay(f *ringFound, size int64) (err error) {
+func (e *Engine) lay(f *journalState, size int64) (err error) {
 	page := max(e.handle.pageSize(), journal.Align)
-	r := journal.Range{Offset: pagecheck.SingleAt(string(journalRing)), Page: page}
-	segment, segments := e.opt.ringParts(size)
+	r := journal.Range{Offset: pagecheck.SingleAt(string(journalValue)), Page: page}
+	segment, segments := e.opt.segmentSize(size)
 	r.Length = page + journal.HeadSize + segment*segments
 	f.place, f.salt = r, journal.NewSalt()
 	f.head, err = journal.NewHead(r, segment, f.id)
@@ -87,34 +87,34 @@ func (e *Engine) lay(f *ringFound, size int64) (err error) {
 
 // put makes the ring laid out in f, in place of the one there is. Its value is
 // put once, with all its zeros, and never by bbolt again.
-func (f *ringFound) put(tx *txn, folded uint64) error {
+func (f *journalState) put(tx *txn, folded uint64) error {
 	if f.there {
-		if err := tx.removeRing(); err != nil {
+		if err := tx.removeJournal(); err != nil {
 			return err
 		}
 	}
 	value := make([]byte, f.place.Length)
 	f.head.Append(value[:0])
-	if err := tx.createRing(value); err != nil {
+	if err := tx.createJournal(value); err != nil {
 		return err
 	}
 	f.checkpointed = folded
-	return putRingState(tx, folded, f.salt)
+	return putJournalState(tx, folded, f.salt)
 }
 
 // find locates the ring just put.
-func (e *Engine) find(f *ringFound) error {
-	if err := e.view(func(tx *txn) error { f.root, f.there = tx.ringRoot(); return nil }); err != nil {
+func (e *Engine) find(f *journalState) error {
+	if err := e.view(func(tx *txn) error { f.root, f.there = tx.journalRoot(); return nil }); err != nil {
 		return err
 	}
 	return e.locate(f)
 }
 
-// makeRing puts a new ring in place of the old one, if there is one, which holds
+// createJournal puts a new ring in place of the old one, if there is one, which holds
 // nothing unfolded.
-func (e *Engine) makeRing(f *ringFound) error {
+func (e *Engine) createJournal(f *journalState) error {
 	next := *f
-	if err := e.lay(&next, e.opt.ringBytes); err != nil {
+	if err := e.lay(&next, e.opt.journalBytes); err != nil {
 		return err
 	}
 	if err := e.update(func(tx *txn) error { return next.put(tx, f.checkpointed) }); err != nil {
@@ -128,7 +128,7 @@ func (e *Engine) makeRing(f *ringFound) error {
 func (r *journalWriter) grows() bool { return r.place.size() < r.maxSize }
 
 // larger is the ring that comes after this one. The caller holds writing.
-func (r *journalWriter) larger() (*ringFound, error) {
+func (r *journalWriter) larger() (*journalState, error) {
 	next := r.place
 	size := min(max(r.place.size()*ringFactor, r.targetSize.Load()), r.maxSize)
 	return &next, r.e.lay(&next, size)
@@ -136,13 +136,13 @@ func (r *journalWriter) larger() (*ringFound, error) {
 
 // begin goes over to the ring that was put. What was in the old one is folded.
 // The caller holds writing and folding.
-func (r *journalWriter) begin(next *ringFound) error {
+func (r *journalWriter) begin(next *journalState) error {
 	if err := r.e.find(next); err != nil {
 		return err
 	}
 	j, err := journal.Open(r.file, next.place, next.id, next.salt, next.checkpointed)
 	if err != nil {
-		return r.e.ringError(err)
+		return r.e.journalError(err)
 	}
 	r.place = *next
 	r.checkpointBytes.Store(checkpointThreshold(next.size()))

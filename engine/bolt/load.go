@@ -39,7 +39,7 @@ type loader struct {
 	done     bool
 	fileTo   uint64 // the last event that is taken from the file
 
-	ring      journalView
+	journal   journalView
 	delivered bool
 
 	buf     []byte
@@ -69,7 +69,7 @@ func (e *Engine) Load(ctx context.Context, machine string, want engine.LoadRange
 	defer e.freeLook(l)
 	l.e, l.key, l.want = e, machine, want
 	for {
-		l.ring.take(e.memtable, machine)
+		l.journal.take(e.memtable, machine)
 		if err := e.view(l.first); err != nil {
 			return engine.Head{}, err
 		}
@@ -111,7 +111,7 @@ func (l *loader) again(want engine.LoadRange) {
 func (l *loader) emptied() loader {
 	clear(l.entries)
 	return loader{rawHead: l.rawHead[:0], buf: l.buf[:0], room: l.room[:0], seek: l.seek[:0],
-		values: l.values[:0], entries: l.entries[:0], ring: l.ring.emptied()}
+		values: l.values[:0], entries: l.entries[:0], journal: l.journal.emptied()}
 }
 
 func (e *Engine) freeLook(l *loader) {
@@ -141,19 +141,19 @@ func (l *loader) deliverAll(ctx context.Context, fn func(engine.Item) error) err
 
 // first reads the head and begins with the items.
 func (l *loader) first(tx *txn) error {
-	if err := l.ring.begin(tx, &l.want); err != nil {
+	if err := l.journal.begin(tx, &l.want); err != nil {
 		return err
 	}
 	b := tx.machines.get([]byte(l.key))
-	if b == nil && !l.ring.any() {
+	if b == nil && !l.journal.any() {
 		l.done = true
 		return nil
 	}
 	l.rawHead = append(l.rawHead[:0], b...)
 	file, fileErr := parseHead(l.rawHead, []byte(l.key), l.e.opt.maxStep+valueSlack)
 	l.fileHead = file
-	if l.ring.any() { // its newest write has the head, its first one says where the file ends
-		l.head, l.number, l.last = l.ring.head(), l.ring.head().number, l.ring.fileEnd()
+	if l.journal.any() { // its newest write has the head, its first one says where the file ends
+		l.head, l.number, l.last = l.journal.head(), l.journal.head().number, l.journal.fileEnd()
 		l.want.To = min(l.want.To, l.head.seq)
 		l.want.SnapshotTo = min(l.want.SnapshotTo, l.head.seq)
 	} else {
@@ -171,7 +171,7 @@ func (l *loader) first(tx *txn) error {
 		return nil
 	}
 	l.fileTo = min(l.want.To, l.last)
-	l.part, l.from, l.to = engine.PartSnapshot, l.ring.snapshotsFrom(), min(l.want.SnapshotTo, l.last)
+	l.part, l.from, l.to = engine.PartSnapshot, l.journal.snapshotsFrom(), min(l.want.SnapshotTo, l.last)
 	if l.want.Snapshot == engine.NoSnapshot || l.from > l.to {
 		l.beginEvents(tx)
 	}
@@ -291,7 +291,7 @@ func (l *loader) readDown(t *tree) (more bool) {
 		if !ok || n != l.number || seq < l.from {
 			return false
 		}
-		if l.part == engine.PartSnapshot && l.ring.hides(seq) {
+		if l.part == engine.PartSnapshot && l.journal.hides(seq) {
 			if seq == 0 {
 				return false
 			}
@@ -308,7 +308,7 @@ func (l *loader) readDown(t *tree) (more bool) {
 		next = seq
 		if l.part == engine.PartSnapshot && l.want.Snapshot == engine.NewestSnapshot {
 			l.want.After = max(l.want.After, seq)
-			l.ring.passed()
+			l.journal.passed()
 			return false
 		}
 		if seq == 0 {
@@ -353,14 +353,14 @@ func (l *loader) deliver(ctx context.Context, fn func(engine.Item) error) error 
 			n++
 		}
 		if first.part == engine.PartSnapshot {
-			if err := l.ring.snapshots(first.seq, give); err != nil {
+			if err := l.journal.snapshots(first.seq, give); err != nil {
 				return err
 			}
-			if l.ring.hides(first.seq) {
+			if l.journal.hides(first.seq) {
 				i = n
 				continue
 			}
-		} else if err := l.ring.beforeEvents(&l.want, give); err != nil {
+		} else if err := l.journal.beforeEvents(&l.want, give); err != nil {
 			return err
 		}
 		payload, err := l.whole(l.values[i:n])
@@ -389,7 +389,7 @@ func (l *loader) deliver(ctx context.Context, fn func(engine.Item) error) error 
 		}
 	}
 	if l.done {
-		return l.ring.rest(&l.want, give)
+		return l.journal.rest(&l.want, give)
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ func (r *journalView) begin(tx *txn, want *engine.LoadRange) error {
 	if len(r.refs) == 0 {
 		return nil
 	}
-	folded, _, err := ringState(tx)
+	folded, _, err := parseJournalState(tx)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ type fileState struct {
 	counters     fileCounters
 	lostCounters error // why counters had to be rebuilt
 	versions     versionCounts
-	ring         ringFound
+	journal      journalState
 }
 
 func (found *fileState) read(tx *txn) error {
@@ -78,7 +78,7 @@ func (found *fileState) read(tx *txn) error {
 		found.counters = recount(tx)
 	}
 	found.versions = foundVersions(tx, nil, found.counters.machines)
-	return found.ring.read(tx, found.clean)
+	return found.journal.read(tx, found.clean)
 }
 
 // parseBoltFile tells from key file of bucket meta, nil if it is not there,

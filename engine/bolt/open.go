@@ -48,16 +48,16 @@ func (e *Engine) start() error {
 	e.counters = found.counters
 	e.versions.set(found.versions)
 	began := time.Now()
-	unfolded, err := e.readRing(&found)
+	unfolded, err := e.readJournal(&found)
 	if err != nil {
 		return err
 	}
 	e.report.CountersRebuilt = found.lostCounters != nil
 	if e.opt.readOnly {
 		e.report.ReadOnly = fmt.Errorf("%w: %s was opened so", engine.ErrReadOnly, e.path)
-		err = e.show(unfolded)
+		err = e.replayReadOnly(unfolded)
 	} else {
-		err = e.settle(&found, unfolded)
+		err = e.replayJournal(&found, unfolded)
 	}
 	if errors.Is(err, engine.ErrDamaged) {
 		err = fmt.Errorf("%w: %s: %w: keep the file and restore a backup", engine.ErrCorrupt, e.path, err)
@@ -67,25 +67,25 @@ func (e *Engine) start() error {
 			return fmt.Errorf("%w: make room, or open it with ReadOnly", err)
 		}
 		full := fmt.Errorf("%w: there is no room to store what the journal holds: make room and open %s again", engine.ErrDiskFull, e.path)
-		e.full, e.report.ReadOnly = full, full
+		e.diskFull, e.report.ReadOnly = full, full
 		e.opt.logger.Error("the disk is full: the file can only be read", "file", e.path, "error", err)
-		err = e.show(unfolded)
+		err = e.replayReadOnly(unfolded)
 	}
 	noteReplay(&e.report, unfolded, began)
 	if err == nil && e.report.ReadOnly == nil {
 		e.machines.Store(int64(e.counters.machines))
 		err = e.mendPositions()
-		if err == nil && e.opt.ringBytes > 0 {
-			err = e.openRing(&found)
+		if err == nil && e.opt.journalBytes > 0 {
+			err = e.openJournal(&found)
 		}
 	}
 	return err
 }
 
-// settle stores, in one transaction, what the ring holds, and marks the file as
+// replayJournal stores, in one transaction, what the ring holds, and marks the file as
 // open. Nothing that was replayed is shown, and nothing new is taken, before it
 // is durable here (R1).
-func (e *Engine) settle(found *fileState, unfolded []journalEntry) error {
+func (e *Engine) replayJournal(found *fileState, unfolded []journalEntry) error {
 	g := &e.group
 	defer g.end()
 	salt := journal.NewSalt()
@@ -123,8 +123,8 @@ func (e *Engine) settle(found *fileState, unfolded []journalEntry) error {
 		if found.versions, err = readVersions(tx); err != nil {
 			return err
 		}
-		if found.ring.there {
-			if err := putRingState(tx, found.ring.last(unfolded), salt); err != nil {
+		if found.journal.there {
+			if err := putJournalState(tx, found.journal.last(unfolded), salt); err != nil {
 				return err
 			}
 		}
@@ -136,7 +136,7 @@ func (e *Engine) settle(found *fileState, unfolded []journalEntry) error {
 	if len(unfolded) > 0 {
 		e.opt.logger.Info("stored what the journal held", "file", e.path, "groups", len(unfolded))
 	}
-	found.ring.checkpointed, found.ring.salt = found.ring.last(unfolded), salt
+	found.journal.checkpointed, found.journal.salt = found.journal.last(unfolded), salt
 	e.counters = g.counters
 	e.versions.set(found.versions)
 	return nil
@@ -145,8 +145,8 @@ func (e *Engine) settle(found *fileState, unfolded []journalEntry) error {
 // letGo closes what start left open, or gives up a dead handle: its lock is
 // freed and its file closed without bbolt.
 func (e *Engine) letGo() error {
-	if e.ring != nil {
-		e.ring.close()
+	if e.journal != nil {
+		e.journal.close()
 	}
 	if e.handle != nil && e.dead.Load() == nil {
 		err := guarded(e.handle.close)

@@ -22,7 +22,7 @@ func Open(path string, opts *Options) (*Engine, error) {
 	if opts != nil {
 		o = *opts
 	}
-	first, most := ringSizes(o.Journal)
+	first, most := journalSizes(o.Journal)
 	return openWith(path, config{readOnly: o.ReadOnly, lockTimeout: o.LockTimeout, noCompression: o.NoCompression,
-		version: o.Version, logger: o.Logger, ringBytes: first, ringMost: most})
+		version: o.Version, logger: o.Logger, journalBytes: first, journalMaxBytes: most})
 }

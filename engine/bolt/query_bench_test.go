@@ -65,7 +65,7 @@ func (h *benchHistory) group(n int, name string) {
 // all in the buckets. "us/event" is processor time.
 func BenchmarkBoltSustained(b *testing.B) {
 	for b.Loop() {
-		h := newBenchHistory(b, openAt(b, filepath.Join(b.TempDir(), "sustained.db"), config{ringBytes: 32 << 20}))
+		h := newBenchHistory(b, openAt(b, filepath.Join(b.TempDir(), "sustained.db"), config{journalBytes: 32 << 20}))
 		for range benchMachines / 500 {
 			h.group(500, "")
 		}
@@ -83,7 +83,7 @@ func BenchmarkBoltSustained(b *testing.B) {
 // close and with a journal that holds the newest of them.
 func BenchmarkBoltQuery(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "query.db")
-	e := openAt(b, path, config{ringBytes: 32 << 20})
+	e := openAt(b, path, config{journalBytes: 32 << 20})
 	h := newBenchHistory(b, e)
 	for i := range 2000 {
 		if h.group(500, ""); i == 700 {

@@ -107,7 +107,7 @@ func TestBoltIndex_IsNoTruth(t *testing.T) {
 			return err
 		},
 	} {
-		for mode, o := range map[string]config{"direct": {}, "ring": {ringBytes: 64 << 10}} {
+		for mode, o := range map[string]config{"direct": {}, "ring": {journalBytes: 64 << 10}} {
 			t.Run(name+" "+mode, func(t *testing.T) {
 				path, all := searchFile(t, o)
 				edit(t, path, change)
@@ -212,7 +212,7 @@ func TestBoltIndex_Size(t *testing.T) {
 // be what any query means: it is given, while it is in the ring and from the file.
 func TestBoltQuery_UnknownTerms(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "unknown.db")
-	o := config{ringBytes: 1 << 20}
+	o := config{journalBytes: 1 << 20}
 	e := openAt(t, path, o)
 	w := writeOf("m", 0, 2*indexedStretch)
 	for i := range w.Events {

@@ -40,7 +40,7 @@ func (e *Engine) Scan(ctx context.Context, prefix, after string, limit int, fn f
 		behind := false // the file has more than the round
 		err := e.view(func(tx *txn) (err error) {
 			if len(refs) > 0 {
-				if folded, _, err = ringState(tx); err != nil {
+				if folded, _, err = parseJournalState(tx); err != nil {
 					return err
 				}
 			}

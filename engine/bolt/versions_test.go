@@ -44,7 +44,7 @@ func versionSample(t *testing.T, o config) (path string, want map[uint64]int64) 
 // TestBoltVersions_SurviveACrash: the counts are those of the heads, in the
 // buckets and in the ring.
 func TestBoltVersions_SurviveACrash(t *testing.T) {
-	for name, o := range map[string]config{"direct": {}, "small ring": ringOptions["Small"], "ring": {ringBytes: 1 << 20}} {
+	for name, o := range map[string]config{"direct": {}, "small ring": ringOptions["Small"], "ring": {journalBytes: 1 << 20}} {
 		t.Run(name, func(t *testing.T) {
 			path, want := versionSample(t, o)
 			for _, again := range []config{{readOnly: true}, o, {}, o} {
