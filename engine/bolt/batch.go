@@ -23,17 +23,17 @@ type batch struct {
 	dirty    bool // a step was taken
 	light    bool // only checks and numbers are wanted: the group goes into the ring
 
-	machines  map[string]*machineState
-	touched   []*machineState
-	whose     []*machineState // of each write of the step checked last
-	events    []pendingEvent
-	snapshots []pendingSnapshot
-	purged    []uint64 // machine numbers
-	pos       []uint64 // room for the results of the next steps
-	places    []format.Place
-	older     []format.Place // of events that are put back
-	from      uint64         // the last position before the group
-	maker     format.StretchMaker
+	machines     map[string]*machineState
+	touched      []*machineState
+	whose        []*machineState // of each write of the step checked last
+	events       []pendingEvent
+	snapshots    []pendingSnapshot
+	purged       []uint64 // machine numbers
+	pos          []uint64 // room for the results of the next steps
+	indexEntries []format.IndexEntry
+	restored     []format.IndexEntry // of events that are put back
+	from         uint64              // the last position before the group
+	pages        format.PageBuilder
 
 	versions versionCounts // what the file has once the group is stored; nil = as before
 
@@ -120,7 +120,7 @@ func (g *batch) end() {
 	clear(g.entries[:cap(g.entries)])
 	g.tx, g.dirty, g.light, g.versions = nil, false, false, nil
 	g.touched, g.events, g.snapshots, g.purged = g.touched[:0], g.events[:0], g.snapshots[:0], g.purged[:0]
-	g.keys, g.entries, g.places, g.older = g.keys[:0], g.entries[:0], g.places[:0], g.older[:0]
+	g.keys, g.entries, g.indexEntries, g.restored = g.keys[:0], g.entries[:0], g.indexEntries[:0], g.restored[:0]
 	g.arena = g.arena[:0]
 	for _, b := range []*[]byte{&g.arena, &g.block, &g.room, &g.open} {
 		if cap(*b) > biggestKept {
@@ -316,12 +316,12 @@ func (g *batch) apply(w *engine.Write, m *machineState) {
 		o := &w.Restore[i]
 		g.events = append(g.events, pendingEvent{m, h.number, w.Kind, w.Schema,
 			format.Entry{Seq: o.Seq, Pos: o.Pos, Time: o.Terms.Time, Bytes: o.Bytes}})
-		g.older = append(g.older, format.Place{Pos: o.Pos, Number: h.number, Seq: o.Seq, Time: o.Terms.Time, Sums: sumsOf(w.Kind, o.Bytes)})
+		g.restored = append(g.restored, format.IndexEntry{Pos: o.Pos, Number: h.number, Seq: o.Seq, Time: o.Terms.Time, Terms: hashesOf(w.Kind, o.Bytes)})
 	}
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
-		g.places = append(g.places, format.Place{Pos: h.pos - back, Number: h.number, Seq: w.Seq - back,
-			Time: w.Events[i].Terms.Time, Sums: sumsOf(w.Kind, w.Events[i].Bytes)})
+		g.indexEntries = append(g.indexEntries, format.IndexEntry{Pos: h.pos - back, Number: h.number, Seq: w.Seq - back,
+			Time: w.Events[i].Terms.Time, Terms: hashesOf(w.Kind, w.Events[i].Bytes)})
 		if w.Seq-back <= w.TrimTo {
 			continue
 		}
@@ -373,7 +373,7 @@ func (g *batch) store() error {
 	if err := g.storeHeads(); err != nil {
 		return err
 	}
-	if err := g.storePlaces(); err != nil {
+	if err := g.storeIndex(); err != nil {
 		return err
 	}
 	if err := g.storeVersions(); err != nil {

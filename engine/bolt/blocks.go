@@ -94,14 +94,14 @@ func (g *batch) storeRun(run []pendingEvent) error {
 	g.entries = g.entries[:0]
 	size := g.reopen(&run[0])
 	for i := range run {
-		room := format.BlockRoom(run[i].entry.Bytes)
+		room := format.BlockSize(run[i].entry.Bytes)
 		for len(g.entries) > 0 && size+room > g.aim() {
 			n, err := g.putBlock(&run[0], g.entries)
 			if err != nil {
 				return err
 			}
 			for _, e := range g.entries[:n] {
-				size -= format.BlockRoom(e.Bytes)
+				size -= format.BlockSize(e.Bytes)
 			}
 			g.entries = slices.Delete(g.entries, 0, n)
 		}
@@ -170,7 +170,7 @@ func (g *batch) reopen(first *pendingEvent) (size int) {
 	}
 	for e, ok := b.Next(); ok; e, ok = b.Next() {
 		g.entries = append(g.entries, e)
-		size += format.BlockRoom(e.Bytes)
+		size += format.BlockSize(e.Bytes)
 	}
 	return size
 }

@@ -155,7 +155,7 @@ func (g *batch) recountMachines(groups []journalEntry) error {
 	if len(groups) == 0 {
 		return nil
 	}
-	var head format.StepGroup
+	var head format.GroupHeader
 	if _, err := head.Cut(groups[0].payload); err != nil {
 		return fmt.Errorf("%w: record %d: %w", errJournalDiffers, groups[0].lsn, err)
 	}
@@ -168,7 +168,7 @@ func (g *batch) recountMachines(groups []journalEntry) error {
 func (g *batch) replay(groups []journalEntry) error {
 	p := stepReader{g: g}
 	n := recordsIn(groups)
-	g.events, g.places = slices.Grow(g.events, n), slices.Grow(g.places, n)
+	g.events, g.indexEntries = slices.Grow(g.events, n), slices.Grow(g.indexEntries, n)
 	for _, group := range groups {
 		if err := p.group(group.payload); err != nil {
 			if !errors.Is(err, format.ErrNewer) {
@@ -186,7 +186,7 @@ func recordsIn(groups []journalEntry) int {
 	if len(groups) < 2 {
 		return 0
 	}
-	var first, last format.StepGroup
+	var first, last format.GroupHeader
 	_, err := first.Cut(groups[0].payload)
 	if _, err2 := last.Cut(groups[len(groups)-1].payload); err != nil || err2 != nil || last.Pos < first.Pos {
 		return 0
@@ -211,7 +211,7 @@ type stepReader struct {
 }
 
 func (p *stepReader) group(payload []byte) error {
-	var head format.StepGroup
+	var head format.GroupHeader
 	rest, err := head.Cut(payload)
 	if err != nil {
 		return err

@@ -164,7 +164,7 @@ func (r *journalWriter) encode(steps []engine.Step, out []engine.Result) {
 		r.payload = nil
 	}
 	r.cuts = r.cuts[:0]
-	head := format.StepGroup{Number: g.counters.number, Pos: g.counters.pos, Machines: g.counters.machines}
+	head := format.GroupHeader{Number: g.counters.number, Pos: g.counters.pos, Machines: g.counters.machines}
 	b := head.Append(r.payload[:0])
 	sw := r.write // its room
 	for i := range steps {

@@ -133,8 +133,8 @@ func (b *dictionaries) readAll(tx *txn) {
 	}
 }
 
-// mend puts a good dictionary where its copy is missing or damaged.
-func (b *dictionaries) mend(tx *txn) (mended int, err error) {
+// repairCopies puts a good dictionary where its copy is missing or damaged.
+func (b *dictionaries) repairCopies(tx *txn) (mended int, err error) {
 	for _, way := range [][2]*tree{{&tx.dictionaries, &tx.copies}, {&tx.copies, &tx.dictionaries}} {
 		var keys [][]byte
 		cur := way[0].cursor()
@@ -173,7 +173,7 @@ func (g *batch) chooseDictionaries() (map[uint32]*format.Dictionary, error) {
 	chosen := map[uint32]*format.Dictionary{}
 	for kind, n := range counts {
 		s := b.samplesOf(kind, g.e.opt.dictionaryDue)
-		s.take(g.snapshots, kind, max(1, n/(4*sampledMachines)))
+		s.sample(g.snapshots, kind, max(1, n/(4*sampledMachines)))
 		d, generations := b.newest(g.tx, kind)
 		if s.ready() && generations < mostOfKind {
 			b.readAll(g.tx) // a new one must not have the id of another

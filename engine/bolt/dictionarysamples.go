@@ -28,9 +28,9 @@ const (
 	mostOfKind      = 32 // dictionaries
 )
 
-// take keeps each so manyth snapshot of a kind, the newest of each machine. What
+// sample keeps each so manyth snapshot of a kind, the newest of each machine. What
 // a new machine begins with is none: it says little about those to come.
-func (s *samples) take(all []pendingSnapshot, kind uint32, each int) {
+func (s *samples) sample(all []pendingSnapshot, kind uint32, each int) {
 	n := 0
 	for i := range all {
 		snap := &all[i]

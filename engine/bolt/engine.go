@@ -25,7 +25,7 @@ type config struct {
 	logger          *slog.Logger // nil = silent
 	maxStep         int          // 0 = maxStep
 	lookBytes       int          // most stored bytes that a Load or Scan copies out per transaction; 0 = readBytes
-	gathered        int          // most places of records that are gathered from the events at once; 0 = rebuildPlaces
+	gathered        int          // most places of records that are gathered from the events at once; 0 = rebuildEntries
 	journalBytes    int64        // of the journal ring; 0 = direct: no ring, each group is one transaction
 	journalMaxBytes int64        // how large it may grow; 0 = not at all
 	journalSegment  int64        // bytes of a segment of it; 0 = an eighth of the ring
@@ -47,10 +47,10 @@ type seams struct {
 }
 
 const (
-	maxStep       = 256 << 20
-	maxKey        = 1024
-	readBytes     = 4 << 20
-	rebuildPlaces = 16 * format.LongestStretch
+	maxStep        = 256 << 20
+	maxKey         = 1024
+	readBytes      = 4 << 20
+	rebuildEntries = 16 * format.MaxPageEntries
 	// valueSlack is what a stored payload may have beyond a step's bytes: the
 	// numbers of a block or a head.
 	valueSlack = 1 << 10
@@ -62,7 +62,7 @@ func (o config) withDefaults() config {
 	def(&o.mode, 0o600)
 	def(&o.maxStep, maxStep)
 	def(&o.lookBytes, readBytes)
-	def(&o.gathered, rebuildPlaces)
+	def(&o.gathered, rebuildEntries)
 	def(&o.wholeCheck, wholeCheck)
 	def(&o.dictionaryDue, firstDue)
 	if o.logger == nil {

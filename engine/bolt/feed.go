@@ -25,25 +25,25 @@ type positionCursor struct {
 	end    uint64       // the last position wanted, in the trail's direction
 	filter *queryFilter // nil = all
 
-	stretch  stretchKey // that places were read from; last 0 = none
-	places   []format.Place
-	machines map[uint64]string // of a stretch gathered from the events
-	gather   bool              // the stretch has to be gathered
-	contents format.Contents
+	page      indexPageKey // that places were read from; last 0 = none
+	entries   []format.IndexEntry
+	machines  map[uint64]string // of a stretch gathered from the events
+	collect   bool              // the stretch has to be gathered
+	summaries format.PageSummary
 
-	most   int // records of a page
-	page   []trailRecord
-	buf    []byte
-	wanted []int // of page, by machine and seq
-	joiner format.Joiner
-	room   []byte
-	write  format.StepWrite
-	done   bool
+	most    int // records of a page
+	records []feedRecord
+	buf     []byte
+	wanted  []int // of page, by machine and seq
+	joiner  format.Joiner
+	room    []byte
+	write   format.StepWrite
+	done    bool
 }
 
-// trailRecord is a record of a page.
-type trailRecord struct {
-	place    format.Place
+// feedRecord is a record of a page.
+type feedRecord struct {
+	place    format.IndexEntry
 	machine  string
 	from, to int    // in buf
 	bytes    []byte // of a record of the ring
@@ -51,18 +51,18 @@ type trailRecord struct {
 	gone     bool
 }
 
-const trailPage = 512
+const feedPage = 512
 
 var _ engine.Feeder = (*Engine)(nil)
 
 // Feed reads pages until there is nothing behind the last one.
 func (e *Engine) Feed(ctx context.Context, after uint64, fn func(engine.Record) error) (uint64, error) {
-	t := positionCursor{e: e, at: after, end: engine.All, most: trailPage}
+	t := positionCursor{e: e, at: after, end: engine.All, most: feedPage}
 	for !t.done {
 		if err := t.next(ctx); err != nil {
 			return after, err
 		}
-		for i := range t.page {
+		for i := range t.records {
 			if err := ctx.Err(); err != nil {
 				return after, err
 			}
@@ -88,7 +88,7 @@ func (e *Engine) Feed(ctx context.Context, after uint64, fn func(engine.Record) 
 
 // record is one of the page; ok is false where there is none any more.
 func (t *positionCursor) record(i int) (r engine.Record, ok bool) {
-	f := &t.page[i]
+	f := &t.records[i]
 	r = engine.Record{Machine: f.machine, Seq: f.place.Seq, Pos: f.place.Pos, Bytes: f.bytes, Err: f.err}
 	if r.Bytes == nil && r.Err == nil {
 		r.Bytes = t.buf[f.from:f.to:f.to]
@@ -101,24 +101,24 @@ func (t *positionCursor) next(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t.page, t.buf = t.page[:0], t.buf[:0]
-	if t.gather {
+	t.records, t.buf = t.records[:0], t.buf[:0]
+	if t.collect {
 		if t.newest { // what is done would come again where there is more than is gathered at once
-			t.stretch.last = t.at - 1
+			t.page.last = t.at - 1
 		} else {
-			t.stretch.first = t.at + 1
+			t.page.first = t.at + 1
 		}
-		g, err := t.e.gather(ctx, t.stretch, t.newest)
+		g, err := t.e.collectPositions(ctx, t.page, t.newest)
 		if err != nil {
 			return err
 		}
-		t.stretch, t.places, t.machines, t.gather = g.within, g.places, g.machines, false
+		t.page, t.entries, t.machines, t.collect = g.within, g.entries, g.machines, false
 	}
 	var groups []journalEntry
 	if t.newest {
-		groups = t.e.memtable.groupsBefore(t.at, trailGroups)
+		groups = t.e.memtable.groupsBefore(t.at, entriesAtOnce)
 	} else {
-		groups = t.e.memtable.groupsAfter(t.at, trailGroups)
+		groups = t.e.memtable.groupsAfter(t.at, entriesAtOnce)
 	}
 	ring, last := false, uint64(0)
 	err := t.e.view(func(tx *txn) (err error) {
@@ -147,7 +147,7 @@ func (e *Engine) stored(tx *txn, groups []journalEntry) (uint64, error) {
 	case len(groups) == 0: // rebuilt at open
 		return e.counters.pos, nil
 	}
-	var head format.StepGroup
+	var head format.GroupHeader
 	_, err = head.Cut(groups[0].payload)
 	return head.Pos, err
 }
@@ -162,7 +162,7 @@ func (t *positionCursor) beyond(last uint64) bool {
 
 // fromFile makes a page of what the buckets have up to last.
 func (t *positionCursor) fromFile(tx *txn, last uint64) error {
-	for work := 0; work < stretchesAtOnce; work++ {
+	for work := 0; work < pagesAtOnce; work++ {
 		pos := t.at + 1
 		if t.newest {
 			pos = t.at - 1
@@ -172,18 +172,18 @@ func (t *positionCursor) fromFile(tx *txn, last uint64) error {
 			return nil
 		}
 		if !t.has(pos) {
-			if t.find(tx, pos, last); t.gather {
+			if t.find(tx, pos, last); t.collect {
 				return nil
 			}
-			if len(t.places) > 0 {
+			if len(t.entries) > 0 {
 				work += readingCosts
 			}
 		}
 		at := t.at
-		if t.choose(); len(t.page) > 0 {
+		if t.choose(); len(t.records) > 0 {
 			if err := t.load(tx); err != nil {
 				t.e.opt.logger.Warn("whose a machine number is, is damaged: read from the heads", "file", t.e.path, "error", err)
-				t.page, t.at, t.gather = t.page[:0], at, true
+				t.records, t.at, t.collect = t.records[:0], at, true
 			}
 			return nil
 		}
@@ -196,8 +196,8 @@ func (t *positionCursor) fromFile(tx *txn, last uint64) error {
 
 // A transaction that finds nothing passes over so many stretches, or reads fewer.
 const (
-	stretchesAtOnce = 256
-	readingCosts    = 15
+	pagesAtOnce  = 256
+	readingCosts = 15
 )
 
 // passed tells whether pos is not wanted any more.
@@ -209,18 +209,18 @@ func (t *positionCursor) passed(pos uint64) bool {
 }
 
 func (t *positionCursor) has(pos uint64) bool {
-	return t.stretch.last > 0 && t.stretch.first <= pos && pos <= t.stretch.last
+	return t.page.last > 0 && t.page.first <= pos && pos <= t.page.last
 }
 
 // find reads the stretch that has pos, or asks for it to be gathered.
 func (t *positionCursor) find(tx *txn, pos, last uint64) {
 	var there bool
-	t.stretch, there = tx.stretchAt(pos, last)
-	t.places, t.machines = t.places[:0], nil
+	t.page, there = tx.indexPageAt(pos, last)
+	t.entries, t.machines = t.entries[:0], nil
 	if there {
 		if t.filter != nil {
-			ok, err := tx.readContents(t.stretch, &t.joiner, &t.contents)
-			if ok && !t.filter.contents(&t.contents) {
+			ok, err := tx.readSummary(t.page, &t.joiner, &t.summaries)
+			if ok && !t.filter.matchesSummary(&t.summaries) {
 				return
 			}
 			if err != nil {
@@ -228,25 +228,25 @@ func (t *positionCursor) find(tx *txn, pos, last uint64) {
 			}
 		}
 		var err error
-		if t.places, err = tx.readStretch(t.stretch, &t.joiner, t.places); err == nil {
+		if t.entries, err = tx.readIndexPage(t.page, &t.joiner, t.entries); err == nil {
 			return
 		}
 		t.e.opt.logger.Warn("the order of records is damaged: read from the events", "file", t.e.path, "error", err)
 	}
-	t.gather = true
+	t.collect = true
 }
 
 // choose takes the next places of the stretch into the page, and t.at behind
 // them.
 func (t *positionCursor) choose() {
-	at := t.stretch.last
+	at := t.page.last
 	if t.newest {
-		at = t.stretch.first
+		at = t.page.first
 	}
-	for i := range t.places {
-		p := &t.places[i]
+	for i := range t.entries {
+		p := &t.entries[i]
 		if t.newest {
-			p = &t.places[len(t.places)-1-i]
+			p = &t.entries[len(t.entries)-1-i]
 		}
 		if t.newest && p.Pos >= t.at || !t.newest && p.Pos <= t.at {
 			continue
@@ -254,14 +254,14 @@ func (t *positionCursor) choose() {
 		if t.passed(p.Pos) {
 			break
 		}
-		if t.filter != nil && !t.filter.place(p) {
+		if t.filter != nil && !t.filter.matchesEntry(p) {
 			continue
 		}
-		if len(t.page) == t.most {
-			at = t.page[t.most-1].place.Pos
+		if len(t.records) == t.most {
+			at = t.records[t.most-1].place.Pos
 			break
 		}
-		t.page = append(t.page, trailRecord{place: *p})
+		t.records = append(t.records, feedRecord{place: *p})
 	}
 	t.at = at
 }
@@ -274,37 +274,37 @@ func (t *positionCursor) load(tx *txn) error {
 		if err != nil || fits {
 			return err
 		}
-		t.most = max(1, len(t.page)/2)
-		t.page = t.page[:t.most]
-		t.at = t.page[t.most-1].place.Pos
+		t.most = max(1, len(t.records)/2)
+		t.records = t.records[:t.most]
+		t.at = t.records[t.most-1].place.Pos
 	}
 }
 
 func (t *positionCursor) loadAll(tx *txn) (fits bool, err error) {
 	t.wanted, t.buf = t.wanted[:0], t.buf[:0]
-	for i := range t.page {
+	for i := range t.records {
 		t.wanted = append(t.wanted, i)
 	}
 	slices.SortFunc(t.wanted, func(a, b int) int {
-		p, q := &t.page[a].place, &t.page[b].place
+		p, q := &t.records[a].place, &t.records[b].place
 		return cmp.Or(cmp.Compare(p.Number, q.Number), cmp.Compare(p.Seq, q.Seq))
 	})
 	var number uint64
 	var machine string
-	r := trailReader{t: t, tx: tx}
+	r := feedBlockReader{t: t, tx: tx}
 	for _, i := range t.wanted {
-		f := &t.page[i]
+		f := &t.records[i]
 		if f.place.Number != number {
 			number = f.place.Number
 			if machine, err = t.machineOf(tx, number); err != nil {
 				return false, err
 			}
 		}
-		*f = trailRecord{place: f.place, machine: machine, gone: machine == ""}
+		*f = feedRecord{place: f.place, machine: machine, gone: machine == ""}
 		if f.gone {
 			continue
 		}
-		if r.read(f); len(t.buf) >= t.e.opt.lookBytes && len(t.page) > 1 {
+		if r.read(f); len(t.buf) >= t.e.opt.lookBytes && len(t.records) > 1 {
 			return false, nil
 		}
 	}
@@ -318,9 +318,9 @@ func (t *positionCursor) machineOf(tx *txn, number uint64) (string, error) {
 	return tx.machineOf(number)
 }
 
-// trailReader reads events that come sorted by machine and seq, each block
+// feedBlockReader reads events that come sorted by machine and seq, each block
 // once.
-type trailReader struct {
+type feedBlockReader struct {
 	t       *positionCursor
 	tx      *txn
 	number  uint64
@@ -330,7 +330,7 @@ type trailReader struct {
 }
 
 // read copies one event, or says why there is none.
-func (r *trailReader) read(f *trailRecord) {
+func (r *feedBlockReader) read(f *feedRecord) {
 	number, seq := f.place.Number, f.place.Seq
 	if n := len(r.entries); r.number != number || n == 0 || seq > r.entries[n-1].Seq {
 		if !r.find(number, seq) {
@@ -353,7 +353,7 @@ func (r *trailReader) read(f *trailRecord) {
 }
 
 // find reads the block that has seq, if one has.
-func (r *trailReader) find(number, seq uint64) bool {
+func (r *feedBlockReader) find(number, seq uint64) bool {
 	k, _ := r.tx.events.cursor().before(appendValueAfter(nil, number, seq))
 	n, first, _, ok := splitValueKey(k)
 	if !ok || n != number {
@@ -374,20 +374,20 @@ func (r *trailReader) find(number, seq uint64) bool {
 }
 
 // purged tells whether the machine is another one now, or gone.
-func (r *trailReader) purged(f *trailRecord) bool {
+func (r *feedBlockReader) purged(f *feedRecord) bool {
 	h, err := parseHead(r.tx.machines.get([]byte(f.machine)), []byte(f.machine), r.t.e.opt.maxStep+valueSlack)
 	return err == nil && h.number != f.place.Number
 }
 
-// trailGroups is how many groups of the ring make a page at most.
-const trailGroups = 64
+// entriesAtOnce is how many groups of the ring make a page at most.
+const entriesAtOnce = 64
 
 // fromMemtable makes a page of groups that are in the ring only, the oldest first.
 // Without any the trail goes on in the buckets, or is at its end.
 func (t *positionCursor) fromMemtable(groups []journalEntry, last uint64) error {
 	before, lowest := t.at, last
 	for i, g := range groups {
-		var head format.StepGroup
+		var head format.GroupHeader
 		rest, err := head.Cut(g.payload)
 		if i == 0 {
 			lowest = head.Pos
@@ -407,7 +407,7 @@ func (t *positionCursor) fromMemtable(groups []journalEntry, last uint64) error 
 	}
 	if t.newest {
 		t.at = lowest + 1
-		slices.Reverse(t.page)
+		slices.Reverse(t.records)
 		return nil
 	}
 	t.done = t.at == before // the newest group may be one that was read
@@ -423,17 +423,17 @@ func (t *positionCursor) memtableWrite(b []byte) error {
 	machine := ""
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
-		p := format.Place{Pos: w.Pos - back, Number: w.Number, Seq: w.Seq - back, Time: w.Events[i].Time}
+		p := format.IndexEntry{Pos: w.Pos - back, Number: w.Number, Seq: w.Seq - back, Time: w.Events[i].Time}
 		if t.newest && p.Pos >= t.at || !t.newest && p.Pos <= t.at || t.passed(p.Pos) {
 			continue
 		}
-		if t.filter != nil && !t.filter.event(w.Kind, p.Time, w.Events[i].Bytes) {
+		if t.filter != nil && !t.filter.matchesEvent(w.Kind, p.Time, w.Events[i].Bytes) {
 			continue
 		}
 		if machine == "" {
 			machine = string(w.Machine)
 		}
-		t.page = append(t.page, trailRecord{place: p, machine: machine, bytes: w.Events[i].Bytes})
+		t.records = append(t.records, feedRecord{place: p, machine: machine, bytes: w.Events[i].Bytes})
 	}
 	if !t.newest {
 		t.at = max(t.at, w.Pos)

@@ -82,7 +82,7 @@ func edit(t *testing.T, path string, fn func(tx *bbolt.Tx) error) {
 }
 
 // stretches are the stretches of a closed file.
-func stretches(t *testing.T, path string) (all []stretchKey) {
+func stretches(t *testing.T, path string) (all []indexPageKey) {
 	t.Helper()
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
 	require.NoError(t, err)
@@ -91,10 +91,10 @@ func stretches(t *testing.T, path string) (all []stretchKey) {
 	return all
 }
 
-func stretchesIn(t *testing.T, tx *bbolt.Tx, bucket []byte) (all []stretchKey) {
+func stretchesIn(t *testing.T, tx *bbolt.Tx, bucket []byte) (all []indexPageKey) {
 	t.Helper()
 	require.NoError(t, tx.Bucket(bucket).ForEach(func(k, _ []byte) error {
-		s, ok := splitStretchKey(k)
+		s, ok := parseIndexPageKey(k)
 		require.True(t, ok)
 		if len(all) == 0 || all[len(all)-1] != s {
 			all = append(all, s)
@@ -106,7 +106,7 @@ func stretchesIn(t *testing.T, tx *bbolt.Tx, bucket []byte) (all []stretchKey) {
 
 // covered are the stretches of a closed file, which have to cover each position
 // once.
-func covered(t *testing.T, path string) []stretchKey {
+func covered(t *testing.T, path string) []indexPageKey {
 	t.Helper()
 	all := stretches(t, path)
 	require.Equal(t, uint64(1), all[0].first)
@@ -219,7 +219,7 @@ func TestBoltPositions_FewStretches(t *testing.T) {
 // TestBoltPositions_LongStretches: stretches become as long as they may, and
 // cover each position once.
 func TestBoltPositions_LongStretches(t *testing.T) {
-	const longest = format.LongestStretch
+	const longest = format.MaxPageEntries
 	for name, c := range map[string]struct{ groups, size, most int }{
 		"many groups":     {60, 100, 12},
 		"one group":       {1, 2*longest + 1, 3},
@@ -235,7 +235,7 @@ func TestBoltPositions_LongStretches(t *testing.T) {
 			require.Len(t, fed(t, e, 0), c.groups*c.size)
 			require.NoError(t, e.Close())
 			all := covered(t, path)
-			require.Equal(t, stretchKey{1, longest}, all[0])
+			require.Equal(t, indexPageKey{1, longest}, all[0])
 			require.LessOrEqual(t, len(all), c.most)
 		})
 	}
@@ -245,12 +245,12 @@ func TestBoltPositions_LongStretches(t *testing.T) {
 // stored anew with what comes.
 func TestBoltPositions_FullStretch(t *testing.T) {
 	e := openAt(t, filepath.Join(t.TempDir(), "full.db"), config{})
-	commitBolt(t, e, writeOf("m", 0, format.LongestStretch))
+	commitBolt(t, e, writeOf("m", 0, format.MaxPageEntries))
 	next := e.counters.pos + 1
 	var from uint64
 	require.NoError(t, e.update(func(tx *txn) (err error) {
 		e.group.tx = tx
-		_, from, err = e.group.joinable(next, next)
+		_, from, err = e.group.mergeable(next, next)
 		return err
 	}))
 	e.group.end()
@@ -291,10 +291,10 @@ func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
 			require.Len(t, fed(t, e, 0), 40)
 			require.NoError(t, e.Close())
 			if all := stretches(t, path); lost {
-				require.NotContains(t, all, stretchKey{5, 5})
+				require.NotContains(t, all, indexPageKey{5, 5})
 				require.NoError(t, openAt(t, path, config{}).Close())
 			}
-			require.Contains(t, covered(t, path), stretchKey{5, 5})
+			require.Contains(t, covered(t, path), indexPageKey{5, 5})
 		})
 	}
 }
@@ -386,14 +386,14 @@ func TestBoltFeed_Numbers(t *testing.T) {
 // says.
 func TestBoltPositions_Terms(t *testing.T) {
 	env := record.Envelope{Time: 5, Name: "played", From: "turn", To: "scoring", Actor: "ann", Origin: 2, Payload: []byte("x")}
-	s := sumsOf(3, env.Append(nil))
-	require.Equal(t, format.Sums{Known: true, Kind: 3, Name: format.TermSum([]byte("played")), From: format.TermSum([]byte("turn")),
-		To: format.TermSum([]byte("scoring")), Origin: 2, Actor: format.ActorSum([]byte("ann"))}, s)
+	s := hashesOf(3, env.Append(nil))
+	require.Equal(t, format.TermHashes{Known: true, Kind: 3, Name: format.HashTerm([]byte("played")), From: format.HashTerm([]byte("turn")),
+		To: format.HashTerm([]byte("scoring")), Origin: 2, Actor: format.HashActor([]byte("ann"))}, s)
 	env.To, env.Actor = "turn", ""
-	s = sumsOf(3, env.Append(nil))
+	s = hashesOf(3, env.Append(nil))
 	require.Equal(t, s.From, s.To)
 	require.Zero(t, s.Actor)
-	require.False(t, sumsOf(3, []byte{0xff, 0xff}).Known)
+	require.False(t, hashesOf(3, []byte{0xff, 0xff}).Known)
 }
 
 // TestBoltPositions_PutBack: an event that was trimmed before its position was
@@ -538,7 +538,7 @@ func TestBoltGather_Ends(t *testing.T) {
 	ctx := &countedContext{Context: t.Context()}
 	require.NoError(t, e.Scan(ctx, "", "", 0, func(string, engine.Head) error { return nil }))
 	heads := ctx.looks
-	_, err := e.gather(&countedContext{Context: t.Context(), end: heads + 2}, stretchKey{1, e.counters.pos}, false)
+	_, err := e.collectPositions(&countedContext{Context: t.Context(), end: heads + 2}, indexPageKey{1, e.counters.pos}, false)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -552,12 +552,12 @@ func TestBoltGather(t *testing.T) {
 	require.Greater(t, want, 4*most)
 	for _, newest := range []bool{false, true} {
 		found := 0
-		for within := (stretchKey{1, last}); within.last >= within.first; {
-			g, err := e.gather(t.Context(), within, newest)
+		for within := (indexPageKey{1, last}); within.last >= within.first; {
+			g, err := e.collectPositions(t.Context(), within, newest)
 			require.NoError(t, err)
-			require.LessOrEqual(t, len(g.places), most)
-			found += len(g.places)
-			for _, p := range g.places {
+			require.LessOrEqual(t, len(g.entries), most)
+			found += len(g.entries)
+			for _, p := range g.entries {
 				require.True(t, p.Pos >= g.within.first && p.Pos <= g.within.last)
 				require.NotEmpty(t, g.machines[p.Number])
 			}
@@ -569,7 +569,7 @@ func TestBoltGather(t *testing.T) {
 				within.first = g.within.last + 1
 			}
 			if within.last >= within.first {
-				require.Len(t, g.places, most)
+				require.Len(t, g.entries, most)
 			}
 		}
 		require.Equal(t, want, found)

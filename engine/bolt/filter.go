@@ -15,24 +15,24 @@ import (
 // those stretches that may have what it looks for. An entry that is missing or
 // damaged costs a look at its stretch, nothing else.
 
-// indexedStretch is the smallest stretch with contents of its own.
-const indexedStretch = 256
+// minSummarized is the smallest stretch with contents of its own.
+const minSummarized = 256
 
-// putContents stores what the stretch made last has.
-func (g *batch) putContents(s stretchKey) error {
-	if s.size() < indexedStretch {
+// putSummary stores what the stretch made last has.
+func (g *batch) putSummary(s indexPageKey) error {
+	if s.size() < minSummarized {
 		return nil
 	}
-	g.block = g.maker.Contents(g.block[:0])
-	return g.put(&g.tx.indexes, format.Header{Type: format.TypeContents, Number: s.first, Seq: s.last}, g.block)
+	g.block = g.pages.Summary(g.block[:0])
+	return g.put(&g.tx.indexes, format.Header{Type: format.TypePageSummary, Number: s.first, Seq: s.last}, g.block)
 }
 
-// readContents reads what a stretch has; ok is false where nobody knows.
-func (tx *txn) readContents(s stretchKey, j *format.Joiner, c *format.Contents) (ok bool, err error) {
-	if s.size() < indexedStretch || !tx.indexes.there() {
+// readSummary reads what a stretch has; ok is false where nobody knows.
+func (tx *txn) readSummary(s indexPageKey, j *format.Joiner, c *format.PageSummary) (ok bool, err error) {
+	if s.size() < minSummarized || !tx.indexes.there() {
 		return false, nil
 	}
-	payload, err := joinStretch(&tx.indexes, format.TypeContents, s, j, format.ContentsLimit)
+	payload, err := joinIndexPage(&tx.indexes, format.TypePageSummary, s, j, format.SummaryLimit)
 	if err == nil {
 		err = c.Parse(payload)
 	}
@@ -41,10 +41,10 @@ func (tx *txn) readContents(s stretchKey, j *format.Joiner, c *format.Contents) 
 
 // queryFilter is a query and the sums of its terms.
 type queryFilter struct {
-	q    engine.Query
-	sums format.Sums
-	low  int64
-	high int64
+	q      engine.Query
+	hashes format.TermHashes
+	low    int64
+	high   int64
 }
 
 func newFilter(q engine.Query) *queryFilter {
@@ -52,48 +52,48 @@ func newFilter(q engine.Query) *queryFilter {
 	if f.low == 0 && f.high == 0 {
 		f.low, f.high = math.MinInt64, math.MaxInt64
 	}
-	f.sums = format.Sums{Name: format.TermSum([]byte(q.Name)), From: format.TermSum([]byte(q.From)),
-		To: format.TermSum([]byte(q.To)), Actor: format.ActorSum([]byte(q.Actor))}
+	f.hashes = format.TermHashes{Name: format.HashTerm([]byte(q.Name)), From: format.HashTerm([]byte(q.From)),
+		To: format.HashTerm([]byte(q.To)), Actor: format.HashActor([]byte(q.Actor))}
 	return f
 }
 
-// terms tells whether a record with these sums may be meant, but for its actor
+// matchesTerms tells whether a record with these sums may be meant, but for its actor
 // and time.
-func (f *queryFilter) terms(s *format.Sums) bool {
+func (f *queryFilter) matchesTerms(s *format.TermHashes) bool {
 	q := &f.q
 	if q.Kind != 0 && q.Kind != s.Kind {
 		return false
 	}
-	return !s.Known || (q.Name == "" || s.Name == f.sums.Name) && (q.From == "" || s.From == f.sums.From) &&
-		(q.To == "" || s.To == f.sums.To) && (q.Origin == 0 || s.Origin == q.Origin)
+	return !s.Known || (q.Name == "" || s.Name == f.hashes.Name) && (q.From == "" || s.From == f.hashes.From) &&
+		(q.To == "" || s.To == f.hashes.To) && (q.Origin == 0 || s.Origin == q.Origin)
 }
 
-// place tells whether the record of a place may be meant.
-func (f *queryFilter) place(p *format.Place) bool {
-	return p.Time >= f.low && p.Time <= f.high && f.terms(&p.Sums) &&
-		(f.q.Actor == "" || !p.Sums.Known || p.Sums.Actor == f.sums.Actor)
+// matchesEntry tells whether the record of a place may be meant.
+func (f *queryFilter) matchesEntry(p *format.IndexEntry) bool {
+	return p.Time >= f.low && p.Time <= f.high && f.matchesTerms(&p.Terms) &&
+		(f.q.Actor == "" || !p.Terms.Known || p.Terms.Actor == f.hashes.Actor)
 }
 
-// contents tells whether a stretch may have a record that is meant.
-func (f *queryFilter) contents(c *format.Contents) bool {
+// matchesSummary tells whether a stretch may have a record that is meant.
+func (f *queryFilter) matchesSummary(c *format.PageSummary) bool {
 	if c.MaxTime < f.low || c.MinTime > f.high {
 		return false
 	}
 	any, known := false, true
 	for i := range c.Terms {
-		if f.terms(&c.Terms[i]) {
+		if f.matchesTerms(&c.Terms[i]) {
 			any, known = true, known && c.Terms[i].Known
 		}
 	}
 	if !any || f.q.Actor == "" || !known {
 		return any
 	}
-	_, found := slices.BinarySearch(c.Actors, f.sums.Actor)
+	_, found := slices.BinarySearch(c.Actors, f.hashes.Actor)
 	return found
 }
 
-// event tells whether a record is meant.
-func (f *queryFilter) event(kind uint32, time int64, b []byte) bool {
+// matchesEvent tells whether a record is meant.
+func (f *queryFilter) matchesEvent(kind uint32, time int64, b []byte) bool {
 	q := &f.q
 	if time < f.low || time > f.high || q.Kind != 0 && q.Kind != kind {
 		return false

@@ -129,9 +129,9 @@ func lastNumber(tx *txn) uint64 {
 	return last
 }
 
-// beyond is how far rebuilt counters are set beyond what can be seen: purged
+// counterSlack is how far rebuilt counters are set beyond what can be seen: purged
 // machines had numbers and positions too.
-const beyond = 1 << 40
+const counterSlack = 1 << 40
 
 // recount rebuilds damaged counters from the heads.
 func recount(tx *txn) fileCounters {
@@ -143,7 +143,7 @@ func recount(tx *txn) fileCounters {
 			c.number, c.pos = max(c.number, h.number), max(c.pos, h.pos)
 		}
 	}
-	c.number += beyond
-	c.pos += beyond
+	c.number += counterSlack
+	c.pos += counterSlack
 	return c
 }

@@ -246,7 +246,7 @@ func (o *memtable) groupsBefore(pos uint64, most int) (groups []journalEntry) {
 // search finds the first group that begins at pos or later: behind its last position before.
 func (g *generation) search(pos uint64) int {
 	return sort.Search(len(g.groups), func(i int) bool {
-		var head format.StepGroup
+		var head format.GroupHeader
 		_, err := head.Cut(g.groups[i].payload)
 		return err == nil && head.Pos >= pos
 	})
@@ -262,7 +262,7 @@ func headOfWrite(w *format.StepWrite) storedHead {
 // splitEntry finds the writes in a payload, how many machines they began, and how
 // many records they have.
 func splitEntry(payload []byte) (cuts []writeSpan, born, records uint64, err error) {
-	var head format.StepGroup
+	var head format.GroupHeader
 	var w format.StepWrite
 	rest, err := head.Cut(payload)
 	for err == nil && len(rest) > 0 {

@@ -16,17 +16,17 @@ import (
 // highest.
 type positionRebuild struct {
 	e        *Engine
-	within   stretchKey // what places cover
+	within   indexPageKey // what places cover
 	newest   bool
 	machines map[uint64]string
-	places   []format.Place
+	entries  []format.IndexEntry
 	joiner   format.Joiner
 	room     []byte
 }
 
-// gather finds the places from within.first to within.last, or, where they are
+// collectPositions finds the places from within.first to within.last, or, where they are
 // more than the option gathered, the first or the newest of them.
-func (e *Engine) gather(ctx context.Context, within stretchKey, newest bool) (*positionRebuild, error) {
+func (e *Engine) collectPositions(ctx context.Context, within indexPageKey, newest bool) (*positionRebuild, error) {
 	g := &positionRebuild{e: e, within: within, newest: newest, machines: map[uint64]string{}}
 	err := e.Scan(ctx, "", "", 0, func(machine string, h engine.Head) error {
 		g.machines[h.Number] = machine // 0 where it is damaged, which no block has
@@ -71,43 +71,43 @@ func (g *positionRebuild) block(tx *txn, number, seq uint64) {
 	}
 	for ev, ok := b.Next(); ok; ev, ok = b.Next() {
 		if ev.Pos >= g.within.first && ev.Pos <= g.within.last {
-			g.places = append(g.places, format.Place{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Sums: sumsOf(b.header.Kind, ev.Bytes)})
+			g.entries = append(g.entries, format.IndexEntry{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Terms: hashesOf(b.header.Kind, ev.Bytes)})
 		}
 	}
-	if len(g.places) > 2*g.e.opt.gathered {
+	if len(g.entries) > 2*g.e.opt.gathered {
 		g.keep()
 	}
 }
 
 // keep sorts and leaves out what is too many.
 func (g *positionRebuild) keep() {
-	slices.SortFunc(g.places, func(a, b format.Place) int { return cmp.Compare(a.Pos, b.Pos) })
+	slices.SortFunc(g.entries, func(a, b format.IndexEntry) int { return cmp.Compare(a.Pos, b.Pos) })
 	most := g.e.opt.gathered
-	over := len(g.places) - most
+	over := len(g.entries) - most
 	switch {
 	case over <= 0:
 	case g.newest:
-		g.places = slices.Delete(g.places, 0, over)
-		g.within.first = g.places[0].Pos
+		g.entries = slices.Delete(g.entries, 0, over)
+		g.within.first = g.entries[0].Pos
 	default:
-		g.places = g.places[:most]
-		g.within.last = g.places[most-1].Pos
+		g.entries = g.entries[:most]
+		g.within.last = g.entries[most-1].Pos
 	}
 }
 
-// mendPositions stores stretches for positions that have none. It runs while the
+// repairPositions stores stretches for positions that have none. It runs while the
 // file is opened, before anything is written; a crash leaves it to the next
 // opening. A full disk leaves holes: they are read from the events then.
-func (e *Engine) mendPositions() error {
+func (e *Engine) repairPositions() error {
 	numbers := false
 	for at := uint64(1); at <= e.counters.pos; {
-		var s stretchKey
+		var s indexPageKey
 		var there bool
 		indexed := true
 		err := e.view(func(tx *txn) error {
-			if s, there = tx.stretchAt(at, e.counters.pos); there && s.size() >= indexedStretch {
+			if s, there = tx.indexPageAt(at, e.counters.pos); there && s.size() >= minSummarized {
 				k, _ := tx.indexes.cursor().seek(appendValueKey(nil, s.first, s.last))
-				have, ok := splitStretchKey(k)
+				have, ok := parseIndexPageKey(k)
 				indexed = ok && have == s
 			}
 			return nil
@@ -116,16 +116,16 @@ func (e *Engine) mendPositions() error {
 			return err
 		}
 		if !indexed {
-			err = e.mendContents(s)
+			err = e.repairSummary(s)
 		}
 		if !there {
 			if !numbers {
 				e.opt.logger.Info("the order of records is not stored yet: it is now", "file", e.path, "from", s.first, "to", s.last)
-				err = e.mendNumbers()
+				err = e.repairNumbers()
 				numbers = true
 			}
 			if err == nil {
-				s, err = e.mendStretch(s)
+				s, err = e.repairIndexPage(s)
 			}
 		}
 		if errors.Is(err, engine.ErrDiskFull) {
@@ -143,9 +143,9 @@ func (e *Engine) mendPositions() error {
 	return nil
 }
 
-// mendStretch stores what it finds in a hole and tells how far that goes.
-func (e *Engine) mendStretch(hole stretchKey) (stretchKey, error) {
-	found, err := e.gather(context.Background(), hole, false)
+// repairIndexPage stores what it finds in a hole and tells how far that goes.
+func (e *Engine) repairIndexPage(hole indexPageKey) (indexPageKey, error) {
+	found, err := e.collectPositions(context.Background(), hole, false)
 	if err != nil {
 		return hole, err
 	}
@@ -156,35 +156,35 @@ func (e *Engine) mendStretch(hole stretchKey) (stretchKey, error) {
 		g.tx = tx
 		for { // contents of stretches that are lost
 			k, _ := tx.indexes.cursor().seek(appendValueKey(nil, covered.first, 0))
-			s, ok := splitStretchKey(k)
+			s, ok := parseIndexPageKey(k)
 			if !ok || s.first > covered.last {
 				break
 			}
-			if err := g.removeStretch(s); err != nil {
+			if err := g.removeIndexPage(s); err != nil {
 				return err
 			}
 		}
-		return g.putStretches(covered.first, covered.last, found.places)
+		return g.putIndexPages(covered.first, covered.last, found.entries)
 	})
 }
 
-// mendContents stores the contents of a stretch. Those of a damaged one stay
+// repairSummary stores the contents of a stretch. Those of a damaged one stay
 // unknown.
-func (e *Engine) mendContents(s stretchKey) error {
+func (e *Engine) repairSummary(s indexPageKey) error {
 	g := &e.group
 	defer g.end()
 	return e.update(func(tx *txn) error {
 		g.tx = tx
-		places, err := tx.readStretch(s, &g.joiner, nil)
+		places, err := tx.readIndexPage(s, &g.joiner, nil)
 		if err != nil {
 			return nil
 		}
-		return errors.Join(g.removeStretch(s), g.putStretches(s.first, s.last, places))
+		return errors.Join(g.removeIndexPage(s), g.putIndexPages(s.first, s.last, places))
 	})
 }
 
-// mendNumbers stores whose the machine numbers are.
-func (e *Engine) mendNumbers() error {
+// repairNumbers stores whose the machine numbers are.
+func (e *Engine) repairNumbers() error {
 	const atOnce = 10_000
 	for after := ""; ; {
 		var keys []string

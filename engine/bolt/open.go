@@ -74,7 +74,7 @@ func (e *Engine) start() error {
 	noteReplay(&e.report, unfolded, began)
 	if err == nil && e.report.ReadOnly == nil {
 		e.machines.Store(int64(e.counters.machines))
-		err = e.mendPositions()
+		err = e.repairPositions()
 		if err == nil && e.opt.journalBytes > 0 {
 			err = e.openJournal(&found)
 		}
@@ -93,7 +93,7 @@ func (e *Engine) replayJournal(found *fileState, unfolded []journalEntry) error 
 		if err := tx.create(); err != nil { // what the feed needs, in a file made before it
 			return err
 		}
-		if mended, err := e.dictionaries.mend(tx); err != nil {
+		if mended, err := e.dictionaries.repairCopies(tx); err != nil {
 			return err
 		} else if mended > 0 {
 			e.opt.logger.Warn("one of two copies of a dictionary was damaged: put right", "file", e.path, "dictionaries", mended)

@@ -17,31 +17,31 @@ import (
 // hint: records that were trimmed or purged are still in it. A stretch that is
 // lost or damaged is no loss: what it said is found in the events themselves.
 
-// stretchSteps are the sizes at which stretches at the end are made into one:
+// pageSizes are the sizes at which stretches at the end are made into one:
 // small groups make small stretches, and each record is stored anew three times
 // at most on its way into a large one.
-var stretchSteps = [...]uint64{16, 256, format.LongestStretch}
+var pageSizes = [...]uint64{16, 256, format.MaxPageEntries}
 
-// storePlaces stores the stretches of the group, joined with short ones before it.
-func (g *batch) storePlaces() error {
-	if err := g.storeOlder(); err != nil {
+// storeIndex stores the stretches of the group, joined with short ones before it.
+func (g *batch) storeIndex() error {
+	if err := g.storeRestored(); err != nil {
 		return err
 	}
 	first, last := g.from+1, g.counters.pos
 	if last < first {
 		return nil
 	}
-	if len(g.older) > 0 {
-		return g.putStretches(first, last, g.places)
+	if len(g.restored) > 0 {
+		return g.putIndexPages(first, last, g.indexEntries)
 	}
-	places, first, err := g.joinable(first, last)
+	places, first, err := g.mergeable(first, last)
 	if err != nil {
 		return err
 	}
-	rest := g.places
-	if n := min(len(rest), max(0, format.LongestStretch-len(places))); len(places) > 0 && n < len(rest) {
+	rest := g.indexEntries
+	if n := min(len(rest), max(0, format.MaxPageEntries-len(places))); len(places) > 0 && n < len(rest) {
 		places, rest = append(places, rest[:n]...), rest[n:]
-		if err := g.putStretches(first, places[len(places)-1].Pos, places); err != nil {
+		if err := g.putIndexPages(first, places[len(places)-1].Pos, places); err != nil {
 			return err
 		}
 		first, places = places[len(places)-1].Pos+1, nil
@@ -49,34 +49,34 @@ func (g *batch) storePlaces() error {
 	if len(places) > 0 {
 		rest = append(places, rest...)
 	}
-	return g.putStretches(first, last, rest)
+	return g.putIndexPages(first, last, rest)
 }
 
-// storeOlder puts the places of events that were put back into the stretches
+// storeRestored puts the places of events that were put back into the stretches
 // that have their positions, if they are not there as they are now. It reads them
 // all before it changes one.
-func (g *batch) storeOlder() error {
+func (g *batch) storeRestored() error {
 	type changed struct {
-		key    stretchKey
-		places []format.Place
+		key    indexPageKey
+		places []format.IndexEntry
 	}
 	var all []changed
-	slices.SortStableFunc(g.older, func(a, b format.Place) int { return cmp.Compare(a.Pos, b.Pos) }) // the last word counts
-	for i := 0; i < len(g.older); {
-		if g.older[i].Pos > g.from {
-			g.places, _ = putPlace(g.places, g.older[i])
+	slices.SortStableFunc(g.restored, func(a, b format.IndexEntry) int { return cmp.Compare(a.Pos, b.Pos) }) // the last word counts
+	for i := 0; i < len(g.restored); {
+		if g.restored[i].Pos > g.from {
+			g.indexEntries, _ = insertEntry(g.indexEntries, g.restored[i])
 			i++
 			continue
 		}
-		s, there := g.tx.stretchAt(g.older[i].Pos, g.from)
-		places, err := []format.Place(nil), error(nil)
+		s, there := g.tx.indexPageAt(g.restored[i].Pos, g.from)
+		places, err := []format.IndexEntry(nil), error(nil)
 		if there {
-			places, err = g.tx.readStretch(s, &g.joiner, nil)
+			places, err = g.tx.readIndexPage(s, &g.joiner, nil)
 		}
 		dirty := false
-		for ; i < len(g.older) && g.older[i].Pos <= min(s.last, g.from); i++ {
+		for ; i < len(g.restored) && g.restored[i].Pos <= min(s.last, g.from); i++ {
 			var new bool
-			places, new = putPlace(places, g.older[i])
+			places, new = insertEntry(places, g.restored[i])
 			dirty = dirty || new
 		}
 		if there && err == nil && dirty { // else it is found in the events
@@ -84,20 +84,20 @@ func (g *batch) storeOlder() error {
 		}
 	}
 	for _, c := range all {
-		if err := g.removeStretch(c.key); err != nil {
+		if err := g.removeIndexPage(c.key); err != nil {
 			return err
 		}
-		if err := g.putStretches(c.key.first, c.key.last, c.places); err != nil {
+		if err := g.putIndexPages(c.key.first, c.key.last, c.places); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// putPlace makes p the place of its position; new says that it was not. The kind
+// insertEntry makes p the place of its position; new says that it was not. The kind
 // is that of the write that put it back, like that of the block.
-func putPlace(places []format.Place, p format.Place) (out []format.Place, new bool) {
-	i, found := slices.BinarySearchFunc(places, p.Pos, func(q format.Place, pos uint64) int { return cmp.Compare(q.Pos, pos) })
+func insertEntry(places []format.IndexEntry, p format.IndexEntry) (out []format.IndexEntry, new bool) {
+	i, found := slices.BinarySearchFunc(places, p.Pos, func(q format.IndexEntry, pos uint64) int { return cmp.Compare(q.Pos, pos) })
 	switch {
 	case !found:
 		return slices.Insert(places, i, p), true
@@ -108,7 +108,7 @@ func putPlace(places []format.Place, p format.Place) (out []format.Place, new bo
 	return places, true
 }
 
-func (g *batch) removeStretch(s stretchKey) error {
+func (g *batch) removeIndexPage(s indexPageKey) error {
 	for _, t := range []*tree{&g.tx.positions, &g.tx.indexes} {
 		if _, err := g.remove(t, s.first, s.last, s.last); err != nil {
 			return err
@@ -117,20 +117,20 @@ func (g *batch) removeStretch(s stretchKey) error {
 	return nil
 }
 
-// putStretches covers the positions from first to last.
-func (g *batch) putStretches(first, last uint64, places []format.Place) error {
+// putIndexPages covers the positions from first to last.
+func (g *batch) putIndexPages(first, last uint64, places []format.IndexEntry) error {
 	for {
 		part, end := places, last
-		if len(part) > format.LongestStretch {
-			part = part[:format.LongestStretch]
+		if len(part) > format.MaxPageEntries {
+			part = part[:format.MaxPageEntries]
 			end = part[len(part)-1].Pos
 		}
-		g.block = g.maker.Append(g.block[:0], first, part)
-		h := format.Header{Type: format.TypeStretch, Number: first, Seq: end}
+		g.block = g.pages.Append(g.block[:0], first, part)
+		h := format.Header{Type: format.TypeIndexPage, Number: first, Seq: end}
 		if err := g.put(&g.tx.positions, h, g.block); err != nil {
 			return err
 		}
-		if err := g.putContents(stretchKey{first, end}); err != nil {
+		if err := g.putSummary(indexPageKey{first, end}); err != nil {
 			return err
 		}
 		if places = places[len(part):]; len(places) == 0 && end == last {
@@ -140,31 +140,31 @@ func (g *batch) putStretches(first, last uint64, places []format.Place) error {
 	}
 }
 
-// joinable takes short stretches that end right before first out of the bucket,
+// mergeable takes short stretches that end right before first out of the bucket,
 // so that they and what comes become one, and tells where they begin.
-func (g *batch) joinable(first, last uint64) (places []format.Place, from uint64, err error) {
-	var short []stretchKey // newest first
+func (g *batch) mergeable(first, last uint64) (places []format.IndexEntry, from uint64, err error) {
+	var short []indexPageKey // newest first
 	at, join, size := first, 0, last-first+1
 	cur := g.tx.positions.cursor()
 	k, _ := cur.last()
-	s, ok := splitStretchKey(k)
-	for _, step := range stretchSteps {
+	s, ok := parseIndexPageKey(k)
+	for _, step := range pageSizes {
 		for ok && s.last+1 == at && s.size() < step {
 			short = append(short, s)
 			at = s.first
 			size += s.size()
 			for done := s; ok && s == done; { // all its pieces
 				k, _ = cur.prev()
-				s, ok = splitStretchKey(k)
+				s, ok = parseIndexPageKey(k)
 			}
 		}
 		if size >= step {
 			join = len(short)
 		}
 	}
-	found := make([][]format.Place, 0, join)
+	found := make([][]format.IndexEntry, 0, join)
 	for _, s := range short[:join] {
-		some, err := g.tx.readStretch(s, &g.joiner, nil)
+		some, err := g.tx.readIndexPage(s, &g.joiner, nil)
 		if err != nil {
 			break // it stays as it is, and what is before it
 		}
@@ -172,7 +172,7 @@ func (g *batch) joinable(first, last uint64) (places []format.Place, from uint64
 	}
 	for i := len(found) - 1; i >= 0; i-- {
 		places = append(places, found[i]...)
-		if err := g.removeStretch(short[i]); err != nil {
+		if err := g.removeIndexPage(short[i]); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -182,19 +182,19 @@ func (g *batch) joinable(first, last uint64) (places []format.Place, from uint64
 	return places, first, nil
 }
 
-// stretchKey is what a stretch covers.
-type stretchKey struct{ first, last uint64 }
+// indexPageKey is what a stretch covers.
+type indexPageKey struct{ first, last uint64 }
 
-func (s stretchKey) size() uint64 { return s.last - s.first + 1 }
+func (s indexPageKey) size() uint64 { return s.last - s.first + 1 }
 
-func splitStretchKey(k []byte) (s stretchKey, ok bool) {
+func parseIndexPageKey(k []byte) (s indexPageKey, ok bool) {
 	s.first, s.last, _, ok = splitValueKey(k)
 	return s, ok && s.last >= s.first && s.first > 0
 }
 
-// joinStretch reads the value of a stretch, of at most limit bytes, in one of
+// joinIndexPage reads the value of a stretch, of at most limit bytes, in one of
 // the two buckets that have one.
-func joinStretch(t *tree, want format.Type, s stretchKey, j *format.Joiner, limit int) ([]byte, error) {
+func joinIndexPage(t *tree, want format.Type, s indexPageKey, j *format.Joiner, limit int) ([]byte, error) {
 	h, payload, err := joinPieces(t, j, s.first, s.last, limit)
 	if err != nil {
 		return nil, err
@@ -206,11 +206,11 @@ func joinStretch(t *tree, want format.Type, s stretchKey, j *format.Joiner, limi
 	return payload, err
 }
 
-// readStretch adds the places of a stretch to dst.
-func (tx *txn) readStretch(s stretchKey, j *format.Joiner, dst []format.Place) ([]format.Place, error) {
-	payload, err := joinStretch(&tx.positions, format.TypeStretch, s, j, format.StretchLimit)
+// readIndexPage adds the places of a stretch to dst.
+func (tx *txn) readIndexPage(s indexPageKey, j *format.Joiner, dst []format.IndexEntry) ([]format.IndexEntry, error) {
+	payload, err := joinIndexPage(&tx.positions, format.TypeIndexPage, s, j, format.PageLimit)
 	if err == nil {
-		dst, err = format.ParseStretch(payload, s.first, dst)
+		dst, err = format.ParsePage(payload, s.first, dst)
 	}
 	if err != nil {
 		return dst, fmt.Errorf("positions %d to %d: %w", s.first, s.last, err)
@@ -218,17 +218,17 @@ func (tx *txn) readStretch(s stretchKey, j *format.Joiner, dst []format.Place) (
 	return dst, nil
 }
 
-// stretchAt finds the stretch that has pos; there is false where none does, then
+// indexPageAt finds the stretch that has pos; there is false where none does, then
 // the answer is the hole around it, as far as it is within 1 to last.
-func (tx *txn) stretchAt(pos, last uint64) (s stretchKey, there bool) {
-	s = stretchKey{1, last}
+func (tx *txn) indexPageAt(pos, last uint64) (s indexPageKey, there bool) {
+	s = indexPageKey{1, last}
 	if !tx.positions.there() {
 		return s, false
 	}
 	cur := tx.positions.cursor()
 	key := appendValueAfter(nil, pos, engine.All)
 	if k, _ := cur.before(key); k != nil {
-		if before, ok := splitStretchKey(k); ok {
+		if before, ok := parseIndexPageKey(k); ok {
 			if before.last >= pos {
 				return before, true
 			}
@@ -236,7 +236,7 @@ func (tx *txn) stretchAt(pos, last uint64) (s stretchKey, there bool) {
 		}
 	}
 	if k, _ := cur.seek(key); k != nil {
-		if next, ok := splitStretchKey(k); ok {
+		if next, ok := parseIndexPageKey(k); ok {
 			s.last = min(last, next.first-1)
 		}
 	}

@@ -27,7 +27,7 @@ func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Recor
 		if err := t.next(ctx); err != nil {
 			return err
 		}
-		for i := range t.page {
+		for i := range t.records {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -41,7 +41,7 @@ func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Recor
 				return err
 			}
 		}
-		t.most = min(2*t.most, trailPage)
+		t.most = min(2*t.most, feedPage)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func meant(q engine.Query, all []engine.Terms) (found []uint64) {
 	f := newFilter(q)
 	for i, terms := range all {
 		env := record.Envelope{Time: terms.Time, Name: terms.Name, From: terms.From, To: terms.To, Actor: terms.Actor, Origin: terms.Origin}
-		if f.event(searchKind(i), terms.Time, env.Append(nil)) {
+		if f.matchesEvent(searchKind(i), terms.Time, env.Append(nil)) {
 			found = append(found, uint64(i+1))
 		}
 	}
@@ -122,7 +122,7 @@ func TestBoltIndex_IsNoTruth(t *testing.T) {
 				edit(t, path, func(tx *bbolt.Tx) error {
 					n := 0
 					for _, s := range stretchesIn(t, tx, bucketPositions) {
-						if s.size() >= indexedStretch {
+						if s.size() >= minSummarized {
 							n++
 						}
 					}
@@ -151,7 +151,7 @@ func TestBoltIndex_LeavesOut(t *testing.T) {
 				damaged := 0
 				for _, s := range stretchesIn(t, tx, bucketPositions) {
 					has := func(pos uint64) bool { return pos >= s.first && pos <= s.last }
-					if s.size() >= indexedStretch && !slices.ContainsFunc(want, has) {
+					if s.size() >= minSummarized && !slices.ContainsFunc(want, has) {
 						damaged++
 						err = errors.Join(err, tx.Bucket(bucketPositions).Put(appendValueKey(nil, s.first, s.last), []byte("rubbish")))
 					}
@@ -168,9 +168,9 @@ func TestBoltIndex_LeavesOut(t *testing.T) {
 				var found []uint64
 				for !trail.done {
 					require.NoError(t, trail.next(t.Context()))
-					require.False(t, trail.gather, "a stretch was read that has nothing")
-					for i := range trail.page {
-						found = append(found, trail.page[i].place.Pos)
+					require.False(t, trail.collect, "a stretch was read that has nothing")
+					for i := range trail.records {
+						found = append(found, trail.records[i].place.Pos)
 					}
 				}
 				if newest {
@@ -214,7 +214,7 @@ func TestBoltQuery_UnknownTerms(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "unknown.db")
 	o := config{journalBytes: 1 << 20}
 	e := openAt(t, path, o)
-	w := writeOf("m", 0, 2*indexedStretch)
+	w := writeOf("m", 0, 2*minSummarized)
 	for i := range w.Events {
 		w.Events[i].Terms = engine.Terms{Name: "known", From: "known", To: "known", Actor: "known", Origin: 1}
 		w.Events[i] = enveloped(w.Events[i])

@@ -5,15 +5,15 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// sumsOf are the sums of an encoded envelope of a kind.
-func sumsOf(kind uint32, b []byte) format.Sums {
+// hashesOf are the sums of an encoded envelope of a kind.
+func hashesOf(kind uint32, b []byte) format.TermHashes {
 	t, ok := record.PeekTerms(b)
 	if !ok {
-		return format.Sums{Kind: kind}
+		return format.TermHashes{Kind: kind}
 	}
-	s := format.Sums{Known: true, Kind: kind, Name: format.TermSum(t.Name), From: format.TermSum(t.From), Origin: t.Origin, Actor: format.ActorSum(t.Actor)}
+	s := format.TermHashes{Known: true, Kind: kind, Name: format.HashTerm(t.Name), From: format.HashTerm(t.From), Origin: t.Origin, Actor: format.HashActor(t.Actor)}
 	if s.To = s.From; string(t.To) != string(t.From) {
-		s.To = format.TermSum(t.To)
+		s.To = format.HashTerm(t.To)
 	}
 	return s
 }

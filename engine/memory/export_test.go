@@ -5,8 +5,8 @@ package memory
 func (e *Engine) Reopened() *Engine {
 	e.mu.Lock()
 	r := NewLimited(e.limits)
-	r.machines, r.order, r.notes, r.number, r.pos, r.places = e.machines, e.order, e.notes, e.number, e.pos, e.places
-	e.machines, e.order, e.notes, e.places = nil, order{}, nil, nil
+	r.machines, r.order, r.notes, r.number, r.pos, r.index = e.machines, e.order, e.notes, e.number, e.pos, e.index
+	e.machines, e.order, e.notes, e.index = nil, order{}, nil, nil
 	r.versions, e.versions = e.versions, nil
 	e.mu.Unlock()
 	if err := e.Close(); err != nil {

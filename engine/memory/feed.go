@@ -9,8 +9,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// place is where an event is, or was.
-type place struct {
+// indexEntry is where an event is, or was.
+type indexEntry struct {
 	pos, seq uint64
 	m        *machine
 	kind     uint32
@@ -19,11 +19,11 @@ type place struct {
 
 // putBack makes an event that is put back the one at its position.
 func (e *Engine) putBack(m *machine, kind uint32, o *engine.StoredEvent) {
-	i, found := slices.BinarySearchFunc(e.places, o.Pos, func(p place, pos uint64) int { return cmp.Compare(p.pos, pos) })
+	i, found := slices.BinarySearchFunc(e.index, o.Pos, func(p indexEntry, pos uint64) int { return cmp.Compare(p.pos, pos) })
 	if !found {
-		e.places = slices.Insert(e.places, i, place{})
+		e.index = slices.Insert(e.index, i, indexEntry{})
 	}
-	e.places[i] = place{o.Pos, o.Seq, m, kind, o.Terms}
+	e.index[i] = indexEntry{o.Pos, o.Seq, m, kind, o.Terms}
 }
 
 // feedPage is how many events a Feed takes under one lock.
@@ -68,11 +68,11 @@ func (e *Engine) feedPage(ctx context.Context, after uint64) (page []engine.Reco
 		return nil, 0, err
 	}
 	defer e.mu.RUnlock()
-	from, _ := slices.BinarySearchFunc(e.places, after, func(p place, pos uint64) int { return cmp.Compare(p.pos, pos) })
-	if from < len(e.places) && e.places[from].pos == after {
+	from, _ := slices.BinarySearchFunc(e.index, after, func(p indexEntry, pos uint64) int { return cmp.Compare(p.pos, pos) })
+	if from < len(e.index) && e.index[from].pos == after {
 		from++
 	}
-	for _, p := range e.places[from:] {
+	for _, p := range e.index[from:] {
 		if len(page) == feedPage {
 			return page, page[feedPage-1].Pos, nil
 		}
@@ -85,7 +85,7 @@ func (e *Engine) feedPage(ctx context.Context, after uint64) (page []engine.Reco
 
 // recordAt is the event of a place; ok is false when its machine was purged. The
 // bytes are not lent yet.
-func (e *Engine) recordAt(p place) (r engine.Record, ok bool) {
+func (e *Engine) recordAt(p indexEntry) (r engine.Record, ok bool) {
 	if e.machines[p.m.key] != p.m {
 		return r, false
 	}

@@ -41,7 +41,7 @@ type Engine struct {
 	notes    map[string][]byte
 	number   uint64 // the last machine number given
 	pos      uint64 // the last position given
-	places   []place
+	index    []indexEntry
 	versions map[version]int64 // of the machines of the map
 }
 
@@ -189,7 +189,7 @@ func (e *Engine) write(w *engine.Write) uint64 {
 	}
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
-		e.places = append(e.places, place{m.head.Pos - back, w.Seq - back, m, w.Kind, w.Events[i].Terms})
+		e.index = append(e.index, indexEntry{m.head.Pos - back, w.Seq - back, m, w.Kind, w.Events[i].Terms})
 	}
 	e.count(m, 1)
 	return m.head.Pos
@@ -225,7 +225,7 @@ func (e *Engine) Versions(ctx context.Context, kind uint32) (map[uint64]int64, e
 
 // Load implements engine.Engine.
 func (e *Engine) Load(ctx context.Context, key string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
-	m, err := e.look(ctx, key)
+	m, err := e.load(ctx, key)
 	if err != nil || m.head.Number == 0 {
 		return engine.Head{}, err
 	}
@@ -236,8 +236,8 @@ func (e *Engine) Load(ctx context.Context, key string, want engine.LoadRange, fn
 	return m.head, nil
 }
 
-// look is the machine as it is now.
-func (e *Engine) look(ctx context.Context, key string) (machine, error) {
+// load is the machine as it is now.
+func (e *Engine) load(ctx context.Context, key string) (machine, error) {
 	if err := e.rlock(ctx); err != nil {
 		return machine{}, err
 	}
@@ -354,6 +354,6 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closed = true
-	e.machines, e.notes, e.order, e.places, e.versions = nil, nil, order{}, nil, nil
+	e.machines, e.notes, e.order, e.index, e.versions = nil, nil, order{}, nil, nil
 	return nil
 }

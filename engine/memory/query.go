@@ -50,10 +50,10 @@ func (e *Engine) queryPage(ctx context.Context, q engine.Query) (page []engine.R
 	}
 	defer e.mu.RUnlock()
 	at := func(pos uint64) int {
-		i, _ := slices.BinarySearchFunc(e.places, pos, func(p place, pos uint64) int { return cmp.Compare(p.pos, pos) })
+		i, _ := slices.BinarySearchFunc(e.index, pos, func(p indexEntry, pos uint64) int { return cmp.Compare(p.pos, pos) })
 		return i
 	}
-	places := e.places[:at(q.Before)]
+	places := e.index[:at(q.Before)]
 	if q.After == engine.All {
 		return nil, nil
 	}
@@ -74,7 +74,7 @@ func (e *Engine) queryPage(ctx context.Context, q engine.Query) (page []engine.R
 	return page, nil
 }
 
-func named(q *engine.Query, p *place) bool {
+func named(q *engine.Query, p *indexEntry) bool {
 	t := &p.terms
 	return (q.Kind == 0 || q.Kind == p.kind) && (q.Name == "" || q.Name == t.Name) &&
 		(q.From == "" || q.From == t.From) && (q.To == "" || q.To == t.To) && (q.Actor == "" || q.Actor == t.Actor) &&

@@ -25,12 +25,12 @@ type Entry struct {
 	Bytes    []byte
 }
 
-// entryRoom is the most an event's numbers take in a block, but for the far
+// entryOverhead is the most an event's numbers take in a block, but for the far
 // jumps of pos and time; it is for estimating only.
-const entryRoom = 8
+const entryOverhead = 8
 
-// BlockRoom estimates how many bytes of a block an event takes.
-func BlockRoom(e []byte) int { return len(e) + entryRoom }
+// BlockSize estimates how many bytes of a block an event takes.
+func BlockSize(e []byte) int { return len(e) + entryOverhead }
 
 // AppendBlock adds the block of entries, which are consecutive by seq, ascending
 // by pos, and at least one.

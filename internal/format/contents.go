@@ -13,34 +13,34 @@ import (
 //	uv terms, each as in a stretch
 //	uv actors, for each, ascending: uv actor - actor before
 
-// Contents are what the records of a stretch are about.
-type Contents struct {
+// PageSummary are what the records of a stretch are about.
+type PageSummary struct {
 	MinTime, MaxTime int64
-	Terms            []Sums // without actors
+	Terms            []TermHashes // without actors
 	Actors           []uint16
 }
 
-const contentsShape = 1
+const summaryShape = 1
 
-// ContentsLimit is more than contents ever take.
-const ContentsLimit = LongestStretch*(termsLen+3) + 64
+// SummaryLimit is more than contents ever take.
+const SummaryLimit = MaxPageEntries*(termsLen+3) + 64
 
 // Parse reads contents. It reuses c's slices.
-func (c *Contents) Parse(b []byte) error {
+func (c *PageSummary) Parse(b []byte) error {
 	r := reader{b: b}
-	if shape := r.byte(); shape != contentsShape && !r.bad {
+	if shape := r.byte(); shape != summaryShape && !r.bad {
 		return fmt.Errorf("%w: contents of shape %d", ErrNewer, shape)
 	}
-	*c = Contents{MinTime: r.varint(), MaxTime: r.varint(), Terms: c.Terms[:0], Actors: c.Actors[:0]}
+	*c = PageSummary{MinTime: r.varint(), MaxTime: r.varint(), Terms: c.Terms[:0], Actors: c.Actors[:0]}
 	terms := r.uvarint()
-	if terms > LongestStretch {
+	if terms > MaxPageEntries {
 		r.fail()
 	}
 	for all := r.take(terms * termsLen); len(all) > 0; all = all[termsLen:] {
 		c.Terms = append(c.Terms, parseTerms(all))
 	}
 	actors := r.uvarint()
-	if actors > LongestStretch {
+	if actors > MaxPageEntries {
 		r.fail()
 	}
 	actor := uint64(0)

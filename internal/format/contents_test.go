@@ -13,21 +13,21 @@ import (
 
 func TestContents_RoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
-	var maker StretchMaker
-	var got Contents
-	for _, n := range []int{0, 1, 300, LongestStretch} {
+	var maker PageBuilder
+	var got PageSummary
+	for _, n := range []int{0, 1, 300, MaxPageEntries} {
 		first, places := somePlaces(r, n, 5000)
 		maker.Append(nil, first, places)
-		b := maker.Contents(nil)
-		require.LessOrEqual(t, len(b), ContentsLimit)
+		b := maker.Summary(nil)
+		require.LessOrEqual(t, len(b), SummaryLimit)
 		require.NoError(t, got.Parse(b))
-		want := Contents{MinTime: math.MaxInt64, MaxTime: math.MinInt64}
-		terms := map[Sums]bool{}
+		want := PageSummary{MinTime: math.MaxInt64, MaxTime: math.MinInt64}
+		terms := map[TermHashes]bool{}
 		for _, p := range places {
 			want.MinTime, want.MaxTime = min(want.MinTime, p.Time), max(want.MaxTime, p.Time)
-			want.Actors = append(want.Actors, p.Sums.Actor)
-			p.Sums.Actor = 0
-			terms[p.Sums] = true
+			want.Actors = append(want.Actors, p.Terms.Actor)
+			p.Terms.Actor = 0
+			terms[p.Terms] = true
 		}
 		slices.Sort(want.Actors)
 		require.Equal(t, [2]int64{want.MinTime, want.MaxTime}, [2]int64{got.MinTime, got.MaxTime})
@@ -40,42 +40,42 @@ func TestContents_RoundTrip(t *testing.T) {
 			require.Error(t, got.Parse(b[:i]))
 		}
 	}
-	require.ErrorIs(t, got.Parse([]byte{contentsShape + 1}), ErrNewer)
+	require.ErrorIs(t, got.Parse([]byte{summaryShape + 1}), ErrNewer)
 }
 
 // TestContents_Longest: the contents of a stretch with as many actors and terms
 // as it has records are within the limit, and tell all actors from the first to the last.
 func TestContents_Longest(t *testing.T) {
-	var places []Place
-	for i := range LongestStretch {
-		actor := uint16(i * math.MaxUint16 / (LongestStretch - 1))
-		places = append(places, Place{Pos: uint64(i + 1), Time: math.MinInt64, Sums: Sums{Name: uint32(i), Actor: actor}})
+	var places []IndexEntry
+	for i := range MaxPageEntries {
+		actor := uint16(i * math.MaxUint16 / (MaxPageEntries - 1))
+		places = append(places, IndexEntry{Pos: uint64(i + 1), Time: math.MinInt64, Terms: TermHashes{Name: uint32(i), Actor: actor}})
 	}
-	var maker StretchMaker
+	var maker PageBuilder
 	maker.Append(nil, 1, places)
-	b := maker.Contents(nil)
-	require.LessOrEqual(t, len(b), ContentsLimit)
-	var got Contents
+	b := maker.Summary(nil)
+	require.LessOrEqual(t, len(b), SummaryLimit)
+	var got PageSummary
 	require.NoError(t, got.Parse(b))
-	require.Len(t, got.Terms, LongestStretch)
-	require.Len(t, got.Actors, LongestStretch)
-	require.Equal(t, []uint16{0, math.MaxUint16}, []uint16{got.Actors[0], got.Actors[LongestStretch-1]})
+	require.Len(t, got.Terms, MaxPageEntries)
+	require.Len(t, got.Actors, MaxPageEntries)
+	require.Equal(t, []uint16{0, math.MaxUint16}, []uint16{got.Actors[0], got.Actors[MaxPageEntries-1]})
 }
 
 // TestContents_Refuses: what contradicts itself is no contents.
 func TestContents_Refuses(t *testing.T) {
-	begin := []byte{contentsShape, 0, 0}
+	begin := []byte{summaryShape, 0, 0}
 	with := func(terms uint64, rest ...byte) []byte {
 		return append(binary.AppendUvarint(bytes.Clone(begin), terms), rest...)
 	}
-	var got Contents
+	var got PageSummary
 	require.NoError(t, got.Parse(with(0, 2, 0, 1)))
 	for name, b := range map[string][]byte{
 		"an actor twice":           with(0, 2, 3, 0),
 		"an actor beyond the last": with(0, 2, 3, 0xfd, 0xff, 0x03),
 		"bytes behind the end":     with(0, 1, 1, 0),
 		"terms beyond any memory":  with(1<<63, 0),
-		"more than a stretch has":  append(with(LongestStretch+1), make([]byte, (LongestStretch+1)*termsLen+1)...),
+		"more than a stretch has":  append(with(MaxPageEntries+1), make([]byte, (MaxPageEntries+1)*termsLen+1)...),
 	} {
 		require.Error(t, got.Parse(b), name)
 	}
@@ -83,11 +83,11 @@ func TestContents_Refuses(t *testing.T) {
 
 func FuzzContents(f *testing.F) {
 	first, places := somePlaces(rand.New(rand.NewPCG(7, 7)), 20, 4)
-	var maker StretchMaker
+	var maker PageBuilder
 	maker.Append(nil, first, places)
-	f.Add(maker.Contents(nil))
+	f.Add(maker.Summary(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var c Contents
+		var c PageSummary
 		if c.Parse(b) != nil {
 			return
 		}

@@ -11,7 +11,7 @@ import (
 )
 
 func someGroup(r *rand.Rand, writes int) []byte {
-	head := StepGroup{Number: 3, Pos: 9, Machines: 2}
+	head := GroupHeader{Number: 3, Pos: 9, Machines: 2}
 	b := AppendStepLen(head.Append(nil), writes)
 	for range writes {
 		w := someStepWrite(r)

@@ -137,9 +137,9 @@ func (r *reader) count() uint64 {
 	return n
 }
 
-// StepGroup is what stands before the steps of a group: the engine's counters
+// GroupHeader is what stands before the steps of a group: the engine's counters
 // as they were before its first step. The steps follow until the bytes end.
-type StepGroup struct {
+type GroupHeader struct {
 	Number   uint64 // last machine number given
 	Pos      uint64 // last position given
 	Machines uint64 // that exist
@@ -150,7 +150,7 @@ type StepGroup struct {
 const stepShape = 1
 
 // Append begins a group.
-func (g *StepGroup) Append(dst []byte) []byte {
+func (g *GroupHeader) Append(dst []byte) []byte {
 	b := append(dst, stepShape)
 	b = binary.AppendUvarint(b, g.Number)
 	b = binary.AppendUvarint(b, g.Pos)
@@ -158,12 +158,12 @@ func (g *StepGroup) Append(dst []byte) []byte {
 }
 
 // Cut reads the beginning of a group and gives the steps behind it.
-func (g *StepGroup) Cut(b []byte) (steps []byte, err error) {
+func (g *GroupHeader) Cut(b []byte) (steps []byte, err error) {
 	r := reader{b: b}
 	if shape := r.byte(); shape != stepShape && !r.bad {
 		return nil, fmt.Errorf("%w: group of shape %d", ErrNewer, shape)
 	}
-	*g = StepGroup{Number: r.uvarint(), Pos: r.uvarint(), Machines: r.uvarint()}
+	*g = GroupHeader{Number: r.uvarint(), Pos: r.uvarint(), Machines: r.uvarint()}
 	if r.bad {
 		return nil, errStep
 	}

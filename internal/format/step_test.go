@@ -40,7 +40,7 @@ func TestStep_RoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var have StepWrite
 	for range 2000 {
-		head := StepGroup{Number: r.Uint64(), Pos: r.Uint64(), Machines: r.Uint64()}
+		head := GroupHeader{Number: r.Uint64(), Pos: r.Uint64(), Machines: r.Uint64()}
 		b := head.Append(nil)
 		var writes []StepWrite
 		n := r.IntN(5)
@@ -49,7 +49,7 @@ func TestStep_RoundTrip(t *testing.T) {
 			writes = append(writes, someStepWrite(r))
 			b = writes[len(writes)-1].Append(b)
 		}
-		var got StepGroup
+		var got GroupHeader
 		rest, err := got.Cut(b)
 		require.NoError(t, err)
 		require.Equal(t, head, got)
@@ -82,7 +82,7 @@ func TestStep_Cut(t *testing.T) {
 		}
 		require.Error(t, new(StepWrite).Parse(append(b[4:len(b):len(b)], 0)))
 	}
-	_, err := new(StepGroup).Cut([]byte{stepShape + 1, 0, 0, 0})
+	_, err := new(GroupHeader).Cut([]byte{stepShape + 1, 0, 0, 0})
 	require.ErrorIs(t, err, ErrNewer)
 }
 
@@ -92,10 +92,10 @@ func FuzzStep(f *testing.F) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 20 {
 		w := someStepWrite(r)
-		f.Add(w.Append(AppendStepLen((&StepGroup{Number: 1}).Append(nil), 1)))
+		f.Add(w.Append(AppendStepLen((&GroupHeader{Number: 1}).Append(nil), 1)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var head StepGroup
+		var head GroupHeader
 		rest, err := head.Cut(b)
 		for err == nil && len(rest) > 0 {
 			var n int

@@ -21,17 +21,17 @@ import (
 //
 // The first record counts from the first position and from time 0.
 
-// Place is where the record of a position is, and what it is about.
-type Place struct {
+// IndexEntry is where the record of a position is, and what it is about.
+type IndexEntry struct {
 	Pos, Number, Seq uint64
 	Time             int64
-	Sums             Sums
+	Terms            TermHashes
 }
 
-// Sums stand for the terms of a record. Two records with the same term have the
+// TermHashes stand for the terms of a record. Two records with the same term have the
 // same sum; the reverse need not be. The zero value is a record whose terms
 // nobody knows.
-type Sums struct {
+type TermHashes struct {
 	Known          bool   // all but Kind
 	Kind           uint32 // its number
 	Name, From, To uint32
@@ -39,30 +39,30 @@ type Sums struct {
 	Actor          uint16
 }
 
-// TermSum is the sum of a name or a phase.
-func TermSum(term []byte) uint32 { return crc32.Checksum(term, castagnoli) }
+// HashTerm is the sum of a name or a phase.
+func HashTerm(term []byte) uint32 { return crc32.Checksum(term, castagnoli) }
 
-// ActorSum is the sum of an actor.
-func ActorSum(actor []byte) uint16 {
-	n := TermSum(actor)
+// HashActor is the sum of an actor.
+func HashActor(actor []byte) uint16 {
+	n := HashTerm(actor)
 	return uint16(n ^ n>>16)
 }
 
 const (
-	stretchShape = 1
-	termsLen     = 18
+	pageShape = 1
+	termsLen  = 18
 )
 
-// LongestStretch is the most places a stretch has.
-const LongestStretch = 4096
+// MaxPageEntries is the most places a stretch has.
+const MaxPageEntries = 4096
 
-// StretchLimit is more than a stretch ever takes.
-const StretchLimit = LongestStretch * (termsLen + 4 + 4*binary.MaxVarintLen64)
+// PageLimit is more than a stretch ever takes.
+const PageLimit = MaxPageEntries * (termsLen + 4 + 4*binary.MaxVarintLen64)
 
-// StretchMaker makes stretches and their contents. It reuses its room.
-type StretchMaker struct {
-	numbers map[Sums]uint16
-	terms   []Sums
+// PageBuilder makes stretches and their contents. It reuses its room.
+type PageBuilder struct {
+	numbers map[TermHashes]uint16
+	terms   []TermHashes
 	of      []uint16
 	actors  [1 << 16 / 64]uint64 // a bit for each
 	min     int64
@@ -71,9 +71,9 @@ type StretchMaker struct {
 
 // Append adds the stretch of places, which are ascending by position, the first
 // at or behind first.
-func (m *StretchMaker) Append(dst []byte, first uint64, places []Place) []byte {
+func (m *PageBuilder) Append(dst []byte, first uint64, places []IndexEntry) []byte {
 	m.count(places)
-	b := append(dst, stretchShape)
+	b := append(dst, pageShape)
 	b = binary.AppendUvarint(b, uint64(len(places)))
 	b = binary.AppendUvarint(b, uint64(len(m.terms)))
 	for i := range m.terms {
@@ -86,7 +86,7 @@ func (m *StretchMaker) Append(dst []byte, first uint64, places []Place) []byte {
 		b = append(b, byte(n))
 	}
 	for i := range places {
-		b = binary.BigEndian.AppendUint16(b, places[i].Sums.Actor)
+		b = binary.BigEndian.AppendUint16(b, places[i].Terms.Actor)
 	}
 	pos, time := first, int64(0)
 	for i := range places {
@@ -101,9 +101,9 @@ func (m *StretchMaker) Append(dst []byte, first uint64, places []Place) []byte {
 }
 
 // count gathers the terms, actors and times of places.
-func (m *StretchMaker) count(places []Place) {
+func (m *PageBuilder) count(places []IndexEntry) {
 	if m.numbers == nil {
-		m.numbers = map[Sums]uint16{}
+		m.numbers = map[TermHashes]uint16{}
 	}
 	clear(m.numbers)
 	clear(m.actors[:])
@@ -111,7 +111,7 @@ func (m *StretchMaker) count(places []Place) {
 	m.min, m.max = math.MaxInt64, math.MinInt64
 	for i := range places {
 		p := &places[i]
-		s := p.Sums
+		s := p.Terms
 		m.actors[s.Actor/64] |= 1 << (s.Actor % 64)
 		m.min, m.max = min(m.min, p.Time), max(m.max, p.Time)
 		s.Actor = 0
@@ -125,9 +125,9 @@ func (m *StretchMaker) count(places []Place) {
 	}
 }
 
-// Contents adds what the stretch appended last is about.
-func (m *StretchMaker) Contents(dst []byte) []byte {
-	b := append(dst, contentsShape)
+// Summary adds what the stretch appended last is about.
+func (m *PageBuilder) Summary(dst []byte) []byte {
+	b := append(dst, summaryShape)
 	b = binary.AppendVarint(b, m.min)
 	b = binary.AppendVarint(b, m.max)
 	b = binary.AppendUvarint(b, uint64(len(m.terms)))
@@ -150,14 +150,14 @@ func (m *StretchMaker) Contents(dst []byte) []byte {
 	return b
 }
 
-// ParseStretch adds the places of a stretch to dst.
-func ParseStretch(b []byte, first uint64, dst []Place) ([]Place, error) {
+// ParsePage adds the places of a stretch to dst.
+func ParsePage(b []byte, first uint64, dst []IndexEntry) ([]IndexEntry, error) {
 	r := reader{b: b}
-	if shape := r.byte(); shape != stretchShape && !r.bad {
+	if shape := r.byte(); shape != pageShape && !r.bad {
 		return dst, fmt.Errorf("%w: stretch of shape %d", ErrNewer, shape)
 	}
 	count, terms := r.uvarint(), r.uvarint()
-	if r.bad || count > LongestStretch || terms > count {
+	if r.bad || count > MaxPageEntries || terms > count {
 		return dst, fmt.Errorf("stretch of %d places with %d terms", count, terms)
 	}
 	sums, width := r.take(terms*termsLen), uint64(1)
@@ -175,8 +175,8 @@ func ParseStretch(b []byte, first uint64, dst []Place) ([]Place, error) {
 			r.fail()
 			break
 		}
-		p := Place{Sums: parseTerms(sums[n*termsLen:])}
-		p.Sums.Actor = binary.BigEndian.Uint16(actors[i*2:])
+		p := IndexEntry{Terms: parseTerms(sums[n*termsLen:])}
+		p.Terms.Actor = binary.BigEndian.Uint16(actors[i*2:])
 		step := r.uvarint()
 		p.Pos, p.Number, p.Seq = pos+step, r.uvarint(), r.uvarint()
 		p.Time = time + r.varint()
@@ -192,7 +192,7 @@ func ParseStretch(b []byte, first uint64, dst []Place) ([]Place, error) {
 	return dst, nil
 }
 
-func appendTerms(b []byte, s *Sums) []byte {
+func appendTerms(b []byte, s *TermHashes) []byte {
 	known := byte(0)
 	if s.Known {
 		known = 1
@@ -205,7 +205,7 @@ func appendTerms(b []byte, s *Sums) []byte {
 	return append(b, s.Origin)
 }
 
-func parseTerms(b []byte) Sums {
-	return Sums{Known: b[0] == 1, Kind: binary.BigEndian.Uint32(b[1:]), Name: binary.BigEndian.Uint32(b[5:]),
+func parseTerms(b []byte) TermHashes {
+	return TermHashes{Known: b[0] == 1, Kind: binary.BigEndian.Uint32(b[1:]), Name: binary.BigEndian.Uint32(b[5:]),
 		From: binary.BigEndian.Uint32(b[9:]), To: binary.BigEndian.Uint32(b[13:]), Origin: b[17]}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func somePlaces(r *rand.Rand, n, terms int) (first uint64, places []Place) {
+func somePlaces(r *rand.Rand, n, terms int) (first uint64, places []IndexEntry) {
 	first = 1 + r.Uint64()>>r.IntN(60)
 	first = min(first, 1<<62)
 	pos := first
@@ -20,49 +20,49 @@ func somePlaces(r *rand.Rand, n, terms int) (first uint64, places []Place) {
 			pos++
 		}
 		t := uint32(r.IntN(terms))
-		places = append(places, Place{Pos: pos, Number: r.Uint64() >> r.IntN(64), Seq: r.Uint64() >> r.IntN(64), Time: r.Int64() - 1<<62,
-			Sums: Sums{Known: t > 0, Kind: t * 3, Name: t, From: t * 7, To: t * 9, Origin: uint8(t), Actor: uint16(r.Uint32())}})
+		places = append(places, IndexEntry{Pos: pos, Number: r.Uint64() >> r.IntN(64), Seq: r.Uint64() >> r.IntN(64), Time: r.Int64() - 1<<62,
+			Terms: TermHashes{Known: t > 0, Kind: t * 3, Name: t, From: t * 7, To: t * 9, Origin: uint8(t), Actor: uint16(r.Uint32())}})
 	}
 	return first, places
 }
 
 func TestStretch_RoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
-	var maker StretchMaker
-	for _, n := range []int{0, 1, 2, 300, LongestStretch} {
+	var maker PageBuilder
+	for _, n := range []int{0, 1, 2, 300, MaxPageEntries} {
 		for _, terms := range []int{1, 30, 5000} {
 			first, places := somePlaces(r, n, terms)
 			b := maker.Append(nil, first, places)
-			require.LessOrEqual(t, len(b), StretchLimit)
-			got, err := ParseStretch(b, first, []Place{{Pos: 7}})
+			require.LessOrEqual(t, len(b), PageLimit)
+			got, err := ParsePage(b, first, []IndexEntry{{Pos: 7}})
 			require.NoError(t, err)
-			require.Equal(t, append([]Place{{Pos: 7}}, places...), got)
+			require.Equal(t, append([]IndexEntry{{Pos: 7}}, places...), got)
 			for i := range len(b) {
 				if n > 2 && i > 40 {
 					break
 				}
-				got, err := ParseStretch(b[:i], first, []Place{{Pos: 7}})
+				got, err := ParsePage(b[:i], first, []IndexEntry{{Pos: 7}})
 				require.Error(t, err)
 				require.Len(t, got, 1)
 			}
 		}
 	}
-	_, err := ParseStretch([]byte{stretchShape + 1, 0, 0}, 1, nil)
+	_, err := ParsePage([]byte{pageShape + 1, 0, 0}, 1, nil)
 	require.ErrorIs(t, err, ErrNewer)
 }
 
 // TestStretch_ManyTerms: which of the terms takes a byte, or two if there are
 // more than 256.
 func TestStretch_ManyTerms(t *testing.T) {
-	var maker StretchMaker
+	var maker PageBuilder
 	for terms, width := range map[int]int{255: 1, 256: 1, 257: 2} {
-		var places []Place
+		var places []IndexEntry
 		for i := range 300 {
-			places = append(places, Place{Pos: uint64(i + 1), Number: 1, Seq: 1, Sums: Sums{Known: true, Name: uint32(i % terms)}})
+			places = append(places, IndexEntry{Pos: uint64(i + 1), Number: 1, Seq: 1, Terms: TermHashes{Known: true, Name: uint32(i % terms)}})
 		}
 		b := maker.Append(nil, 1, places)
 		require.Len(t, b, 1+2+2+terms*termsLen+300*(width+2+4))
-		got, err := ParseStretch(b, 1, nil)
+		got, err := ParsePage(b, 1, nil)
 		require.NoError(t, err)
 		require.Equal(t, places, got)
 	}
@@ -70,42 +70,42 @@ func TestStretch_ManyTerms(t *testing.T) {
 
 // TestStretch_Longest: the longest stretch of the largest numbers is within the limit.
 func TestStretch_Longest(t *testing.T) {
-	var maker StretchMaker
-	var places []Place
-	for i := range uint64(LongestStretch) {
-		places = append(places, Place{Pos: 1<<63 + i<<50, Number: math.MaxUint64, Seq: math.MaxUint64,
-			Time: math.MinInt64 + int64(i%2)*math.MaxInt64, Sums: Sums{Known: true, Name: uint32(i)}})
+	var maker PageBuilder
+	var places []IndexEntry
+	for i := range uint64(MaxPageEntries) {
+		places = append(places, IndexEntry{Pos: 1<<63 + i<<50, Number: math.MaxUint64, Seq: math.MaxUint64,
+			Time: math.MinInt64 + int64(i%2)*math.MaxInt64, Terms: TermHashes{Known: true, Name: uint32(i)}})
 	}
 	b := maker.Append(nil, 1, places)
-	require.LessOrEqual(t, len(b), StretchLimit)
-	require.Greater(t, len(b), StretchLimit*8/10, "the limit is not far above")
-	got, err := ParseStretch(b, 1, nil)
+	require.LessOrEqual(t, len(b), PageLimit)
+	require.Greater(t, len(b), PageLimit*8/10, "the limit is not far above")
+	got, err := ParsePage(b, 1, nil)
 	require.NoError(t, err)
 	require.Equal(t, places, got)
 }
 
 // TestStretch_Refuses: what contradicts itself is no stretch.
 func TestStretch_Refuses(t *testing.T) {
-	var maker StretchMaker
-	two := maker.Append(nil, 5, []Place{{Pos: 5, Number: 1, Seq: 1}, {Pos: 6, Number: 1, Seq: 2}})
+	var maker PageBuilder
+	two := maker.Append(nil, 5, []IndexEntry{{Pos: 5, Number: 1, Seq: 1}, {Pos: 6, Number: 1, Seq: 2}})
 	const of, second = 3 + termsLen, 3 + termsLen + 2 + 4 + 4
 	change := func(at int, to byte) []byte {
 		b := bytes.Clone(two)
 		b[at] = to
 		return b
 	}
-	same, err := ParseStretch(change(second, 1), 5, nil)
+	same, err := ParsePage(change(second, 1), 5, nil)
 	require.NoError(t, err)
 	require.Len(t, same, 2)
 	for name, b := range map[string][]byte{
 		"a term there is not":       change(of, 1),
 		"a position twice":          change(second, 0),
 		"bytes behind the end":      append(bytes.Clone(two), 0),
-		"more terms than places":    append([]byte{stretchShape, 0, 1}, make([]byte, termsLen)...),
-		"terms beyond any memory":   append(binary.AppendUvarint([]byte{stretchShape, 1}, 1<<63), make([]byte, 20)...),
+		"more terms than places":    append([]byte{pageShape, 0, 1}, make([]byte, termsLen)...),
+		"terms beyond any memory":   append(binary.AppendUvarint([]byte{pageShape, 1}, 1<<63), make([]byte, 20)...),
 		"positions beyond the last": append(binary.AppendUvarint(bytes.Clone(two[:second]), math.MaxUint64), two[second+1:]...),
 	} {
-		got, err := ParseStretch(b, 5, []Place{{Pos: 7}})
+		got, err := ParsePage(b, 5, []IndexEntry{{Pos: 7}})
 		require.Error(t, err, name)
 		require.Len(t, got, 1, name)
 	}
@@ -113,28 +113,28 @@ func TestStretch_Refuses(t *testing.T) {
 
 // TestSums_AreStored: files hold these sums, so they stay what they are.
 func TestSums_AreStored(t *testing.T) {
-	require.Equal(t, uint32(0xe3069283), TermSum([]byte("123456789")))
-	require.Equal(t, uint16(0xe306^0x9283), ActorSum([]byte("123456789")))
-	require.Zero(t, ActorSum(nil))
+	require.Equal(t, uint32(0xe3069283), HashTerm([]byte("123456789")))
+	require.Equal(t, uint16(0xe306^0x9283), HashActor([]byte("123456789")))
+	require.Zero(t, HashActor(nil))
 }
 
 // FuzzStretch: no input is believed for more than it holds, and what is read
 // goes back to places that read the same.
 func FuzzStretch(f *testing.F) {
 	r := rand.New(rand.NewPCG(5, 5))
-	var maker StretchMaker
+	var maker PageBuilder
 	for _, n := range []int{0, 1, 5} {
 		first, places := somePlaces(r, n, 3)
 		f.Add(maker.Append(nil, first, places), first)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, first uint64) {
-		var maker StretchMaker
-		places, err := ParseStretch(b, first, nil)
+		var maker PageBuilder
+		places, err := ParsePage(b, first, nil)
 		if err != nil {
 			return
 		}
 		require.LessOrEqual(t, len(places), len(b))
-		again, err := ParseStretch(maker.Append(nil, first, places), first, nil)
+		again, err := ParsePage(maker.Append(nil, first, places), first, nil)
 		require.NoError(t, err)
 		require.Equal(t, places, again)
 	})

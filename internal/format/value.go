@@ -36,18 +36,18 @@ type Type uint8
 
 // The types of values.
 const (
-	TypeHead     Type = 1
-	TypeBlock    Type = 2
-	TypeSnapshot Type = 3
-	TypeNote     Type = 4
-	TypeFile     Type = 5 // what the file is
-	TypeMark     Type = 6 // whether the file was closed
-	TypeCounters Type = 7
-	TypeJournal  Type = 8 // up to where the journal is folded
-	TypeStretch  Type = 9
-	TypeNumber   Type = 10 // which machine has a number
-	TypeVersions Type = 11 // how many heads there are of each kind and version
-	TypeContents Type = 12 // what a stretch is about
+	TypeHead        Type = 1
+	TypeBlock       Type = 2
+	TypeSnapshot    Type = 3
+	TypeNote        Type = 4
+	TypeFile        Type = 5 // what the file is
+	TypeMark        Type = 6 // whether the file was closed
+	TypeCounters    Type = 7
+	TypeJournal     Type = 8 // up to where the journal is folded
+	TypeIndexPage   Type = 9
+	TypeNumber      Type = 10 // which machine has a number
+	TypeVersions    Type = 11 // how many heads there are of each kind and version
+	TypePageSummary Type = 12 // what a stretch is about
 
 	TypeDictionary Type = 13
 )
