@@ -183,19 +183,19 @@ type Item struct {
 	Err   error // a *Damage
 }
 
-// SnapshotWant says which snapshots a Load delivers.
-type SnapshotWant uint8
+// SnapshotSelection says which snapshots a Load delivers.
+type SnapshotSelection uint8
 
 // Which snapshots a Load delivers.
 const (
-	NoSnapshot     SnapshotWant = iota
-	NewestSnapshot              // the newest at or before SnapshotTo
-	EverySnapshot               // all at or before SnapshotTo
+	NoSnapshot     SnapshotSelection = iota
+	NewestSnapshot                   // the newest at or before SnapshotTo
+	EverySnapshot                    // all at or before SnapshotTo
 )
 
 // LoadRange says which items of a machine a Load delivers.
 type LoadRange struct {
-	Snapshot   SnapshotWant
+	Snapshot   SnapshotSelection
 	SnapshotTo uint64 // highest seq of a snapshot
 	Events     bool
 	After, To  uint64 // records After < seq <= To; with NewestSnapshot, After is raised to the seq of the snapshot found, damaged or not, if that is higher

@@ -17,15 +17,15 @@ import (
 // ones before it left, and only then stored together, sorted by key, so that
 // each page is changed once.
 type batch struct {
-	e        *Engine
-	tx       *txn
-	counters fileCounters
-	dirty    bool // a step was taken
-	light    bool // only checks and numbers are wanted: the group goes into the ring
+	e          *Engine
+	tx         *txn
+	counters   fileCounters
+	dirty      bool // a step was taken
+	checksOnly bool // only checks and numbers are wanted: the group goes into the ring
 
 	machines     map[string]*machineState
 	touched      []*machineState
-	whose        []*machineState // of each write of the step checked last
+	owners       []*machineState // of each write of the step checked last
 	events       []pendingEvent
 	snapshots    []pendingSnapshot
 	purged       []uint64 // machine numbers
@@ -38,9 +38,9 @@ type batch struct {
 	versions versionCounts // what the file has once the group is stored; nil = as before
 
 	spare   []*machineState
-	arena   []byte // where stored values live until the transaction ends
+	values  []byte // where stored values live until the transaction ends
 	block   []byte
-	room    []byte // for compression
+	scratch []byte // for compression
 	open    []byte // the block that goes on, decoded
 	full    int    // see aim
 	key     []byte
@@ -97,8 +97,8 @@ func (g *batch) begin(c fileCounters) {
 	}
 }
 
-// biggestKept is the largest buffer kept for the next group.
-const biggestKept = 1 << 20
+// maxKept is the largest buffer kept for the next group.
+const maxKept = 1 << 20
 
 // end lets go of everything that is the caller's or the transaction's.
 func (g *batch) end() {
@@ -111,19 +111,19 @@ func (g *batch) end() {
 		g.spare = nil
 	}
 	clear(g.touched)
-	clear(g.whose[:cap(g.whose)])
+	clear(g.owners[:cap(g.owners)])
 	clear(g.events)
 	clear(g.run[:cap(g.run)])
 	clear(g.busy[:cap(g.busy)])
 	clear(g.snapshots)
 	clear(g.keys)
 	clear(g.entries[:cap(g.entries)])
-	g.tx, g.dirty, g.light, g.versions = nil, false, false, nil
+	g.tx, g.dirty, g.checksOnly, g.versions = nil, false, false, nil
 	g.touched, g.events, g.snapshots, g.purged = g.touched[:0], g.events[:0], g.snapshots[:0], g.purged[:0]
 	g.keys, g.entries, g.indexEntries, g.restored = g.keys[:0], g.entries[:0], g.indexEntries[:0], g.restored[:0]
-	g.arena = g.arena[:0]
-	for _, b := range []*[]byte{&g.arena, &g.block, &g.room, &g.open} {
-		if cap(*b) > biggestKept {
+	g.values = g.values[:0]
+	for _, b := range []*[]byte{&g.values, &g.block, &g.scratch, &g.open} {
+		if cap(*b) > maxKept {
 			*b = nil
 		}
 	}
@@ -140,7 +140,7 @@ func (g *batch) take(s *engine.Step) error {
 	}
 	for i := range s.Writes {
 		w := &s.Writes[i]
-		m := g.whose[i]
+		m := g.owners[i]
 		if w.Purge {
 			g.purge(m)
 		} else {
@@ -192,11 +192,11 @@ func (g *batch) check(s *engine.Step) error {
 	if size > g.e.opt.maxStep {
 		return fmt.Errorf("%w: step of %d bytes, at most %d", engine.ErrTooLarge, size, g.e.opt.maxStep)
 	}
-	g.whose = g.whose[:0]
+	g.owners = g.owners[:0]
 	for i := range s.Writes {
 		w := &s.Writes[i]
 		m := g.machine(w.Machine)
-		g.whose = append(g.whose, m)
+		g.owners = append(g.owners, m)
 		if m.refuse != nil {
 			return m.refuse
 		}
@@ -304,7 +304,7 @@ func (g *batch) apply(w *engine.Write, m *machineState) {
 		h.pos = g.counters.pos
 	}
 	h.kind, h.schema, h.seq, h.token, h.bytes = w.Kind, w.Schema, w.Seq, w.Token, w.Head
-	if g.light {
+	if g.checksOnly {
 		return
 	}
 	g.trim(m, w.TrimTo)
@@ -380,7 +380,7 @@ func (g *batch) store() error {
 		return err
 	}
 	g.reserve(format.HeaderLen + 24)
-	return g.tx.counters.put(countersLast, g.keep(g.counters.append(g.arena[len(g.arena):])))
+	return g.tx.counters.put(countersLast, g.keep(g.counters.append(g.values[len(g.values):])))
 }
 
 func (g *batch) storeSnapshots() error {
@@ -443,7 +443,7 @@ func (g *batch) storeHeads() error {
 			continue
 		}
 		g.reserve(format.HeaderLen + headPartLen + len(m.head.bytes))
-		if err := g.tx.machines.put(g.key, g.keep(m.head.append(g.arena[len(g.arena):], g.key, &g.part))); err != nil {
+		if err := g.tx.machines.put(g.key, g.keep(m.head.append(g.values[len(g.values):], g.key, &g.part))); err != nil {
 			return err
 		}
 	}
@@ -462,9 +462,9 @@ func (g *batch) encode(h *format.Header, payload []byte, d *format.Dictionary) [
 	switch {
 	case g.e.opt.noCompression:
 	case d != nil:
-		payload, h.Codec, g.room = d.Encode(g.room, payload)
+		payload, h.Codec, g.scratch = d.Encode(g.scratch, payload)
 	default:
-		payload, h.Codec, g.room = format.Encode(g.room, payload)
+		payload, h.Codec, g.scratch = format.Encode(g.scratch, payload)
 	}
 	return payload
 }
@@ -473,7 +473,7 @@ func (g *batch) putEncoded(t *tree, h format.Header, payload []byte) error {
 	cutter := format.Cut(h, payload)
 	for {
 		g.reserve(format.LongestValue)
-		value, piece, ok := cutter.Next(g.arena[len(g.arena):])
+		value, piece, ok := cutter.Next(g.values[len(g.values):])
 		if !ok {
 			return nil
 		}
@@ -487,13 +487,13 @@ func (g *batch) putEncoded(t *tree, h format.Header, payload []byte) error {
 // reserve makes the arena have room for n more bytes. Values in an older arena
 // stay where they are.
 func (g *batch) reserve(n int) {
-	if cap(g.arena)-len(g.arena) < n {
-		g.arena = make([]byte, 0, max(n, 64<<10, min(2*cap(g.arena), biggestKept)))
+	if cap(g.values)-len(g.values) < n {
+		g.values = make([]byte, 0, max(n, 64<<10, min(2*cap(g.values), maxKept)))
 	}
 }
 
 // keep counts the value just appended behind the arena as part of it.
 func (g *batch) keep(value []byte) []byte {
-	g.arena = g.arena[:len(g.arena)+len(value)]
+	g.values = g.values[:len(g.values)+len(value)]
 	return value[:len(value):len(value)]
 }

@@ -250,7 +250,7 @@ func (p *stepReader) step(n int, rest []byte) ([]byte, error) {
 		return nil, err
 	}
 	for i, pos := range p.g.positions(&s) {
-		if m := p.g.whose[i]; pos != p.pos[i] || m.head.number != p.numbers[i] {
+		if m := p.g.owners[i]; pos != p.pos[i] || m.head.number != p.numbers[i] {
 			return nil, fmt.Errorf("machine %q gets number %d and position %d, not %d and %d", m.key, m.head.number, pos, p.numbers[i], p.pos[i])
 		}
 	}

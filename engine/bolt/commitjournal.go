@@ -100,7 +100,7 @@ func (r *journalWriter) journalable(steps []engine.Step) (ok, larger bool) {
 func (r *journalWriter) prepare(steps []engine.Step) (damaged bool, err error) {
 	g := &r.e.group
 	g.begin(r.e.counters)
-	g.light = true
+	g.checksOnly = true
 	var missing []*machineState
 	for i := range steps {
 		for j := range steps[i].Writes {
@@ -160,7 +160,7 @@ func (r *journalWriter) memtableHead(key string) (storedHead, bool, error) {
 // encode takes the steps and puts the accepted ones into the payload.
 func (r *journalWriter) encode(steps []engine.Step, out []engine.Result) {
 	g := &r.e.group
-	if cap(r.payload) > biggestKept {
+	if cap(r.payload) > maxKept {
 		r.payload = nil
 	}
 	r.cuts = r.cuts[:0]
@@ -176,7 +176,7 @@ func (r *journalWriter) encode(steps []engine.Step, out []engine.Result) {
 		b = format.AppendStepLen(b, len(s.Writes))
 		for j := range s.Writes {
 			w := &s.Writes[j]
-			m := g.whose[j]
+			m := g.owners[j]
 			h := &m.head
 			sw = format.StepWrite{Machine: append(sw.Machine[:0], w.Machine...), Kind: w.Kind, Schema: w.Schema,
 				Number: h.number, Pos: h.pos, Expect: w.Expect, Seq: w.Seq, Token: w.Token[:], Head: w.Head,
@@ -201,7 +201,7 @@ func (r *journalWriter) encode(steps []engine.Step, out []engine.Result) {
 // pack makes the payload a record: compressed where that takes fewer blocks of
 // the ring, which is what the disk writes.
 func (r *journalWriter) pack() {
-	if len(r.group.Payload()) > biggestKept {
+	if len(r.group.Payload()) > maxKept {
 		r.group = journal.Group{}
 	}
 	r.group.Reset()

@@ -160,7 +160,7 @@ func TestBoltDamage_EachByte(t *testing.T) {
 			}
 			require.NoError(t, db.Update(flip))
 			e := &Engine{path: path, opt: config{}.withDefaults(), handle: &handle{db}}
-			e.looks.New = func() any { return new(loader) }
+			e.loaders.New = func() any { return new(loader) }
 			got, err := readAll(e, "a")
 			damaged := err != nil
 			if err != nil {

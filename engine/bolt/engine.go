@@ -24,7 +24,7 @@ type config struct {
 	version         string       // of the library, kept in the file
 	logger          *slog.Logger // nil = silent
 	maxStep         int          // 0 = maxStep
-	lookBytes       int          // most stored bytes that a Load or Scan copies out per transaction; 0 = readBytes
+	readBytes       int          // most stored bytes that a Load or Scan copies out per transaction; 0 = defaultReadBytes
 	gathered        int          // most places of records that are gathered from the events at once; 0 = rebuildEntries
 	journalBytes    int64        // of the journal ring; 0 = direct: no ring, each group is one transaction
 	journalMaxBytes int64        // how large it may grow; 0 = not at all
@@ -47,10 +47,10 @@ type seams struct {
 }
 
 const (
-	maxStep        = 256 << 20
-	maxKey         = 1024
-	readBytes      = 4 << 20
-	rebuildEntries = 16 * format.MaxPageEntries
+	maxStep          = 256 << 20
+	maxKey           = 1024
+	defaultReadBytes = 4 << 20
+	rebuildEntries   = 16 * format.MaxPageEntries
 	// valueSlack is what a stored payload may have beyond a step's bytes: the
 	// numbers of a block or a head.
 	valueSlack = 1 << 10
@@ -58,13 +58,13 @@ const (
 
 // withDefaults fills what is zero.
 func (o config) withDefaults() config {
-	def(&o.lockTimeout, time.Second)
-	def(&o.mode, 0o600)
-	def(&o.maxStep, maxStep)
-	def(&o.lookBytes, readBytes)
-	def(&o.gathered, rebuildEntries)
-	def(&o.wholeCheck, wholeCheck)
-	def(&o.dictionaryDue, firstDue)
+	orDefault(&o.lockTimeout, time.Second)
+	orDefault(&o.mode, 0o600)
+	orDefault(&o.maxStep, maxStep)
+	orDefault(&o.readBytes, defaultReadBytes)
+	orDefault(&o.gathered, rebuildEntries)
+	orDefault(&o.wholeCheck, wholeCheck)
+	orDefault(&o.dictionaryDue, firstDue)
 	if o.logger == nil {
 		o.logger = slog.New(slog.DiscardHandler)
 	}
@@ -131,7 +131,7 @@ type Engine struct {
 
 	dead    atomic.Pointer[error]
 	stopped atomic.Pointer[error]
-	looks   sync.Pool // of *loader
+	loaders sync.Pool // of *loader
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -437,8 +437,8 @@ func parseNote(b []byte, name string, limit int) ([]byte, error) {
 	return payload[4:], nil
 }
 
-// def sets a zero field to its default.
-func def[T comparable](field *T, value T) {
+// orDefault sets a zero field to its default.
+func orDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
 		*field = value

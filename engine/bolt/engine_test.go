@@ -45,7 +45,7 @@ func checkBolt(t testing.TB, path string) {
 func TestBolt_Conformance(t *testing.T) {
 	for name, o := range map[string]config{
 		"Plain":    {},
-		"Short":    {lookBytes: 4 << 10}, // several transactions a look where nothing is removed
+		"Short":    {readBytes: 4 << 10}, // several transactions a look where nothing is removed
 		"NotSmall": {noCompression: true},
 		"Shared":   {dictionaryDue: 1},
 	} {

@@ -36,7 +36,7 @@ type positionCursor struct {
 	buf     []byte
 	wanted  []int // of page, by machine and seq
 	joiner  format.Joiner
-	room    []byte
+	scratch []byte
 	write   format.StepWrite
 	done    bool
 }
@@ -304,7 +304,7 @@ func (t *positionCursor) loadAll(tx *txn) (fits bool, err error) {
 		if f.gone {
 			continue
 		}
-		if r.read(f); len(t.buf) >= t.e.opt.lookBytes && len(t.records) > 1 {
+		if r.read(f); len(t.buf) >= t.e.opt.readBytes && len(t.records) > 1 {
 			return false, nil
 		}
 	}
@@ -364,7 +364,7 @@ func (r *feedBlockReader) find(number, seq uint64) bool {
 	}
 	r.number, r.first, r.entries, r.err = number, first, r.entries[:0], nil
 	var b wholeBlock
-	b, r.t.room, r.err = readBlock(r.tx, &r.t.joiner, r.t.room, number, first, r.t.e.opt.maxStep+valueSlack)
+	b, r.t.scratch, r.err = readBlock(r.tx, &r.t.joiner, r.t.scratch, number, first, r.t.e.opt.maxStep+valueSlack)
 	if r.err == nil {
 		for e, ok := b.Next(); ok; e, ok = b.Next() {
 			r.entries = append(r.entries, e)

@@ -167,7 +167,7 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := historyFile(t, config{}, 250)
 			edit(t, path, change)
-			for _, o := range []config{{readOnly: true}, {lookBytes: 3000, gathered: 60, readOnly: true}, {gathered: 100}, {journalBytes: 256 << 10}, {readOnly: true}} {
+			for _, o := range []config{{readOnly: true}, {readBytes: 3000, gathered: 60, readOnly: true}, {gathered: 100}, {journalBytes: 256 << 10}, {readOnly: true}} {
 				e, err := openWith(path, o)
 				require.NoError(t, err)
 				require.Equal(t, want, fed(t, e, 0))
@@ -344,7 +344,7 @@ func TestBoltFeed_DamagedEvent(t *testing.T) {
 // TestBoltFeed_LargeRecords: a page of large records is cut into smaller ones.
 func TestBoltFeed_LargeRecords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "large.db")
-	e := openAt(t, path, config{lookBytes: 20_000, noCompression: true})
+	e := openAt(t, path, config{readBytes: 20_000, noCompression: true})
 	for seq := range uint64(40) {
 		w := writeOf("a", seq, 1)
 		w.Events[0].Bytes = []byte(fmt.Sprintf("%*d", 7000, seq))
@@ -354,7 +354,7 @@ func TestBoltFeed_LargeRecords(t *testing.T) {
 	require.Len(t, want, 40)
 	require.NoError(t, e.Close())
 	edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketPositions) })
-	require.Equal(t, want, fed(t, openAt(t, path, config{readOnly: true, lookBytes: 20_000}), 0), "each once, in how many pieces it may be")
+	require.Equal(t, want, fed(t, openAt(t, path, config{readOnly: true, readBytes: 20_000}), 0), "each once, in how many pieces it may be")
 }
 
 // TestBoltFeed_Numbers: the number of a purged machine is nobody's, which is no
@@ -534,7 +534,7 @@ func (c *countedContext) Err() error {
 
 // TestBoltGather_Ends: gathering ends with its context between two transactions.
 func TestBoltGather_Ends(t *testing.T) {
-	e := openAt(t, historyFile(t, config{}, 60), config{readOnly: true, lookBytes: 500})
+	e := openAt(t, historyFile(t, config{}, 60), config{readOnly: true, readBytes: 500})
 	ctx := &countedContext{Context: t.Context()}
 	require.NoError(t, e.Scan(ctx, "", "", 0, func(string, engine.Head) error { return nil }))
 	heads := ctx.looks

@@ -15,7 +15,7 @@ import (
 // ringOptions are the rings that tests run with.
 var ringOptions = map[string]config{
 	"TwoTiny": {journalBytes: 8 << 10, journalSegment: 4 << 10}, // wraps, is full and too small all the time
-	"Tiny":    {journalBytes: 16 << 10, journalSegment: 8 << 10, lookBytes: 4 << 10},
+	"Tiny":    {journalBytes: 16 << 10, journalSegment: 8 << 10, readBytes: 4 << 10},
 	"Small":   {journalBytes: 256 << 10},
 	"Usual":   {journalBytes: 16 << 20},
 	"Growing": {journalBytes: 8 << 10, journalMaxBytes: 128 << 10},

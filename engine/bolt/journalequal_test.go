@@ -116,7 +116,7 @@ func equalHistories(t *testing.T, seed uint64, rounds int) {
 	direct := openAt(t, filepath.Join(t.TempDir(), "direct.db"), config{dictionaryDue: 1})
 	model := memory.New()
 	path := filepath.Join(t.TempDir(), "ring.db")
-	sizes := []config{ringOptions["TwoTiny"], ringOptions["Tiny"], ringOptions["Small"], ringOptions["Growing"], {journalBytes: 1 << 20, lookBytes: 3000}, {}}
+	sizes := []config{ringOptions["TwoTiny"], ringOptions["Tiny"], ringOptions["Small"], ringOptions["Growing"], {journalBytes: 1 << 20, readBytes: 3000}, {}}
 	open := func(path string) *Engine {
 		o := sizes[rng.IntN(len(sizes))]
 		o.dictionaryDue, o.noCompression = 1+rng.IntN(50), rng.IntN(5) == 0
@@ -260,7 +260,7 @@ func randomWants(rng *rand.Rand, n int) []engine.LoadRange {
 			}
 			return uint64(rng.IntN(40))
 		}
-		w := engine.LoadRange{Snapshot: engine.SnapshotWant(rng.IntN(3)), SnapshotTo: some(), Events: rng.IntN(4) > 0, To: some(), Newest: rng.IntN(2) == 0}
+		w := engine.LoadRange{Snapshot: engine.SnapshotSelection(rng.IntN(3)), SnapshotTo: some(), Events: rng.IntN(4) > 0, To: some(), Newest: rng.IntN(2) == 0}
 		w.After = uint64(rng.IntN(30) * rng.IntN(2))
 		wants = append(wants, w)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // loader is one Load. Stored values are copied out in short transactions,
-// each at most the option lookBytes and a value, and checked, decoded and
+// each at most the option readBytes and a value, and checked, decoded and
 // delivered outside of them.
 //
 // A look that fits one transaction, 4 MiB of compressed values, is of one
@@ -46,7 +46,7 @@ type loader struct {
 	values  []chunk
 	seek    []byte
 	joiner  format.Joiner
-	room    []byte
+	scratch []byte
 	entries []format.Entry
 }
 
@@ -65,8 +65,8 @@ func (e *Engine) Load(ctx context.Context, machine string, want engine.LoadRange
 	if err := ctx.Err(); err != nil {
 		return engine.Head{}, err
 	}
-	l := e.looks.Get().(*loader)
-	defer e.freeLook(l)
+	l := e.loaders.Get().(*loader)
+	defer e.freeLoader(l)
 	l.e, l.key, l.want = e, machine, want
 	for {
 		l.journal.take(e.memtable, machine)
@@ -78,17 +78,17 @@ func (e *Engine) Load(ctx context.Context, machine string, want engine.LoadRange
 		}
 		err := l.deliverAll(ctx, fn)
 		if !errors.Is(err, engine.ErrChanged) || l.delivered {
-			return l.end(err)
+			return l.result(err)
 		}
 		if err := ctx.Err(); err != nil {
 			return engine.Head{}, err
 		}
-		l.again(want)
+		l.restart(want)
 	}
 }
 
-// end is the answer.
-func (l *loader) end(err error) (engine.Head, error) {
+// result is the answer.
+func (l *loader) result(err error) (engine.Head, error) {
 	h := l.head.public()
 	h.Bytes = append([]byte{}, h.Bytes...)
 	switch {
@@ -100,28 +100,28 @@ func (l *loader) end(err error) (engine.Head, error) {
 	return h, nil
 }
 
-// again makes l ready for a new beginning.
-func (l *loader) again(want engine.LoadRange) {
+// restart makes l ready for a new beginning.
+func (l *loader) restart(want engine.LoadRange) {
 	e, key := l.e, l.key
-	*l = l.emptied()
+	*l = l.reset()
 	l.e, l.key, l.want = e, key, want
 }
 
-// emptied keeps only the room.
-func (l *loader) emptied() loader {
+// reset keeps only the room.
+func (l *loader) reset() loader {
 	clear(l.entries)
-	return loader{rawHead: l.rawHead[:0], buf: l.buf[:0], room: l.room[:0], seek: l.seek[:0],
-		values: l.values[:0], entries: l.entries[:0], journal: l.journal.emptied()}
+	return loader{rawHead: l.rawHead[:0], buf: l.buf[:0], scratch: l.scratch[:0], seek: l.seek[:0],
+		values: l.values[:0], entries: l.entries[:0], journal: l.journal.reset()}
 }
 
-func (e *Engine) freeLook(l *loader) {
-	*l = l.emptied()
-	for _, b := range []*[]byte{&l.rawHead, &l.buf, &l.room} {
-		if cap(*b) > biggestKept {
+func (e *Engine) freeLoader(l *loader) {
+	*l = l.reset()
+	for _, b := range []*[]byte{&l.rawHead, &l.buf, &l.scratch} {
+		if cap(*b) > maxKept {
 			*b = nil
 		}
 	}
-	e.looks.Put(l)
+	e.loaders.Put(l)
 }
 
 // deliverAll gives fn what the first transaction found, and reads on.
@@ -217,7 +217,7 @@ func (l *loader) beginEvents(tx *txn) {
 // read copies stored values until there are enough for one transaction.
 func (l *loader) read(tx *txn) error {
 	l.buf, l.values = l.buf[:0], l.values[:0]
-	for !l.done && len(l.buf) < l.e.opt.lookBytes {
+	for !l.done && len(l.buf) < l.e.opt.readBytes {
 		t := &tx.events
 		if l.part == engine.PartSnapshot {
 			t = &tx.snapshots
@@ -261,7 +261,7 @@ func (l *loader) readUp(t *tree) (more bool) {
 			if seq > l.to {
 				return false
 			}
-			if len(l.buf) >= l.e.opt.lookBytes && before >= 0 {
+			if len(l.buf) >= l.e.opt.readBytes && before >= 0 {
 				l.from = seq
 				return true
 			}
@@ -315,7 +315,7 @@ func (l *loader) readDown(t *tree) (more bool) {
 			return false
 		}
 		l.to = seq - 1
-		if len(l.buf) >= l.e.opt.lookBytes {
+		if len(l.buf) >= l.e.opt.readBytes {
 			return true
 		}
 	}
@@ -415,9 +415,9 @@ func (l *loader) whole(pieces []chunk) ([]byte, error) {
 		return nil, fmt.Errorf("value is %s %d of machine number %d, not %s %d of %d", h.Type, h.Seq, h.Number, want, pieces[0].seq, l.number)
 	}
 	if h.Codec == format.Shared && h.Type == format.TypeSnapshot {
-		payload, l.room, err = l.e.decodeShared(l.room, payload, h.Raw)
+		payload, l.scratch, err = l.e.decodeShared(l.scratch, payload, h.Raw)
 	} else {
-		payload, l.room, err = format.Decode(l.room, h.Codec, payload, h.Raw)
+		payload, l.scratch, err = format.Decode(l.scratch, h.Codec, payload, h.Raw)
 	}
 	return payload, err
 }

@@ -45,7 +45,7 @@ func TestBoltLook_LongOnesAreOfOneMoment(t *testing.T) {
 	} {
 		for _, newest := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, newest), func(t *testing.T) {
-				e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{lookBytes: 500, noCompression: true})
+				e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{readBytes: 500, noCompression: true})
 				w := writeOf("a", 0, events)
 				for seq := uint64(0); seq <= events; seq += 10 {
 					w.Snapshots = append(w.Snapshots, engine.Snapshot{Seq: seq, Bytes: fmt.Appendf(nil, "snapshot %d", seq)})

@@ -36,8 +36,8 @@ func (r *journalView) take(o *memtable, machine string) {
 	r.refs = o.refs(machine, r.refs[:0])
 }
 
-// emptied keeps only the room.
-func (r *journalView) emptied() journalView {
+// reset keeps only the room.
+func (r *journalView) reset() journalView {
 	clear(r.refs)
 	clear(r.snaps)
 	for i := range r.writes {

@@ -21,7 +21,7 @@ type positionRebuild struct {
 	machines map[uint64]string
 	entries  []format.IndexEntry
 	joiner   format.Joiner
-	room     []byte
+	scratch  []byte
 }
 
 // collectPositions finds the places from within.first to within.last, or, where they are
@@ -54,7 +54,7 @@ func (g *positionRebuild) round(tx *txn, from []byte) []byte {
 		if !ok || piece > 0 {
 			continue
 		}
-		if read >= g.e.opt.lookBytes {
+		if read >= g.e.opt.readBytes {
 			return append([]byte(nil), k...)
 		}
 		read += len(v)
@@ -64,8 +64,8 @@ func (g *positionRebuild) round(tx *txn, from []byte) []byte {
 }
 
 func (g *positionRebuild) block(tx *txn, number, seq uint64) {
-	b, room, err := readBlock(tx, &g.joiner, g.room, number, seq, g.e.opt.maxStep+valueSlack)
-	g.room = room
+	b, room, err := readBlock(tx, &g.joiner, g.scratch, number, seq, g.e.opt.maxStep+valueSlack)
+	g.scratch = room
 	if err != nil || b.LastPos < g.within.first || b.FirstPos > g.within.last {
 		return
 	}

@@ -14,7 +14,7 @@ import (
 // engine.ErrForeign, engine.ErrCorrupt, engine.ErrNewer, engine.ErrDiskFull, or those of io/fs.
 func openWith(path string, o config) (*Engine, error) {
 	e := &Engine{path: path, opt: o.withDefaults()}
-	e.looks.New = func() any { return new(loader) }
+	e.loaders.New = func() any { return new(loader) }
 	e.group.e = e
 	began := time.Now()
 	if err := e.start(); err != nil {

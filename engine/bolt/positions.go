@@ -250,7 +250,7 @@ func (g *batch) putNumber(number uint64, machine string) error {
 	g.key = appendNumberKey(g.key[:0], number)
 	g.reserve(format.HeaderLen + len(machine))
 	h := format.Header{Type: format.TypeNumber, Number: number, Raw: uint32(len(machine))}
-	value := format.AppendValue(g.arena[len(g.arena):], &h, []byte(machine), nil)
+	value := format.AppendValue(g.values[len(g.values):], &h, []byte(machine), nil)
 	return g.tx.numbers.put(g.key, g.keep(value))
 }
 

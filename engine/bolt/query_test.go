@@ -111,7 +111,7 @@ func TestBoltIndex_IsNoTruth(t *testing.T) {
 			t.Run(name+" "+mode, func(t *testing.T) {
 				path, all := searchFile(t, o)
 				edit(t, path, change)
-				for _, o := range []config{{readOnly: true, gathered: 700}, o, {readOnly: true, lookBytes: 3000}} {
+				for _, o := range []config{{readOnly: true, gathered: 700}, o, {readOnly: true, readBytes: 3000}} {
 					e, err := openWith(path, o)
 					require.NoError(t, err)
 					for _, q := range queries {

@@ -46,7 +46,7 @@ func (e *Engine) Scan(ctx context.Context, prefix, after string, limit int, fn f
 			}
 			cur := tx.machines.cursor()
 			for k, v := cur.seek(from); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, v = cur.next() {
-				if len(round) == most || len(buf) >= e.opt.lookBytes {
+				if len(round) == most || len(buf) >= e.opt.readBytes {
 					behind = true
 					break
 				}

@@ -310,7 +310,7 @@ func (h *history) want(machine string) engine.LoadRange {
 		}
 	}
 	return engine.LoadRange{
-		Snapshot:   engine.SnapshotWant(h.rng.IntN(3)),
+		Snapshot:   engine.SnapshotSelection(h.rng.IntN(3)),
 		SnapshotTo: bound(),
 		Events:     !h.one(5),
 		After:      bound(),
