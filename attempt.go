@@ -121,7 +121,7 @@ func (p *planner) begin(it *engine.Item) error {
 	for _, key := range p.snap.Keys {
 		p.out.keys = appendKey(p.out.keys, keyed{Key: key})
 	}
-	if p.older = p.skip || p.kind.lifts(p.snap.Version); p.older {
+	if p.older = p.skip || p.kind.upcasts(p.snap.Version); p.older {
 		return nil
 	}
 	return p.beginSnapshot()
@@ -130,7 +130,7 @@ func (p *planner) begin(it *engine.Item) error {
 // beginSnapshot starts the replay at the snapshot's state.
 func (p *planner) beginSnapshot() (err error) {
 	s := &p.snap
-	if p.out.enc, err = p.replay.lifter().state(s.Seq, s.Version, p.out.enc); err == nil {
+	if p.out.enc, err = p.replay.upcasterFor().state(s.Seq, s.Version, p.out.enc); err == nil {
 		err = p.replay.begin(s.Seq, p.out.enc)
 	}
 	if err != nil {
@@ -157,7 +157,7 @@ func (p *planner) further(ctx context.Context) error {
 // one that the records since follow.
 func (p *planner) beginWhole(seq uint64) error {
 	e := &p.replay.env
-	enc, err := p.replay.lifter().state(seq, e.Version, e.Payload)
+	enc, err := p.replay.upcasterFor().state(seq, e.Version, e.Payload)
 	if err != nil {
 		return err
 	}
@@ -326,8 +326,8 @@ func (p *planner) prove() (*rebuilt, error) {
 	if !out.head.Deleted {
 		if err := p.kind.valid(p.kind.value(out.st)); err != nil {
 			err = fmt.Errorf("not valid: %w", err)
-			if p.kind.lifts(out.head.Version) {
-				return nil, p.replay.lifter().failed(out.seq, out.head.Version, "", err)
+			if p.kind.upcasts(out.head.Version) {
+				return nil, p.replay.upcasterFor().failed(out.seq, out.head.Version, "", err)
 			}
 			return nil, p.corrupt("state", out.seq, err)
 		}

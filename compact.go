@@ -227,7 +227,7 @@ func (c *compaction) rebase(ctx context.Context, snaps []record.Snapshot) error 
 	if len(tried) > 0 {
 		return fmt.Errorf("nothing is removed: record %d cannot be reached straight: %s", c.to, tried[0])
 	}
-	if k.lifts(r.head.Version) {
+	if k.upcasts(r.head.Version) {
 		c.back(snaps)
 		return nil
 	}

@@ -182,7 +182,7 @@ func (db *DB) lastSnapshots(ctx context.Context) error {
 		if !m.tryAcquire() { // somebody still works with it
 			continue
 		}
-		due := m.known && !m.failed.Load() && m.exists() && m.seq > m.h.Snapshot && !m.kind.lifts(m.h.Version)
+		due := m.known && !m.failed.Load() && m.exists() && m.seq > m.h.Snapshot && !m.kind.upcasts(m.h.Version)
 		m.release()
 		if !due {
 			continue

@@ -108,7 +108,7 @@ func (d *draft) shown() any {
 func (d *draft) head() Head {
 	h := publicHead(d.m.kind, d.m.id, d.seq, &d.h)
 	if h.Upcast {
-		d.m.kind.lift(&h, d.shown())
+		d.m.kind.setUpcastPhase(&h, d.shown())
 	}
 	return h
 }

@@ -67,7 +67,7 @@ func (s *Store[S]) Events(ctx context.Context, id string, r EventRange) iter.Seq
 			yield(Record[S]{}, fmt.Errorf("events of %s %.60q: %w", s.kind.name, id, err))
 			return
 		}
-		w := walk{db: s.db, kind: s.kind, machine: m, r: r, lift: lifter{kind: s.kind, id: id}}
+		w := walk{db: s.db, kind: s.kind, machine: m, r: r, upcaster: upcaster{kind: s.kind, id: id}}
 		for {
 			entries, more, err := w.page(ctx)
 			for i := range entries {
@@ -92,13 +92,13 @@ func entry[S any](w *walk, e *walked) (Record[S], error) {
 	if e.gap != nil {
 		return Record[S]{Meta: Meta{Kind: w.kind.name, ID: w.machine.id, Seq: e.gap.From}}, e.gap
 	}
-	rec, err := typed[S](&w.lift, e.seq, e.pos, &e.env)
+	rec, err := typed[S](&w.upcaster, e.seq, e.pos, &e.env)
 	rec.Took = e.took
 	return rec, err
 }
 
 // typed is the record of an envelope in its typed form.
-func typed[S any](l *lifter, seq, pos uint64, env *record.Envelope) (rec Record[S], err error) {
+func typed[S any](l *upcaster, seq, pos uint64, env *record.Envelope) (rec Record[S], err error) {
 	k, id := l.kind, l.id
 	rec.Meta = metaOf(k, id, seq, pos, env)
 	defer guard("the decoding of a record", &err)
@@ -146,11 +146,11 @@ const eventsPage = 512
 // walk reads a machine's records page by page, in one direction. What it cannot
 // show it names: every seq behind the base comes as a record or within a gap.
 type walk struct {
-	db      *DB
-	kind    *kind
-	machine *machine // only its key and id
-	r       EventRange
-	lift    lifter
+	db       *DB
+	kind     *kind
+	machine  *machine // only its key and id
+	r        EventRange
+	upcaster upcaster
 
 	begun  bool
 	number uint64 // of the machine

@@ -163,7 +163,7 @@ func (db *DB) show(r *engine.Record) (AnyRecord, error) {
 // shown is the record of an envelope.
 func (db *DB) shown(name, id string, seq, pos uint64, env *record.Envelope) (out AnyRecord, err error) {
 	if k := db.kind(name); k != nil {
-		meta, ev, err := k.shown(&lifter{kind: k, id: id}, seq, pos, env)
+		meta, ev, err := k.shown(&upcaster{kind: k, id: id}, seq, pos, env)
 		if err == nil {
 			return AnyRecord{meta, ev}, nil
 		}

@@ -108,9 +108,9 @@ type kind struct {
 	check    func(ev, value any, m *Meta) error
 	apply    func(ev, value any, m *Meta) error
 	equal    func(a, b any) (same bool, differences []string)
-	merge    func(base, mine, theirs any) (enc []byte, err error)                      // or nil
-	plain    func(value any) any                                                       // S, not *S
-	shown    func(l *lifter, seq, pos uint64, env *record.Envelope) (Meta, any, error) // a record; its Event[S] or nil
+	merge    func(base, mine, theirs any) (enc []byte, err error)                        // or nil
+	plain    func(value any) any                                                         // S, not *S
+	shown    func(l *upcaster, seq, pos uint64, env *record.Envelope) (Meta, any, error) // a record; its Event[S] or nil
 
 	problems []string
 	machines map[string]*machine // in memory; guarded by cache.mu
@@ -220,7 +220,7 @@ func erase[S any](k *Kind[S]) *kind {
 			return u.encode(&merged)
 		}
 	}
-	u.shown = func(l *lifter, seq, pos uint64, env *record.Envelope) (Meta, any, error) {
+	u.shown = func(l *upcaster, seq, pos uint64, env *record.Envelope) (Meta, any, error) {
 		rec, err := typed[S](l, seq, pos, env)
 		return rec.Meta, rec.Event, err
 	}
@@ -250,7 +250,7 @@ func erase[S any](k *Kind[S]) *kind {
 	for name, proto := range k.Events {
 		u.addEvent(name, proto, problem)
 	}
-	u.migrations = gatherMigrations(k.Migrations, problem)
+	u.migrations = collectMigrations(k.Migrations, problem)
 	u.migrations.check(u.version, func(event string) bool { return u.types[event] != nil }, problem)
 	return u
 }

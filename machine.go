@@ -95,13 +95,13 @@ func (m *machine) head() Head {
 		h.Pos = m.pos.Load()
 	}
 	if h.Upcast && m.st != nil {
-		m.kind.lift(&h, m.kind.value(m.st))
+		m.kind.setUpcastPhase(&h, m.kind.value(m.st))
 	}
 	return h
 }
 
 func publicHead(k *kind, id string, seq uint64, h *record.Head) Head {
-	p := Head{Kind: k.name, ID: id, Seq: seq, Phase: h.Phase, Version: unpackVersion(h.Version), Upcast: k.lifts(h.Version),
+	p := Head{Kind: k.name, ID: id, Seq: seq, Phase: h.Phase, Version: unpackVersion(h.Version), Upcast: k.upcasts(h.Version),
 		Revision: h.Revision, RevisionName: h.RevisionName, Deleted: h.Deleted}
 	if seq > 0 {
 		p.Created, p.Updated = stored(h.Created), stored(h.Updated)
@@ -109,9 +109,9 @@ func publicHead(k *kind, id string, seq uint64, h *record.Head) Head {
 	return p
 }
 
-// lift puts the phase of a lifted state into its head: migrations may rename
+// setUpcastPhase puts the phase of a lifted state into its head: migrations may rename
 // phases.
-func (k *kind) lift(h *Head, value any) {
+func (k *kind) setUpcastPhase(h *Head, value any) {
 	if phase, err := k.phaseOf(value); err == nil {
 		h.Phase = phase
 	}

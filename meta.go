@@ -64,7 +64,7 @@ func stored(us int64) time.Time { return time.UnixMicro(us).UTC() }
 // metaOf is what an envelope says to a program with the kind k.
 func metaOf(k *kind, id string, seq, pos uint64, e *record.Envelope) Meta {
 	m := metaStored(k.name, id, seq, pos, e)
-	m.Upcast = k.lifts(e.Version)
+	m.Upcast = k.upcasts(e.Version)
 	return m
 }
 

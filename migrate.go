@@ -54,8 +54,8 @@ func (m *Migration) String() string {
 	return fmt.Sprintf("migration %s to %s of event %q", m.From, m.To, m.Event)
 }
 
-// leg is all that happens between two versions.
-type leg struct {
+// hop is all that happens between two versions.
+type hop struct {
 	from, to Version
 	state    *Migration // or nil: the state stays as it is
 	events   map[string]*Migration
@@ -64,13 +64,13 @@ type leg struct {
 // migrations are the legs of a kind by where they begin, those that begin
 // together in the order of where they end.
 type migrations struct {
-	legs  map[Version][]*leg
+	hops  map[Version][]*hop
 	begin []Version // in order
 }
 
-// gatherMigrations sorts migrations into legs and says what is wrong with them.
-func gatherMigrations(list []Migration, problem func(string, ...any)) *migrations {
-	g := &migrations{legs: map[Version][]*leg{}}
+// collectMigrations sorts migrations into legs and says what is wrong with them.
+func collectMigrations(list []Migration, problem func(string, ...any)) *migrations {
+	g := &migrations{hops: map[Version][]*hop{}}
 	list = slices.Clone(list) // what becomes of the caller's is no matter
 	for i := range list {
 		m := &list[i]
@@ -78,7 +78,7 @@ func gatherMigrations(list []Migration, problem func(string, ...any)) *migration
 			problem("%s: %s", m, p)
 			continue
 		}
-		l := g.leg(m.From, m.To)
+		l := g.hop(m.From, m.To)
 		switch {
 		case m.Event == "" && l.state != nil || l.events[m.Event] != nil:
 			problem("%s is there twice", m)
@@ -88,10 +88,10 @@ func gatherMigrations(list []Migration, problem func(string, ...any)) *migration
 			l.events[m.Event] = m
 		}
 	}
-	for _, legs := range g.legs {
-		slices.SortFunc(legs, func(a, b *leg) int { return a.to.Compare(b.to) })
+	for _, legs := range g.hops {
+		slices.SortFunc(legs, func(a, b *hop) int { return a.to.Compare(b.to) })
 	}
-	g.begin = slices.SortedFunc(maps.Keys(g.legs), Version.Compare)
+	g.begin = slices.SortedFunc(maps.Keys(g.hops), Version.Compare)
 	return g
 }
 
@@ -121,20 +121,20 @@ func (m *Migration) problem() string {
 	return ""
 }
 
-func (g *migrations) leg(from, to Version) *leg {
-	for _, l := range g.legs[from] {
+func (g *migrations) hop(from, to Version) *hop {
+	for _, l := range g.hops[from] {
 		if l.to == to {
 			return l
 		}
 	}
-	l := &leg{from: from, to: to, events: map[string]*Migration{}}
-	g.legs[from] = append(g.legs[from], l)
+	l := &hop{from: from, to: to, events: map[string]*Migration{}}
+	g.hops[from] = append(g.hops[from], l)
 	return l
 }
 
-// settle is the version as which v is read on the way to another one.
-func (g *migrations) settle(v, to Version) Version {
-	if v == to || len(g.legs[v]) > 0 {
+// readAs is the version as which v is read on the way to another one.
+func (g *migrations) readAs(v, to Version) Version {
+	if v == to || len(g.hops[v]) > 0 {
 		return v
 	}
 	if i, _ := slices.BinarySearchFunc(g.begin, v, Version.Compare); i < len(g.begin) {
@@ -151,13 +151,13 @@ func (g *migrations) settle(v, to Version) Version {
 // path is the shortest way between two versions, no legs where what was written
 // is read as it is. Of several that are as short it is the one that passes the
 // oldest versions.
-func (g *migrations) path(from, to Version) (legs []*leg, ok bool) {
+func (g *migrations) path(from, to Version) (legs []*hop, ok bool) {
 	type place struct {
 		at   Version
-		by   *leg
+		by   *hop
 		back int
 	}
-	places := []place{{at: g.settle(from, to), back: -1}}
+	places := []place{{at: g.readAs(from, to), back: -1}}
 	seen := map[Version]bool{places[0].at: true}
 	for i := 0; i < len(places); i++ {
 		if places[i].at == to {
@@ -167,8 +167,8 @@ func (g *migrations) path(from, to Version) (legs []*leg, ok bool) {
 			slices.Reverse(legs)
 			return legs, true
 		}
-		for _, l := range g.legs[places[i].at] {
-			if at := g.settle(l.to, to); l.to.Compare(to) <= 0 && !seen[at] {
+		for _, l := range g.hops[places[i].at] {
+			if at := g.readAs(l.to, to); l.to.Compare(to) <= 0 && !seen[at] {
 				seen[at] = true
 				places = append(places, place{at, l, i})
 			}
@@ -181,7 +181,7 @@ func (g *migrations) path(from, to Version) (legs []*leg, ok bool) {
 // that end under a name the kind does not list.
 func (g *migrations) check(to Version, lists func(event string) bool, problem func(string, ...any)) {
 	for _, from := range g.begin {
-		for _, l := range g.legs[from] {
+		for _, l := range g.hops[from] {
 			switch _, leads := g.path(l.to, to); {
 			case l.to.Compare(from) < 0:
 				if back, circle := g.path(l.to, from); circle {
@@ -200,17 +200,17 @@ func (g *migrations) check(to Version, lists func(event string) bool, problem fu
 	}
 }
 
-func (g *migrations) checkEvents(l *leg, to Version, lists func(string) bool, problem func(string, ...any)) {
+func (g *migrations) checkEvents(l *hop, to Version, lists func(string) bool, problem func(string, ...any)) {
 	rest, _ := g.path(l.to, to)
 	for _, name := range slices.Sorted(maps.Keys(l.events)) {
-		if last := renamed(append([]*leg{l}, rest...), name); last != "" && !lists(last) {
+		if last := renamed(append([]*hop{l}, rest...), name); last != "" && !lists(last) {
 			problem("%s: in %s it is %q, an event that the kind does not list", l.events[name], to, last)
 		}
 	}
 }
 
 // renamed is the name that an event has behind the legs, empty if it is dropped.
-func renamed(legs []*leg, name string) string {
+func renamed(legs []*hop, name string) string {
 	for _, l := range legs {
 		m := l.events[name]
 		switch {
@@ -225,7 +225,7 @@ func renamed(legs []*leg, name string) string {
 }
 
 // versionsOf names the versions that legs pass.
-func versionsOf(legs []*leg) string {
+func versionsOf(legs []*hop) string {
 	if len(legs) == 0 {
 		return "no migrations"
 	}
@@ -264,7 +264,7 @@ func unreadable(err error) bool {
 }
 
 // path leads from a version to the kind's.
-func (k *kind) path(from Version) ([]*leg, error) {
+func (k *kind) path(from Version) ([]*hop, error) {
 	switch c := cmp.Compare(from.pack(), k.packed); {
 	case c == 0:
 		return nil, nil
@@ -278,8 +278,8 @@ func (k *kind) path(from Version) ([]*leg, error) {
 	return legs, nil
 }
 
-// lifts says whether what a version wrote has to be brought to the kind's.
-func (k *kind) lifts(version uint64) bool {
+// upcasts says whether what a version wrote has to be brought to the kind's.
+func (k *kind) upcasts(version uint64) bool {
 	if version == k.packed || len(k.migrations.begin) == 0 {
 		return false
 	}

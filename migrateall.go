@@ -137,7 +137,7 @@ func (k *kind) leadsBack(to Version) error {
 	if _, err := k.path(to); err != nil {
 		return err
 	}
-	if len(k.migrations.legs[to]) == 0 {
+	if len(k.migrations.hops[to]) == 0 {
 		return fmt.Errorf("%w: none begins at version %s", ErrNoMigration, to)
 	}
 	return nil
@@ -161,7 +161,7 @@ func (db *DB) otherVersions(ctx context.Context, k *kind, to Version) (ids []str
 // to.
 func (k *kind) changes(version uint64, to Version) bool {
 	if to == k.version {
-		return k.lifts(version)
+		return k.upcasts(version)
 	}
 	return version > to.pack()
 }
@@ -204,11 +204,11 @@ func (db *DB) tryMigration(ctx context.Context, k *kind, id string, to Version, 
 	if r.stored.Number == 0 {
 		return nil, missing(newMachine(k, id))
 	}
-	l := &lifter{kind: k, id: id}
+	l := &upcaster{kind: k, id: id}
 	if to != k.version {
 		return db.tryBack(ctx, l, r, to, restore)
 	}
-	s, err := db.newestSnapshot(ctx, k, id, func(s *record.Snapshot) bool { return k.lifts(s.Version) })
+	s, err := db.newestSnapshot(ctx, k, id, func(s *record.Snapshot) bool { return k.upcasts(s.Version) })
 	if err != nil || s == nil {
 		return nil, err
 	}
@@ -224,7 +224,7 @@ func (db *DB) tryMigration(ctx context.Context, k *kind, id string, to Version, 
 }
 
 // tryBack does on a copy what migrateBack does.
-func (db *DB) tryBack(ctx context.Context, l *lifter, r *rebuilt, to Version, restore bool) (*MachineChange, error) {
+func (db *DB) tryBack(ctx context.Context, l *upcaster, r *rebuilt, to Version, restore bool) (*MachineChange, error) {
 	now, err := l.kind.encode(l.kind.value(r.st))
 	if err != nil {
 		return nil, err
@@ -250,7 +250,7 @@ func (db *DB) tryBack(ctx context.Context, l *lifter, r *rebuilt, to Version, re
 
 // backTo is an encoded state as version to has it: what Down makes of the newest
 // one, or the newest snapshot that the version stored.
-func (db *DB) backTo(ctx context.Context, l *lifter, seq uint64, to Version, now []byte, restore bool) (b []byte, from string, err error) {
+func (db *DB) backTo(ctx context.Context, l *upcaster, seq uint64, to Version, now []byte, restore bool) (b []byte, from string, err error) {
 	if !restore {
 		b, err = l.lower(seq, to, now)
 		return b, fmt.Sprintf("from version %s to %s", l.kind.version, to), err
@@ -282,7 +282,7 @@ func (db *DB) newestSnapshot(ctx context.Context, k *kind, id string, fits func(
 }
 
 // steady says that a migration gave two answers.
-func (l *lifter) steady(seq, version uint64, a, b []byte) error {
+func (l *upcaster) steady(seq, version uint64, a, b []byte) error {
 	if how := differences(a, b); len(how) > 0 {
 		return l.failed(seq, version, "", fmt.Errorf("it is not deterministic: %s", strings.Join(how, "; ")))
 	}
@@ -292,7 +292,7 @@ func (l *lifter) steady(seq, version uint64, a, b []byte) error {
 // migrateBack records the state as an older version has it.
 func (d *draft) migrateBack(ctx context.Context, to Version, restore bool) error {
 	k := d.m.kind
-	l := &lifter{kind: k, id: d.m.id}
+	l := &upcaster{kind: k, id: d.m.id}
 	now, err := k.encode(d.value())
 	if err != nil {
 		return err

@@ -309,7 +309,7 @@ func (s *Store[S]) at(ctx context.Context, id string, p Point) (State[S], error)
 	}
 	st := *r.st.(*State[S])
 	if st.Head = publicHead(s.kind, id, r.seq, &r.head); st.Upcast {
-		s.kind.lift(&st.Head, &st.Value)
+		s.kind.setUpcastPhase(&st.Head, &st.Value)
 	}
 	if st.Pos = r.pos; st.Pos == 0 && r.seq > 0 { // a snapshot does not tell it
 		if st.Pos, err = s.db.posOf(ctx, s.kind, id, r.seq); err != nil {

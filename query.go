@@ -72,7 +72,7 @@ func (s *Store[S]) Query(ctx context.Context, q Query) (Page[Record[S]], error) 
 	}
 	q.Kind = s.kind.name
 	return find(ctx, s.db, &q, func(_, id string, seq, pos uint64, env *record.Envelope) (Record[S], error) {
-		return typed[S](&lifter{kind: s.kind, id: id}, seq, pos, env)
+		return typed[S](&upcaster{kind: s.kind, id: id}, seq, pos, env)
 	})
 }
 

@@ -35,16 +35,16 @@ type replay struct {
 	meta  Meta
 	count int
 
-	events codec.Decoder
-	typ    *eventType // of the newest event
-	rooms  []any      // of the types of events that are copied when they are applied, by place
-	lift   lifter
+	events   codec.Decoder
+	typ      *eventType // of the newest event
+	rooms    []any      // of the types of events that are copied when they are applied, by place
+	upcaster upcaster
 }
 
-// lifter is the replay's.
-func (r *replay) lifter() *lifter {
-	r.lift.kind, r.lift.id = r.kind, r.id
-	return &r.lift
+// upcasterFor is the replay's.
+func (r *replay) upcasterFor() *upcaster {
+	r.upcaster.kind, r.upcaster.id = r.kind, r.id
+	return &r.upcaster
 }
 
 // begin starts at the state that enc is after record seq.
@@ -84,7 +84,7 @@ func (r *replay) step(seq uint64, e *record.Envelope) error {
 	name, payload := e.Name, e.Payload
 	switch name {
 	case replacedName:
-		payload, err := r.lifter().state(seq, e.Version, payload)
+		payload, err := r.upcasterFor().state(seq, e.Version, payload)
 		if err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func (r *replay) step(seq uint64, e *record.Envelope) error {
 	}
 	if e.Version != r.kind.packed {
 		var err error
-		if name, payload, err = r.lifter().event(seq, e.Version, name, payload); err != nil || name == "" {
+		if name, payload, err = r.upcasterFor().event(seq, e.Version, name, payload); err != nil || name == "" {
 			return err
 		}
 	}
@@ -113,10 +113,10 @@ func (r *replay) step(seq uint64, e *record.Envelope) error {
 		return err
 	}
 	r.meta.set(r.kind.name, r.id, seq, e)
-	r.meta.To, r.meta.Name, r.meta.Upcast = r.meta.From, name, r.kind.lifts(e.Version)
+	r.meta.To, r.meta.Name, r.meta.Upcast = r.meta.From, name, r.kind.upcasts(e.Version)
 	err = r.kind.apply(ev, r.kind.value(r.st), &r.meta)
 	if err != nil && r.meta.Upcast {
-		err = r.lift.failed(seq, e.Version, name, err)
+		err = r.upcaster.failed(seq, e.Version, name, err)
 	}
 	return err
 }

@@ -25,7 +25,7 @@ func StructMigration[Old, New any](change func(Old) (New, error)) func(Doc) (Doc
 		if err != nil {
 			return nil, err
 		}
-		if at := lost("", map[string]any(d), back); at != "" {
+		if at := droppedFields("", map[string]any(d), back); at != "" {
 			return nil, fmt.Errorf("%T has no field for %s", old, at)
 		}
 		now, err := change(old)
@@ -39,8 +39,8 @@ func StructMigration[Old, New any](change func(Old) (New, error)) func(Doc) (Doc
 	}
 }
 
-// lost names a field of a document that another one lacks.
-func lost(path string, from, to any) string {
+// droppedFields names a field of a document that another one lacks.
+func droppedFields(path string, from, to any) string {
 	switch from := from.(type) {
 	case map[string]any:
 		to, _ := to.(map[string]any)
@@ -49,14 +49,14 @@ func lost(path string, from, to any) string {
 			if !there && v != nil {
 				return path + name
 			}
-			if at := lost(path+name+".", v, w); at != "" {
+			if at := droppedFields(path+name+".", v, w); at != "" {
 				return at
 			}
 		}
 	case []any:
 		to, _ := to.([]any)
 		for i := range min(len(from), len(to)) {
-			if at := lost(fmt.Sprintf("%s%d.", path, i), from[i], to[i]); at != "" {
+			if at := droppedFields(fmt.Sprintf("%s%d.", path, i), from[i], to[i]); at != "" {
 				return at
 			}
 		}
@@ -79,18 +79,18 @@ func document(b []byte) (Doc, error) {
 	return d, nil
 }
 
-// lifter brings what older versions of a kind stored about a machine to the
+// upcaster brings what older versions of a kind stored about a machine to the
 // version of now.
-type lifter struct {
+type upcaster struct {
 	kind *kind
 	id   string
 
 	from uint64 // where path begins; 0 = it is not known yet
-	path []*leg
+	path []*hop
 }
 
-// legs are the way from a version.
-func (l *lifter) legs(from uint64) ([]*leg, error) {
+// hops are the way from a version.
+func (l *upcaster) hops(from uint64) ([]*hop, error) {
 	if from == l.kind.packed {
 		return nil, nil
 	}
@@ -106,8 +106,8 @@ func (l *lifter) legs(from uint64) ([]*leg, error) {
 
 // state is the encoded state that a version stored, as the kind's version has
 // it. Where nothing has to be done it is b itself.
-func (l *lifter) state(seq, version uint64, b []byte) ([]byte, error) {
-	legs, err := l.legs(version)
+func (l *upcaster) state(seq, version uint64, b []byte) ([]byte, error) {
+	legs, err := l.hops(version)
 	if err != nil || len(legs) == 0 {
 		return b, err
 	}
@@ -122,8 +122,8 @@ func (l *lifter) state(seq, version uint64, b []byte) ([]byte, error) {
 
 // lower is the way back: an encoded state of the kind's version as an older one
 // has it.
-func (l *lifter) lower(seq uint64, to Version, b []byte) ([]byte, error) {
-	legs, err := l.legs(to.pack())
+func (l *upcaster) lower(seq uint64, to Version, b []byte) ([]byte, error) {
+	legs, err := l.hops(to.pack())
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +143,8 @@ func (l *lifter) lower(seq uint64, to Version, b []byte) ([]byte, error) {
 
 // event is an event that a version stored, and its name, as the kind's version
 // has them. The name is empty where it was dropped.
-func (l *lifter) event(seq, version uint64, name string, b []byte) (string, []byte, error) {
-	legs, err := l.legs(version)
+func (l *upcaster) event(seq, version uint64, name string, b []byte) (string, []byte, error) {
+	legs, err := l.hops(version)
 	if err != nil {
 		return "", nil, err
 	}
@@ -170,7 +170,7 @@ func (l *lifter) event(seq, version uint64, name string, b []byte) (string, []by
 }
 
 // run takes encoded fields through migrations, one after the other.
-func (l *lifter) run(seq uint64, list []*Migration, b []byte, way func(*Migration, Doc) (Doc, error)) ([]byte, error) {
+func (l *upcaster) run(seq uint64, list []*Migration, b []byte, way func(*Migration, Doc) (Doc, error)) ([]byte, error) {
 	if len(list) == 0 {
 		return b, nil
 	}
@@ -192,13 +192,13 @@ func (l *lifter) run(seq uint64, list []*Migration, b []byte, way func(*Migratio
 }
 
 // failed says that what was lifted is not what the kind's functions take.
-func (l *lifter) failed(seq, version uint64, event string, err error) error {
+func (l *upcaster) failed(seq, version uint64, event string, err error) error {
 	return &MigrationError{Kind: l.kind.name, ID: l.id, Seq: seq, Event: event, From: unpackVersion(version), To: l.kind.version, Err: err}
 }
 
 func (m *Migration) up(d Doc) (_ Doc, err error) {
 	defer guard("Up", &err)
-	return given(m.Up(d))
+	return ownDoc(m.Up(d))
 }
 
 func (m *Migration) down(d Doc) (_ Doc, err error) {
@@ -206,12 +206,12 @@ func (m *Migration) down(d Doc) (_ Doc, err error) {
 		return nil, fmt.Errorf("%w: it has no Down", ErrNoMigration)
 	}
 	defer guard("Down", &err)
-	return given(m.Down(d))
+	return ownDoc(m.Down(d))
 }
 
 var errNilDoc = errors.New("it gave no document")
 
-func given(d Doc, err error) (Doc, error) {
+func ownDoc(d Doc, err error) (Doc, error) {
 	if err == nil && d == nil {
 		err = errNilDoc
 	}
@@ -223,7 +223,7 @@ func given(d Doc, err error) (Doc, error) {
 // that lands before the rest. What the write was asked for was looked at before.
 func (d *draft) migrate() error {
 	k := d.m.kind
-	if d.h.Version == k.packed || d.h.Deleted || !k.lifts(d.h.Version) {
+	if d.h.Version == k.packed || d.h.Deleted || !k.upcasts(d.h.Version) {
 		return nil
 	}
 	if err := d.migrateHere(); err != nil {

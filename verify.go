@@ -63,7 +63,7 @@ type verifier struct {
 	last   uint64 // where replay and store were last known to be the same
 	digest record.Digest
 	parted bool // a phase differed since then; it was reported
-	lifted bool // the replay stands on a state of an older version: what follows is nothing to compare with
+	upcast bool // the replay stands on a state of an older version: what follows is nothing to compare with
 	hidden bool // or on one that this program cannot read: what follows is not applied
 }
 
@@ -145,19 +145,19 @@ func (v *verifier) start(s *record.Snapshot) error {
 	v.replay = replay{kind: v.kind, id: v.m.id}
 	v.last, v.digest, v.parted = s.Seq, s.Digest, false
 	v.replay.env.To = s.Phase
-	v.lifted = v.kind.lifts(s.Version)
+	v.upcast = v.kind.upcasts(s.Version)
 	err := v.begin(&v.replay, s)
 	v.hidden = foreign(err)
 	v.replay.seq = s.Seq
 	if v.hidden {
-		v.lifted, err = true, nil
+		v.upcast, err = true, nil
 	}
 	return err
 }
 
 // begin starts a replay at a stored state.
 func (v *verifier) begin(r *replay, s *record.Snapshot) error {
-	enc, err := r.lifter().state(s.Seq, s.Version, s.State)
+	enc, err := r.upcasterFor().state(s.Seq, s.Version, s.State)
 	if err == nil {
 		err = r.begin(s.Seq, enc)
 	}
@@ -179,7 +179,7 @@ func (v *verifier) upTo(ctx context.Context, s *record.Snapshot) error {
 	if s.Digest != v.digest {
 		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "chain", Seq: s.Seq, Why: fmt.Errorf("the digest of the records is %x, the snapshot says %x", v.digest, s.Digest)}
 	}
-	if v.lifted || v.kind.lifts(s.Version) {
+	if v.upcast || v.kind.upcasts(s.Version) {
 		return v.start(s)
 	}
 	stored, err := v.kind.decode(s.State)
@@ -210,11 +210,11 @@ func (v *verifier) crosses(to uint64) bool {
 func (v *verifier) watch(seq uint64, e *record.Envelope, b []byte) error {
 	v.rep.Events++
 	v.digest = v.digest.Next(b)
-	lifts := v.kind.lifts(e.Version)
+	lifts := v.kind.upcasts(e.Version)
 	if e.Name == replacedName || v.hidden {
-		v.lifted = lifts || v.hidden
+		v.upcast = lifts || v.hidden
 	}
-	if v.lifted || lifts {
+	if v.upcast || lifts {
 		v.rep.Upcast++
 		return nil
 	}
@@ -380,7 +380,7 @@ func (v *verifier) live(ctx context.Context, seq uint64) (same bool, how []strin
 		return false, nil, err
 	}
 	defer v.m.release()
-	if v.m.st == nil || v.m.seq != seq || v.m.gone || v.m.failed.Load() || v.head.Deleted || v.parted || v.lifted {
+	if v.m.st == nil || v.m.seq != seq || v.m.gone || v.m.failed.Load() || v.head.Deleted || v.parted || v.upcast {
 		return true, nil, nil
 	}
 	same, how = v.kind.equal(v.kind.value(v.replay.st), v.kind.value(v.m.st))

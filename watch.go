@@ -72,7 +72,7 @@ func (w *watcher[S]) next(ctx context.Context, yield func(Record[S], error) bool
 // look yields what there is.
 func (w *watcher[S]) look(ctx context.Context, yield func(Record[S], error) bool) (seen bool, err error) {
 	k := w.store.kind
-	walk := walk{db: w.store.db, kind: k, machine: w.machine, r: EventRange{After: w.after}, lift: lifter{kind: k, id: w.machine.id}}
+	walk := walk{db: w.store.db, kind: k, machine: w.machine, r: EventRange{After: w.after}, upcaster: upcaster{kind: k, id: w.machine.id}}
 	for more := true; more; {
 		var entries []walked
 		entries, more, err = walk.page(ctx)
