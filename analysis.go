@@ -150,11 +150,11 @@ func (a *analyst) machine(ctx context.Context, db *DB, id string) error {
 	}
 	before := a.out.Records
 	a.next = 0
-	w := walk{db: db, kind: a.kind, machine: m}
+	w := logReader{db: db, kind: a.kind, machine: m}
 	for more := true; more; {
-		var entries []walked
+		var entries []logEntry
 		if entries, more, err = w.page(ctx); err != nil {
-			return db.explain(a.kind, id, err)
+			return db.wrapEngineError(a.kind, id, err)
 		}
 		for i := range entries {
 			a.record(&entries[i])
@@ -166,7 +166,7 @@ func (a *analyst) machine(ctx context.Context, db *DB, id string) error {
 	return nil
 }
 
-func (a *analyst) record(e *walked) {
+func (a *analyst) record(e *logEntry) {
 	if e.gap != nil {
 		a.out.Lost += int(e.gap.To - e.gap.From + 1)
 		return
@@ -196,7 +196,7 @@ func (a *analyst) record(e *walked) {
 	}
 	for _, h := range times {
 		if known && h != nil {
-			h.Add(e.took)
+			h.Add(e.sincePrevious)
 		}
 	}
 	for _, phase := range []string{e.env.From, e.env.To} {

@@ -10,8 +10,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// rebuilt is a machine's state at one point, made from what the engine has.
-type rebuilt struct {
+// rebuiltState is a machine's state at one point, made from what the engine has.
+type rebuiltState struct {
 	stored engine.Head // as the engine has it; Number 0 = no such machine
 	newest record.Head // the same, parsed
 
@@ -30,23 +30,23 @@ type rebuilt struct {
 	replayed int
 }
 
-// planner makes attempts, one after another.
-type planner struct {
+// attempt makes attempts, one after another.
+type attempt struct {
 	db      *DB
 	kind    *kind
 	key, id string
 	to      uint64
 	limit   int // records replayed at the most; 0 = no limit
 
-	headless uint64 // the head is damaged, and the newest item found is this one
+	assumedSeq uint64 // the head is damaged, and the newest item found is this one
 
-	out     *rebuilt
-	replay  replay
-	chain   record.Chain
-	began   bool
-	chained bool   // the digest is known from the beginning on
-	whole   uint64 // the record that the replay begins at, where it is not the snapshot
-	skip    bool   // look for such a record: what is before it cannot be read
+	out         *rebuiltState
+	replay      replay
+	chain       record.Chain
+	began       bool
+	chained     bool   // the digest is known from the beginning on
+	whole       uint64 // the record that the replay begins at, where it is not the snapshot
+	skipToWhole bool   // look for such a record: what is before it cannot be read
 
 	snap    record.Snapshot
 	hasSnap bool
@@ -57,40 +57,40 @@ type planner struct {
 	failed  error // why the replay went no further
 }
 
-// planners keep their room between rebuilds.
-var planners = sync.Pool{New: func() any { return new(planner) }}
+// attemptPool keep their room between rebuilds.
+var attemptPool = sync.Pool{New: func() any { return new(attempt) }}
 
-// plan begins a rebuild. It ends with free.
-func (db *DB) plan(k *kind, id string, to uint64) *planner {
-	p := planners.Get().(*planner)
+// newAttempt begins a rebuild. It ends with free.
+func (db *DB) newAttempt(k *kind, id string, to uint64) *attempt {
+	p := attemptPool.Get().(*attempt)
 	p.db, p.kind, p.key, p.id, p.to = db, k, keyOf(k.name, id), id, to
 	return p
 }
 
 // start begins an attempt.
-func (p *planner) start(source string) {
-	*p = planner{db: p.db, kind: p.kind, key: p.key, id: p.id, to: p.to, limit: p.limit, headless: p.headless, skip: p.skip,
+func (p *attempt) start(source string) {
+	*p = attempt{db: p.db, kind: p.kind, key: p.key, id: p.id, to: p.to, limit: p.limit, assumedSeq: p.assumedSeq, skipToWhole: p.skipToWhole,
 		chain: p.chain, tail: p.tail, replay: replay{kind: p.kind, id: p.id, events: p.replay.events}}
-	p.out = &rebuilt{source: source}
+	p.out = &rebuiltState{source: source}
 }
 
 // free gives the room back. What the attempts made is not part of it.
-func (p *planner) free() {
-	*p = planner{chain: p.chain, tail: p.tail, replay: replay{events: p.replay.events}}
+func (p *attempt) free() {
+	*p = attempt{chain: p.chain, tail: p.tail, replay: replay{events: p.replay.events}}
 	if p.tail.reset(); p.tail.size() > longestTail {
 		p.tail = tail{}
 	}
-	planners.Put(p)
+	attemptPool.Put(p)
 }
 
-func (p *planner) corrupt(part string, seq uint64, why error) error {
+func (p *attempt) corrupt(part string, seq uint64, why error) error {
 	return corrupt(p.kind, p.id, part, seq, why)
 }
 
 // corrupt says what is wrong with a stored value; what a newer program wrote is
 // not damaged.
 func corrupt(k *kind, id, part string, seq uint64, why error) error {
-	if unreadable(why) && !errors.Is(why, ErrNewer) {
+	if isProgramError(why) && !errors.Is(why, ErrNewer) {
 		return why
 	}
 	if errors.Is(why, ErrNewer) || errors.Is(why, record.ErrNewer) {
@@ -99,8 +99,8 @@ func corrupt(k *kind, id, part string, seq uint64, why error) error {
 	return &CorruptError{Kind: k.name, ID: id, Part: part, Seq: seq, Why: why}
 }
 
-// begin takes the snapshot to begin at.
-func (p *planner) begin(it *engine.Item) error {
+// beginAt takes the snapshot to begin at.
+func (p *attempt) beginAt(it *engine.Item) error {
 	p.out.from, p.began = it.Seq, true
 	err := it.Err
 	if err == nil {
@@ -115,20 +115,20 @@ func (p *planner) begin(it *engine.Item) error {
 	p.hasSnap = true
 	p.out.enc = append([]byte(nil), p.snap.State...)
 	p.snap.State = nil
-	p.head(&p.snap)
+	p.setHead(&p.snap)
 	p.chain.Begin(p.snap.Digest)
 	p.chained = true
 	for _, key := range p.snap.Keys {
 		p.out.keys = appendKey(p.out.keys, keyed{Key: key})
 	}
-	if p.older = p.skip || p.kind.upcasts(p.snap.Version); p.older {
+	if p.older = p.skipToWhole || p.kind.upcasts(p.snap.Version); p.older {
 		return nil
 	}
 	return p.beginSnapshot()
 }
 
 // beginSnapshot starts the replay at the snapshot's state.
-func (p *planner) beginSnapshot() (err error) {
+func (p *attempt) beginSnapshot() (err error) {
 	s := &p.snap
 	if p.out.enc, err = p.replay.upcasterFor().state(s.Seq, s.Version, p.out.enc); err == nil {
 		err = p.replay.begin(s.Seq, p.out.enc)
@@ -140,13 +140,13 @@ func (p *planner) beginSnapshot() (err error) {
 	return nil
 }
 
-// further reads what follows on the record that the attempt has come to.
-func (p *planner) further(ctx context.Context) error {
-	if p.out.seq >= p.end() {
+// readOn reads what follows on the record that the attempt has come to.
+func (p *attempt) readOn(ctx context.Context) error {
+	if p.out.seq >= p.lastSeq() {
 		return nil
 	}
 	stored := p.stored // of the first look: the machine may have gone on
-	if err := p.read(ctx, engine.LoadRange{Events: true, After: p.out.seq, To: p.end()}); err != nil {
+	if err := p.replayFrom(ctx, engine.LoadRange{Events: true, After: p.out.seq, To: p.lastSeq()}); err != nil {
 		return err
 	}
 	p.stored = stored
@@ -155,7 +155,7 @@ func (p *planner) further(ctx context.Context) error {
 
 // beginWhole makes the state that the replay has just taken from record seq the
 // one that the records since follow.
-func (p *planner) beginWhole(seq uint64) error {
+func (p *attempt) beginWhole(seq uint64) error {
 	e := &p.replay.env
 	enc, err := p.replay.upcasterFor().state(seq, e.Version, e.Payload)
 	if err != nil {
@@ -167,16 +167,16 @@ func (p *planner) beginWhole(seq uint64) error {
 	return nil
 }
 
-// read brings the state forward by what is read. The engine lends its items, so
+// replayFrom brings the state forward by what is read. The engine lends its items, so
 // they are decoded and applied as they come; each record is copied once, for
 // the tail.
-func (p *planner) read(ctx context.Context, want engine.LoadRange) error {
+func (p *attempt) replayFrom(ctx context.Context, want engine.LoadRange) error {
 	p.tail.reset()
 	head, err := p.db.eng.Load(ctx, p.key, want, func(it engine.Item) error {
 		if it.Part == engine.PartSnapshot {
-			p.failed = p.begin(&it)
+			p.failed = p.beginAt(&it)
 		} else {
-			p.failed = p.take(&it)
+			p.failed = p.takeRecord(&it)
 		}
 		if p.failed != nil || p.older {
 			return engine.Stop
@@ -190,8 +190,8 @@ func (p *planner) read(ctx context.Context, want engine.LoadRange) error {
 	return err
 }
 
-// take brings the state forward by one record.
-func (p *planner) take(it *engine.Item) error {
+// takeRecord brings the state forward by one record.
+func (p *attempt) takeRecord(it *engine.Item) error {
 	out := p.out
 	switch {
 	case out.st == nil && p.whole == 0 || max(it.Seq, it.Last) <= out.seq: // nothing to begin at, or the snapshot holds it
@@ -233,7 +233,7 @@ func (p *planner) take(it *engine.Item) error {
 const longestTail = 1 << 20
 
 // shorten puts an encoded state in the place of the tail.
-func (p *planner) shorten() error {
+func (p *attempt) shorten() error {
 	enc, err := p.kind.encode(p.kind.value(p.out.st))
 	if err != nil {
 		return p.corrupt("state", p.out.seq, err)
@@ -243,10 +243,10 @@ func (p *planner) shorten() error {
 	return nil
 }
 
-// newest parses the machine's head.
-func (p *planner) newest() error {
-	if p.damage != nil && p.headless > 0 && !errors.Is(p.damage, record.ErrNewer) {
-		p.stored = engine.Head{Seq: p.headless}
+// parseHead parses the machine's head.
+func (p *attempt) parseHead() error {
+	if p.damage != nil && p.assumedSeq > 0 && !errors.Is(p.damage, record.ErrNewer) {
+		p.stored = engine.Head{Seq: p.assumedSeq}
 		p.out.stored = p.stored
 		return nil
 	}
@@ -262,18 +262,18 @@ func (p *planner) newest() error {
 	return nil
 }
 
-// end is the seq the attempt has to reach.
-func (p *planner) end() uint64 { return min(p.to, p.stored.Seq) }
+// lastSeq is the seq the attempt has to reach.
+func (p *attempt) lastSeq() uint64 { return min(p.to, p.stored.Seq) }
 
-// head starts the point's head at a snapshot.
-func (p *planner) head(s *record.Snapshot) {
+// setHead starts the point's head at a snapshot.
+func (p *attempt) setHead(s *record.Snapshot) {
 	p.out.seq = s.Seq
 	p.out.head = record.Head{Deleted: s.Deleted, Version: s.Version, Phase: s.Phase, Created: s.Created, Updated: s.Updated,
 		Bytes: s.Bytes, Digest: s.Digest, Revision: s.Revision, RevisionName: s.RevisionName, Mark: s.Mark, Snapshot: s.Seq, SnapshotTime: s.Time}
 }
 
 // follow brings the point's head forward by one record.
-func (p *planner) follow(seq uint64, e *record.Envelope, b []byte) {
+func (p *attempt) follow(seq uint64, e *record.Envelope, b []byte) {
 	h := &p.out.head
 	h.Updated, h.Phase, h.Version = e.Time, e.To, e.Version
 	h.Bytes += uint64(len(b))
@@ -302,15 +302,15 @@ func keyedBy(seq uint64, e *record.Envelope) keyed {
 	return keyed{Key: record.Key{Name: e.Key, Sum: e.KeySum, Seq: seq, Version: e.Version, Phase: e.To, Time: e.Time}}
 }
 
-// prove checks that the attempt reached the point, with the right records and
+// checkDigest checks that the attempt reached the point, with the right records and
 // a valid state.
-func (p *planner) prove() (*rebuilt, error) {
+func (p *attempt) checkDigest() (*rebuiltState, error) {
 	out := p.out
-	end := p.end()
+	end := p.lastSeq()
 	if out.seq != end {
 		return nil, p.corrupt("event", out.seq+1, &GapError{From: out.seq + 1, To: end, Why: errNotThere})
 	}
-	if end == p.stored.Seq && p.headless == 0 {
+	if end == p.stored.Seq && p.assumedSeq == 0 {
 		if sum := p.chain.At(); p.chained && sum != out.newest.Digest {
 			return nil, p.corrupt("chain", end, fmt.Errorf("the digest of the records is %x, the head says %x", sum, out.newest.Digest))
 		}

@@ -72,7 +72,7 @@ func (db *DB) compactTo(ctx context.Context, k *kind, id string, to uint64, rep 
 		if err == nil {
 			err = c.push(ctx)
 		}
-		if errors.Is(err, ErrConflict) && n < attempts {
+		if errors.Is(err, ErrConflict) && n < maxAttempts {
 			n++
 			continue
 		}
@@ -202,7 +202,7 @@ func (c *compaction) read(ctx context.Context, gaps []record.Gap) error {
 		return ctx.Err()
 	})
 	if err != nil {
-		return c.db.explain(c.kind, c.id, err)
+		return c.db.wrapEngineError(c.kind, c.id, err)
 	}
 	if more {
 		c.to = c.records[len(c.records)-1].Seq
@@ -370,10 +370,10 @@ func (db *DB) storedHead(ctx context.Context, k *kind, id string, to uint64, eac
 		return nil
 	})
 	if err != nil {
-		return head, nil, db.explain(k, id, err)
+		return head, nil, db.wrapEngineError(k, id, err)
 	}
 	if head.Number == 0 {
-		return head, nil, missing(newMachine(k, id))
+		return head, nil, notFoundError(newMachine(k, id))
 	}
 	h := &record.Head{}
 	if err := h.Parse(head.Bytes, key); err != nil {

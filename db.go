@@ -204,8 +204,8 @@ func (db *DB) lastSnapshots(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// explain turns an engine's error about a machine into the library's words.
-func (db *DB) explain(k *kind, id string, err error) error {
+// wrapEngineError turns an engine's error about a machine into the library's words.
+func (db *DB) wrapEngineError(k *kind, id string, err error) error {
 	var d *engine.Damage
 	switch {
 	case err == nil:
@@ -218,8 +218,8 @@ func (db *DB) explain(k *kind, id string, err error) error {
 	return err
 }
 
-// missing says why a machine cannot be loaded.
-func missing(m *machine) error {
+// notFoundError says why a machine cannot be loaded.
+func notFoundError(m *machine) error {
 	if m.seq > 0 && m.h.Deleted {
 		return fmt.Errorf("%w: %s %q", ErrDeleted, m.kind.name, m.id)
 	}

@@ -67,7 +67,7 @@ func (s *Store[S]) Events(ctx context.Context, id string, r EventRange) iter.Seq
 			yield(Record[S]{}, fmt.Errorf("events of %s %.60q: %w", s.kind.name, id, err))
 			return
 		}
-		w := walk{db: s.db, kind: s.kind, machine: m, r: r, upcaster: upcaster{kind: s.kind, id: id}}
+		w := logReader{db: s.db, kind: s.kind, machine: m, r: r, upcaster: upcaster{kind: s.kind, id: id}}
 		for {
 			entries, more, err := w.page(ctx)
 			for i := range entries {
@@ -77,7 +77,7 @@ func (s *Store[S]) Events(ctx context.Context, id string, r EventRange) iter.Seq
 				}
 			}
 			if err != nil {
-				yield(Record[S]{}, fmt.Errorf("events of %s %.60q: %w", s.kind.name, id, s.db.explain(s.kind, id, err)))
+				yield(Record[S]{}, fmt.Errorf("events of %s %.60q: %w", s.kind.name, id, s.db.wrapEngineError(s.kind, id, err)))
 				return
 			}
 			if !more {
@@ -88,12 +88,12 @@ func (s *Store[S]) Events(ctx context.Context, id string, r EventRange) iter.Seq
 }
 
 // entry is one record in its typed form.
-func entry[S any](w *walk, e *walked) (Record[S], error) {
+func entry[S any](w *logReader, e *logEntry) (Record[S], error) {
 	if e.gap != nil {
 		return Record[S]{Meta: Meta{Kind: w.kind.name, ID: w.machine.id, Seq: e.gap.From}}, e.gap
 	}
 	rec, err := typed[S](&w.upcaster, e.seq, e.pos, &e.env)
-	rec.Took = e.took
+	rec.Took = e.sincePrevious
 	return rec, err
 }
 
@@ -143,9 +143,9 @@ func typed[S any](l *upcaster, seq, pos uint64, env *record.Envelope) (rec Recor
 // eventsPage is how many records one look at the engine copies.
 const eventsPage = 512
 
-// walk reads a machine's records page by page, in one direction. What it cannot
+// logReader reads a machine's records page by page, in one direction. What it cannot
 // show it names: every seq behind the base comes as a record or within a gap.
-type walk struct {
+type logReader struct {
 	db       *DB
 	kind     *kind
 	machine  *machine // only its key and id
@@ -160,26 +160,26 @@ type walk struct {
 	top    uint64
 	next   uint64 // the seq expected next, in the walk's direction
 	given  int
-	before *walked // the record shown last
+	before *logEntry // the record shown last
 }
 
-// walked is one record, or a gap.
-type walked struct {
-	seq, pos uint64
-	env      record.Envelope
-	took     time.Duration
-	gap      *GapError
+// logEntry is one record, or a gap.
+type logEntry struct {
+	seq, pos      uint64
+	env           record.Envelope
+	sincePrevious time.Duration
+	gap           *GapError
 }
 
 // begin reads the head.
-func (w *walk) begin(ctx context.Context) error {
+func (w *logReader) begin(ctx context.Context) error {
 	head, err := w.db.eng.Load(ctx, w.machine.key, engine.LoadRange{}, nil)
 	if err != nil && !errors.Is(err, engine.ErrDamaged) {
 		return err
 	}
 	if err == nil {
 		if head.Number == 0 {
-			return missing(newMachine(w.kind, w.machine.id))
+			return notFoundError(newMachine(w.kind, w.machine.id))
 		}
 		err = w.head.Parse(head.Bytes, w.machine.key)
 	}
@@ -203,7 +203,7 @@ func (w *walk) begin(ctx context.Context) error {
 }
 
 // page gives the next records; more says that there may be further ones.
-func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
+func (w *logReader) page(ctx context.Context) (out []logEntry, more bool, err error) {
 	if w.db.closed.Load() {
 		return nil, false, ErrClosed
 	}
@@ -251,18 +251,18 @@ func (w *walk) page(ctx context.Context) (out []walked, more bool, err error) {
 }
 
 // missed says that records are not where they have to be.
-func missed(e walked) bool { return e.gap != nil && e.gap.Why == errNotThere }
+func missed(e logEntry) bool { return e.gap != nil && e.gap.Why == errNotThere }
 
 // cut takes out of the gaps what a compaction had removed by the moment of the
 // page, which is that of its head: a moment later it may be there again.
-func (w *walk) cut(at engine.Head, out []walked) []walked {
+func (w *logReader) cut(at engine.Head, out []logEntry) []logEntry {
 	var h record.Head
 	if h.Parse(at.Bytes, w.machine.key) != nil || h.Base <= w.head.Base {
 		return out
 	}
 	w.head.Base = h.Base
 	w.low = max(w.low, h.Base)
-	return slices.DeleteFunc(out, func(e walked) bool {
+	return slices.DeleteFunc(out, func(e logEntry) bool {
 		if !missed(e) || e.gap.From > h.Base {
 			return false
 		}
@@ -271,11 +271,11 @@ func (w *walk) cut(at engine.Head, out []walked) []walked {
 	})
 }
 
-func (w *walk) full() bool { return w.r.Limit > 0 && w.given >= w.r.Limit }
+func (w *logReader) full() bool { return w.r.Limit > 0 && w.given >= w.r.Limit }
 
 // take adds an item, and before it what is missing between it and the last.
-func (w *walk) take(out []walked, it engine.Item) []walked {
-	e := walked{seq: it.Seq, pos: it.Pos}
+func (w *logReader) take(out []logEntry, it engine.Item) []logEntry {
+	e := logEntry{seq: it.Seq, pos: it.Pos}
 	err, last := it.Err, it.Seq
 	if err == nil {
 		err = e.env.Parse(append([]byte(nil), it.Bytes...), nil)
@@ -297,22 +297,22 @@ func (w *walk) take(out []walked, it engine.Item) []walked {
 	}
 	if w.r.Newest {
 		if len(out) > 0 && out[len(out)-1].gap == nil && out[len(out)-1].seq == it.Seq+1 {
-			out[len(out)-1].took = between(&e, &out[len(out)-1])
+			out[len(out)-1].sincePrevious = between(&e, &out[len(out)-1])
 		}
 	} else if w.before != nil && w.before.seq+1 == it.Seq {
-		e.took = between(w.before, &e)
+		e.sincePrevious = between(w.before, &e)
 	}
-	w.before = &walked{seq: e.seq, env: record.Envelope{Time: e.env.Time}}
+	w.before = &logEntry{seq: e.seq, env: record.Envelope{Time: e.env.Time}}
 	w.given++
 	return append(out, e)
 }
 
-func between(a, b *walked) time.Duration {
+func between(a, b *logEntry) time.Duration {
 	return max(0, time.Duration(b.env.Time-a.env.Time)*time.Microsecond)
 }
 
 // lost names the records from to to, if they have to be there.
-func (w *walk) lost(out []walked, from, to uint64) []walked {
+func (w *logReader) lost(out []logEntry, from, to uint64) []logEntry {
 	from = max(from, w.low+1)
 	if to == engine.All || from > to {
 		return out
@@ -326,7 +326,7 @@ func (w *walk) lost(out []walked, from, to uint64) []walked {
 var errNotThere = errors.New("the records are not there")
 
 // gap adds a gap once, and joins damage that goes on.
-func (w *walk) gap(out []walked, from, to uint64, why error) []walked {
+func (w *logReader) gap(out []logEntry, from, to uint64, why error) []logEntry {
 	w.before = nil
 	from, to = max(from, w.r.After+1), min(to, w.top)
 	if n := len(out); n > 0 && out[n-1].gap != nil {
@@ -339,11 +339,11 @@ func (w *walk) gap(out []walked, from, to uint64, why error) []walked {
 			return out
 		}
 	}
-	return append(out, walked{seq: from, gap: &GapError{From: from, To: to, Why: why}})
+	return append(out, logEntry{seq: from, gap: &GapError{From: from, To: to, Why: why}})
 }
 
 // givenUp finds the gap that a recovery left around seq.
-func (w *walk) givenUp(seq uint64) (record.Gap, bool) {
+func (w *logReader) givenUp(seq uint64) (record.Gap, bool) {
 	for _, g := range w.head.Gaps {
 		if seq >= g.From && seq <= g.To {
 			return g, true

@@ -149,7 +149,7 @@ func (db *DB) show(r *engine.Record) (AnyRecord, error) {
 	case errors.Is(r.Err, engine.ErrTrimmed):
 		return out, fmt.Errorf("%w: record %d of %s %q, at position %d, and perhaps more: build from states what was built from records", ErrCompacted, r.Seq, name, id, r.Pos)
 	case r.Err != nil:
-		return out, db.explain(k, id, r.Err)
+		return out, db.wrapEngineError(k, id, r.Err)
 	case !ok:
 		return out, &CorruptError{Kind: name, ID: id, Part: "head", Seq: r.Seq, Why: fmt.Errorf("key %.60q is none of a machine", r.Machine)}
 	}

@@ -18,7 +18,7 @@ func (s *Store[S]) Delete(ctx context.Context, id string, opts ...WriteOption) (
 		o := gather(opts)
 		return s.db.write(ctx, s.kind, id, o, opDelete, func(d *draft) error {
 			if !d.m.exists() {
-				return missing(d.m)
+				return notFoundError(d.m)
 			}
 			return d.remove()
 		})
@@ -47,7 +47,7 @@ func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) er
 	if errors.Is(err, engine.ErrDamaged) {
 		head.Seq, err = db.newestItem(ctx, m.key)
 	} else if err == nil && head.Number == 0 {
-		err = missing(m)
+		err = notFoundError(m)
 	}
 	if err != nil {
 		db.queue.Release()
@@ -119,7 +119,7 @@ func (s *Store[S]) fork(ctx context.Context, id string, p Point, newID string, o
 }
 
 // fork makes the draft's new machine begin at r.
-func (d *draft) fork(r *rebuilt, enc []byte) error {
+func (d *draft) fork(r *rebuiltState, enc []byte) error {
 	m := d.m
 	if m.seq > 0 {
 		return &ConflictError{Kind: m.kind.name, ID: m.id, Want: 0, Have: m.seq}

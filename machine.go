@@ -145,7 +145,7 @@ func (m *machine) enliven() error {
 }
 
 // adopt takes over what a rebuild found.
-func (m *machine) adopt(r *rebuilt) {
+func (m *machine) adopt(r *rebuiltState) {
 	m.known = true
 	m.seq, m.h, m.queued = r.seq, r.head, r.seq
 	m.st, m.enc, m.encSeq, m.tail = r.st, r.enc, r.encSeq, r.tail

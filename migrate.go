@@ -256,9 +256,9 @@ func (e *MigrationError) Error() string {
 // Unwrap is the reason.
 func (e *MigrationError) Unwrap() error { return e.Err }
 
-// unreadable says that nothing is wrong with what is stored: this program cannot
+// isProgramError says that nothing is wrong with what is stored: this program cannot
 // read it.
-func unreadable(err error) bool {
+func isProgramError(err error) bool {
 	var m *MigrationError
 	return errors.Is(err, ErrNewer) || errors.Is(err, ErrNoMigration) || errors.As(err, &m)
 }

@@ -171,7 +171,7 @@ func (db *DB) migrateOne(ctx context.Context, k *kind, id string, o MigrateOptio
 	own := gather([]WriteOption{OriginSystem})
 	ack := db.write(ctx, k, id, own, opMigrate, func(d *draft) error {
 		if d.m.seq == 0 {
-			return missing(d.m)
+			return notFoundError(d.m)
 		}
 		if !k.changes(d.h.Version, o.To) {
 			return nil
@@ -202,7 +202,7 @@ func (db *DB) tryMigration(ctx context.Context, k *kind, id string, to Version, 
 		return nil, err
 	}
 	if r.stored.Number == 0 {
-		return nil, missing(newMachine(k, id))
+		return nil, notFoundError(newMachine(k, id))
 	}
 	l := &upcaster{kind: k, id: id}
 	if to != k.version {
@@ -224,7 +224,7 @@ func (db *DB) tryMigration(ctx context.Context, k *kind, id string, to Version, 
 }
 
 // tryBack does on a copy what migrateBack does.
-func (db *DB) tryBack(ctx context.Context, l *upcaster, r *rebuilt, to Version, restore bool) (*MachineChange, error) {
+func (db *DB) tryBack(ctx context.Context, l *upcaster, r *rebuiltState, to Version, restore bool) (*MachineChange, error) {
 	now, err := l.kind.encode(l.kind.value(r.st))
 	if err != nil {
 		return nil, err
@@ -278,7 +278,7 @@ func (db *DB) newestSnapshot(ctx context.Context, k *kind, id string, fits func(
 		found = &s
 		return engine.Stop
 	})
-	return found, db.explain(k, id, err)
+	return found, db.wrapEngineError(k, id, err)
 }
 
 // steady says that a migration gave two answers.

@@ -79,10 +79,10 @@ func (db *DB) resolve(ctx context.Context, k *kind, id string, p Point) (uint64,
 	key := keyOf(k.name, id)
 	head, err := db.eng.Load(ctx, key, engine.LoadRange{}, nil)
 	if err != nil {
-		return 0, db.explain(k, id, err)
+		return 0, db.wrapEngineError(k, id, err)
 	}
 	if head.Number == 0 {
-		return 0, missing(newMachine(k, id))
+		return 0, notFoundError(newMachine(k, id))
 	}
 	var h record.Head
 	if err := h.Parse(head.Bytes, key); err != nil {
@@ -149,11 +149,11 @@ func (db *DB) seqAt(ctx context.Context, k *kind, id string, h *record.Head, top
 		return ctx.Err()
 	})
 	if err == nil {
-		err = hidden(k, id, h, p, max(seq, h.Base)+1, known-1)
+		err = lostPointError(k, id, h, p, max(seq, h.Base)+1, known-1)
 	}
 	switch {
 	case err != nil:
-		return 0, db.explain(k, id, err)
+		return 0, db.wrapEngineError(k, id, err)
 	case found && seq < h.Base && known > seq+1:
 		return 0, fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
 	case found:
@@ -174,7 +174,7 @@ func (db *DB) baseAt(ctx context.Context, k *kind, id string, h *record.Head, p 
 		return nil
 	})
 	if err != nil {
-		return 0, db.explain(k, id, err)
+		return 0, db.wrapEngineError(k, id, err)
 	}
 	if !there {
 		return 0, fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
@@ -182,8 +182,8 @@ func (db *DB) baseAt(ctx context.Context, k *kind, id string, h *record.Head, p 
 	return h.Base, nil
 }
 
-// hidden says that a point may lie among the lost records from to to.
-func hidden(k *kind, id string, h *record.Head, p Point, from, to uint64) error {
+// lostPointError says that a point may lie among the lost records from to to.
+func lostPointError(k *kind, id string, h *record.Head, p Point, from, to uint64) error {
 	if from > to {
 		return nil
 	}
@@ -223,7 +223,7 @@ func (db *DB) snapshotAt(ctx context.Context, k *kind, id string, top uint64, p 
 	}
 	switch {
 	case err != nil:
-		return 0, db.explain(k, id, err)
+		return 0, db.wrapEngineError(k, id, err)
 	case seq == 0:
 		return 0, noPoint(k, id, p, "no snapshot is so old")
 	case after > seq+1:
@@ -239,7 +239,7 @@ func (db *DB) hasSnapshot(ctx context.Context, k *kind, id string, p Point) erro
 		return nil
 	})
 	if err != nil {
-		return db.explain(k, id, err)
+		return db.wrapEngineError(k, id, err)
 	}
 	if !found {
 		return noPoint(k, id, p, "it is not kept")
@@ -262,7 +262,7 @@ func (db *DB) seqOfRevision(ctx context.Context, k *kind, id string, h *record.H
 		return ctx.Err()
 	})
 	if err != nil {
-		return 0, db.explain(k, id, err)
+		return 0, db.wrapEngineError(k, id, err)
 	}
 	if seq == 0 && h.Base > 0 {
 		return 0, fmt.Errorf("%w: %s of %s %q: the log begins at %d", ErrCompacted, p, k.name, id, h.Base)
@@ -334,15 +334,15 @@ func (db *DB) posOf(ctx context.Context, k *kind, id string, seq uint64) (pos ui
 }
 
 // reach is the machine at a point.
-func (db *DB) reach(ctx context.Context, k *kind, id string, p Point) (r *rebuilt, err error) {
+func (db *DB) reach(ctx context.Context, k *kind, id string, p Point) (r *rebuiltState, err error) {
 	for n := 1; ; n++ {
-		if r, err = db.reachOnce(ctx, k, id, p); !errors.Is(err, engine.ErrChanged) || n >= attempts {
+		if r, err = db.reachOnce(ctx, k, id, p); !errors.Is(err, engine.ErrChanged) || n >= maxAttempts {
 			return r, err
 		}
 	}
 }
 
-func (db *DB) reachOnce(ctx context.Context, k *kind, id string, p Point) (*rebuilt, error) {
+func (db *DB) reachOnce(ctx context.Context, k *kind, id string, p Point) (*rebuiltState, error) {
 	seq := engine.All // not what resolve says: the machine may go on meanwhile
 	if p.what != pointLatest {
 		var err error
@@ -358,7 +358,7 @@ func (db *DB) reachOnce(ctx context.Context, k *kind, id string, p Point) (*rebu
 		return nil, err
 	}
 	if r.stored.Number == 0 {
-		return nil, missing(newMachine(k, id))
+		return nil, notFoundError(newMachine(k, id))
 	}
 	return r, nil
 }

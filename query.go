@@ -230,7 +230,7 @@ func corruptRecord(kindName, id string, seq uint64, err error) error {
 
 func (f *finder[T]) damaged(machine string, err error) {
 	name, id, _ := splitKey(machine)
-	f.page.Damaged = append(f.page.Damaged, f.db.explain(&kind{name: name}, id, err))
+	f.page.Damaged = append(f.page.Damaged, f.db.wrapEngineError(&kind{name: name}, id, err))
 }
 
 // matches compares all but the machine.

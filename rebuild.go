@@ -28,11 +28,11 @@ func (a Attempt) String() string {
 // snapshots, then the newest replaced record behind the damage. It never skips
 // a record in silence. best is the furthest good state of all attempts. Where
 // the log was cut or put back meanwhile, all of it begins anew.
-func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit int) (r, best *rebuilt, tried []Attempt, err error) {
+func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit int) (r, best *rebuiltState, tried []Attempt, err error) {
 	for n := 1; ; n++ {
 		var seen logStart
-		r, best, tried, err = db.descend(ctx, k, id, to, limit, &seen)
-		if err == nil || n >= attempts || !db.cutMeanwhile(ctx, k, id, seen, err) {
+		r, best, tried, err = db.tryInOrder(ctx, k, id, to, limit, &seen)
+		if err == nil || n >= maxAttempts || !db.cutMeanwhile(ctx, k, id, seen, err) {
 			return r, best, tried, err
 		}
 	}
@@ -54,27 +54,27 @@ func (db *DB) cutMeanwhile(ctx context.Context, k *kind, id string, seen logStar
 	return err == nil && seen != logStart{head.Number, h.Base}
 }
 
-// descend goes down the ladder once.
-func (db *DB) descend(ctx context.Context, k *kind, id string, to uint64, limit int, seen *logStart) (r, best *rebuilt, tried []Attempt, err error) {
-	p := db.plan(k, id, to)
+// tryInOrder goes down the ladder once.
+func (db *DB) tryInOrder(ctx context.Context, k *kind, id string, to uint64, limit int, seen *logStart) (r, best *rebuiltState, tried []Attempt, err error) {
+	p := db.newAttempt(k, id, to)
 	defer p.free()
 	p.limit = limit
 	snapTo := to
 	var first error
 	for {
 		r, err = p.fromSnapshot(ctx, snapTo)
-		if err != nil && unreadable(err) { // by this program, of another version than what came before or after
-			p.skip = true
+		if err != nil && isProgramError(err) { // by this program, of another version than what came before or after
+			p.skipToWhole = true
 			if whole, again := p.fromSnapshot(ctx, snapTo); again == nil {
 				r, err = whole, nil
 			}
-			p.skip = false
+			p.skipToWhole = false
 		}
 		if err == nil || !rebuildable(err) {
 			return r, r, tried, err
 		}
 		best = furthest(best, p.out)
-		tried = append(tried, p.attempt(err))
+		tried = append(tried, p.failure(err))
 		if first == nil {
 			first = err
 			*seen = logStart{p.stored.Number, p.out.newest.Base}
@@ -90,16 +90,16 @@ func (db *DB) descend(ctx context.Context, k *kind, id string, to uint64, limit 
 	}
 	if p.began {
 		best = furthest(best, p.out)
-		tried = append(tried, p.attempt(replacedErr))
+		tried = append(tried, p.failure(replacedErr))
 	}
 	return nil, best, tried, first
 }
 
-func (p *planner) attempt(err error) Attempt {
+func (p *attempt) failure(err error) Attempt {
 	return Attempt{Source: p.out.source, From: p.out.from, Good: p.out.seq, Err: err.Error()}
 }
 
-func furthest(a, b *rebuilt) *rebuilt {
+func furthest(a, b *rebuiltState) *rebuiltState {
 	if b == nil || b.st == nil || a != nil && a.seq >= b.seq {
 		return a
 	}
@@ -114,17 +114,17 @@ func rebuildable(err error) bool {
 
 // fromSnapshot begins at the newest snapshot at or before snapTo, or, where
 // there is none, at nothing.
-func (p *planner) fromSnapshot(ctx context.Context, snapTo uint64) (*rebuilt, error) {
+func (p *attempt) fromSnapshot(ctx context.Context, snapTo uint64) (*rebuiltState, error) {
 	p.start("snapshot")
-	if err := p.read(ctx, engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: snapTo, Events: true, To: p.to}); err != nil {
+	if err := p.replayFrom(ctx, engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: snapTo, Events: true, To: p.to}); err != nil {
 		return nil, err
 	}
 	p.out.stored = p.stored
 	if p.stored.Number == 0 && p.damage == nil {
 		return p.absent()
 	}
-	if err := p.newest(); err != nil {
-		p.out = &rebuilt{source: p.out.source, from: p.out.from, stored: p.stored} // how far it came is worth nothing
+	if err := p.parseHead(); err != nil {
+		p.out = &rebuiltState{source: p.out.source, from: p.out.from, stored: p.stored} // how far it came is worth nothing
 		return nil, err
 	}
 	if p.failed != nil {
@@ -139,11 +139,11 @@ func (p *planner) fromSnapshot(ctx context.Context, snapTo uint64) (*rebuilt, er
 			return nil, err
 		}
 	}
-	return p.prove()
+	return p.checkDigest()
 }
 
 // absent is the state of a machine that does not exist yet.
-func (p *planner) absent() (*rebuilt, error) {
+func (p *attempt) absent() (*rebuiltState, error) {
 	enc, err := p.kind.first()
 	if err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func (p *planner) absent() (*rebuilt, error) {
 // fromOlder goes on from a snapshot of an older version. It is lifted, but never
 // where a whole state stands between it and the point: what is before that is
 // only proven, not applied.
-func (p *planner) fromOlder(ctx context.Context) (err error) {
+func (p *attempt) fromOlder(ctx context.Context) (err error) {
 	if p.whole, err = p.newestWhole(ctx); err != nil {
 		return err
 	}
@@ -173,14 +173,14 @@ func (p *planner) fromOlder(ctx context.Context) (err error) {
 		}
 	}
 	p.older = false
-	return p.further(ctx)
+	return p.readOn(ctx)
 }
 
 // newestWhole is the newest record with a whole state between the snapshot and
 // the point, 0 if there is none.
-func (p *planner) newestWhole(ctx context.Context) (seq uint64, err error) {
+func (p *attempt) newestWhole(ctx context.Context) (seq uint64, err error) {
 	var env record.Envelope
-	_, err = p.db.eng.Load(ctx, p.key, engine.LoadRange{Events: true, After: p.snap.Seq, To: p.end(), Newest: true}, func(it engine.Item) error {
+	_, err = p.db.eng.Load(ctx, p.key, engine.LoadRange{Events: true, After: p.snap.Seq, To: p.lastSeq(), Newest: true}, func(it engine.Item) error {
 		if it.Err == nil && env.Parse(it.Bytes, &env) == nil && env.Name == replacedName {
 			seq = it.Seq
 			return engine.Stop
@@ -194,7 +194,7 @@ func (p *planner) newestWhole(ctx context.Context) (seq uint64, err error) {
 }
 
 // fromReplaced begins at the newest whole state among the records.
-func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
+func (p *attempt) fromReplaced(ctx context.Context) (*rebuiltState, error) {
 	p.start("replaced")
 	var found []byte
 	var older []keyed // of the records before it, newest first
@@ -214,7 +214,7 @@ func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
 	if err != nil && !errors.Is(err, engine.ErrDamaged) {
 		return nil, err
 	}
-	if err := p.newest(); err != nil {
+	if err := p.parseHead(); err != nil {
 		return nil, err
 	}
 	if found == nil {
@@ -233,8 +233,8 @@ func (p *planner) fromReplaced(ctx context.Context) (*rebuilt, error) {
 	}
 	p.follow(p.out.from, &p.replay.env, found)
 	p.out.seq = p.out.from
-	if err := p.further(ctx); err != nil {
+	if err := p.readOn(ctx); err != nil {
 		return nil, err
 	}
-	return p.prove()
+	return p.checkDigest()
 }

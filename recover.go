@@ -200,16 +200,16 @@ func (db *DB) keysOf(ctx context.Context, m *machine, known []keyed, o RecoverOp
 }
 
 // search finds the state to restore and fills in the report.
-func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, rep *RecoverReport) (*rebuilt, error) {
+func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, rep *RecoverReport) (*rebuiltState, error) {
 	var first error
-	var best *rebuilt
+	var best *rebuiltState
 	for _, p := range append([]Point{o.To}, o.Else...) {
 		seq := engine.All
 		var err error
 		if p.what != pointLatest {
 			seq, err = db.resolve(ctx, k, id, p)
 		}
-		var r, b *rebuilt
+		var r, b *rebuiltState
 		var tried []Attempt
 		if err == nil {
 			r, b, tried, err = db.rebuild(ctx, k, id, seq, o.MaxReplay)
@@ -220,7 +220,7 @@ func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, 
 			best = furthest(best, b)
 		}
 		if err == nil && r.stored.Number == 0 {
-			err = missing(newMachine(k, id))
+			err = notFoundError(newMachine(k, id))
 		}
 		if err == nil && r.head.Deleted {
 			err = fmt.Errorf("%w: at %s", ErrDeleted, p)
@@ -241,7 +241,7 @@ func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, 
 	}
 	var c *CorruptError
 	if o.Partial && best == nil && errors.As(first, &c) && c.Part == "head" {
-		r, tried, err := db.headless(ctx, k, id, o.MaxReplay)
+		r, tried, err := db.recoverWithoutHead(ctx, k, id, o.MaxReplay)
 		if err != nil {
 			return nil, errors.Join(first, err)
 		}
@@ -265,13 +265,13 @@ func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, 
 	return best, nil
 }
 
-func (rep *RecoverReport) found(r *rebuilt) {
+func (rep *RecoverReport) found(r *rebuiltState) {
 	rep.Source, rep.From, rep.Seq, rep.Replayed, rep.Head = r.source, r.from, r.seq, r.replayed, r.stored.Seq
 	rep.Time = stored(r.head.Updated)
 }
 
 // restore appends the restored record.
-func (db *DB) restore(ctx context.Context, m *machine, r *rebuilt, o RecoverOptions, rep *RecoverReport, start time.Time) (*Ack, error) {
+func (db *DB) restore(ctx context.Context, m *machine, r *rebuiltState, o RecoverOptions, rep *RecoverReport, start time.Time) (*Ack, error) {
 	wo := gather([]WriteOption{By(o.Actor), OriginRecovery, Cause(o.Reason)})
 	m.forget()
 	m.known, m.seq, m.h, m.queued = true, r.stored.Seq, r.newest, r.stored.Seq
@@ -351,7 +351,7 @@ func (s *Store[S]) Mark(ctx context.Context, id string, seq uint64, problem erro
 		o := gather(opts)
 		return s.db.write(ctx, s.kind, id, o, opMark, func(d *draft) error {
 			if !d.m.exists() {
-				return missing(d.m)
+				return notFoundError(d.m)
 			}
 			if seq == 0 || seq > d.m.seq {
 				return fmt.Errorf("%w: record %d: the machine is at %d", ErrNoPoint, seq, d.m.seq)
@@ -365,21 +365,21 @@ func (s *Store[S]) Mark(ctx context.Context, id string, seq uint64, problem erro
 	})
 }
 
-// headless rebuilds a machine whose head is damaged as far as its snapshots and
+// recoverWithoutHead rebuilds a machine whose head is damaged as far as its snapshots and
 // records lead, for a partial recovery. Nobody can say whether they are all: the
 // head alone has their number and digest. The new head is put together from
 // them.
-func (db *DB) headless(ctx context.Context, k *kind, id string, limit int) (*rebuilt, []Attempt, error) {
+func (db *DB) recoverWithoutHead(ctx context.Context, k *kind, id string, limit int) (*rebuiltState, []Attempt, error) {
 	key := keyOf(k.name, id)
 	top, err := db.newestItem(ctx, key)
 	if err != nil {
 		return nil, nil, err
 	}
-	var best *rebuilt
+	var best *rebuiltState
 	var tried []Attempt
-	p := db.plan(k, id, top)
+	p := db.newAttempt(k, id, top)
 	defer p.free()
-	p.limit, p.headless = limit, top
+	p.limit, p.assumedSeq = limit, top
 	for snapTo, again := engine.All, top > 0; again; {
 		_, err := p.fromSnapshot(ctx, snapTo)
 		if err != nil && !rebuildable(err) {
@@ -387,7 +387,7 @@ func (db *DB) headless(ctx context.Context, k *kind, id string, limit int) (*reb
 		}
 		best = furthest(best, p.out)
 		if again = err != nil && p.began && p.out.from > 0; again {
-			tried = append(tried, p.attempt(err))
+			tried = append(tried, p.failure(err))
 			snapTo = p.out.from - 1
 		}
 	}

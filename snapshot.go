@@ -341,7 +341,7 @@ func (s *Store[S]) Snapshot(ctx context.Context, id string, opts ...WriteOption)
 	o := gather(opts)
 	ack := s.db.write(ctx, s.kind, id, o, opSnapshot, func(d *draft) error {
 		if !d.m.exists() {
-			return missing(d.m)
+			return notFoundError(d.m)
 		}
 		if err := d.migrate(); err != nil {
 			return err
@@ -410,7 +410,7 @@ func (s *Store[S]) Snapshots(ctx context.Context, id string, r SnapshotRange) it
 			return nil
 		})
 		if err == nil && head.Number == 0 {
-			err = missing(m)
+			err = notFoundError(m)
 		}
 		var h record.Head
 		if err == nil {
@@ -423,7 +423,7 @@ func (s *Store[S]) Snapshots(ctx context.Context, id string, r SnapshotRange) it
 			}
 		}
 		if err != nil {
-			yield(SnapshotInfo{}, s.db.explain(s.kind, id, err))
+			yield(SnapshotInfo{}, s.db.wrapEngineError(s.kind, id, err))
 		}
 	}
 }
@@ -435,7 +435,7 @@ func (s *Store[S]) DeleteSnapshot(ctx context.Context, id string, seq uint64) (b
 	o := gather(nil)
 	ack := s.db.write(ctx, s.kind, id, o, opSnapshot, func(d *draft) error {
 		if d.m.seq == 0 {
-			return missing(d.m)
+			return notFoundError(d.m)
 		}
 		if err := d.indexed(ctx); err != nil {
 			return err

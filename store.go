@@ -135,15 +135,15 @@ func callBack[S any](m *Machine[S], fn func(*Machine[S]) error) (err error) {
 	return m.failed
 }
 
-// attempts is how often a write is made anew when another process was first.
-const attempts = 3
+// maxAttempts is how often a write is made anew when another process was first.
+const maxAttempts = 3
 
 // wait is the waiting half of every write.
 func (db *DB) wait(ctx context.Context, write func() *Ack) (Head, error) {
 	for n := 1; ; n++ {
 		a := write()
 		h, err := a.Wait(ctx)
-		if err == nil || !a.resolved() || !a.again || n >= attempts {
+		if err == nil || !a.resolved() || !a.again || n >= maxAttempts {
 			return h, err
 		}
 	}
@@ -288,7 +288,7 @@ func (s *Store[S]) hold(ctx context.Context, id string) (*machine, error) {
 	}
 	m, err := s.db.acquire(ctx, s.kind, id)
 	if err == nil && !m.exists() {
-		err = missing(m)
+		err = notFoundError(m)
 		s.db.leave(m)
 	}
 	return m, err

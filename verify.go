@@ -64,13 +64,13 @@ type verifier struct {
 	digest record.Digest
 	parted bool // a phase differed since then; it was reported
 	upcast bool // the replay stands on a state of an older version: what follows is nothing to compare with
-	hidden bool // or on one that this program cannot read: what follows is not applied
+	inGap  bool // or on one that this program cannot read: what follows is not applied
 }
 
 func (db *DB) verify(ctx context.Context, k *kind, id string) (rep *VerifyReport, err error) {
 	for n := 1; ; n++ {
 		var seen logStart
-		if rep, err = db.verifyOnce(ctx, k, id, &seen); err == nil || n >= attempts || !db.cutMeanwhile(ctx, k, id, seen, err) {
+		if rep, err = db.verifyOnce(ctx, k, id, &seen); err == nil || n >= maxAttempts || !db.cutMeanwhile(ctx, k, id, seen, err) {
 			return rep, err
 		}
 	}
@@ -124,10 +124,10 @@ func (v *verifier) snapshots(ctx context.Context) (out []record.Snapshot, err er
 		return nil
 	})
 	if err != nil {
-		return nil, v.db.explain(k, id, err)
+		return nil, v.db.wrapEngineError(k, id, err)
 	}
 	if head.Number == 0 {
-		return nil, missing(newMachine(k, id))
+		return nil, notFoundError(newMachine(k, id))
 	}
 	v.rep.Head, v.number = head.Seq, head.Number
 	if err := v.head.Parse(head.Bytes, v.m.key); err != nil {
@@ -147,9 +147,9 @@ func (v *verifier) start(s *record.Snapshot) error {
 	v.replay.env.To = s.Phase
 	v.upcast = v.kind.upcasts(s.Version)
 	err := v.begin(&v.replay, s)
-	v.hidden = foreign(err)
+	v.inGap = foreign(err)
 	v.replay.seq = s.Seq
-	if v.hidden {
+	if v.inGap {
 		v.upcast, err = true, nil
 	}
 	return err
@@ -211,8 +211,8 @@ func (v *verifier) watch(seq uint64, e *record.Envelope, b []byte) error {
 	v.rep.Events++
 	v.digest = v.digest.Next(b)
 	lifts := v.kind.upcasts(e.Version)
-	if e.Name == replacedName || v.hidden {
-		v.upcast = lifts || v.hidden
+	if e.Name == replacedName || v.inGap {
+		v.upcast = lifts || v.inGap
 	}
 	if v.upcast || lifts {
 		v.rep.Upcast++
@@ -317,7 +317,7 @@ func (v *verifier) forward(ctx context.Context, r *replay, to uint64, each func(
 			return nil
 		})
 		if err != nil {
-			return v.db.explain(v.kind, v.m.id, err)
+			return v.db.wrapEngineError(v.kind, v.m.id, err)
 		}
 		if len(items) == 0 {
 			return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "event", Seq: first, Why: errNotThere}
@@ -339,14 +339,14 @@ func (v *verifier) forward(ctx context.Context, r *replay, to uint64, each func(
 // next replays a record, or, where this program cannot read it, passes it and
 // what follows up to the next whole state.
 func (v *verifier) next(r *replay, seq uint64, b []byte) error {
-	if v.hidden {
+	if v.inGap {
 		if err := r.pass(seq, b); err != nil || r.env.Name != replacedName {
 			return err
 		}
 		r.seq = seq - 1
 	}
 	err := r.next(seq, b)
-	if v.hidden = foreign(err); v.hidden {
+	if v.inGap = foreign(err); v.inGap {
 		return r.pass(seq, b)
 	}
 	return err

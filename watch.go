@@ -25,7 +25,7 @@ import (
 func (s *Store[S]) Watch(ctx context.Context, id string, after uint64) iter.Seq2[Record[S], error] {
 	return func(yield func(Record[S], error) bool) {
 		if err := s.watch(ctx, id, after, yield); err != nil && !errors.Is(err, engine.Stop) {
-			yield(Record[S]{}, fmt.Errorf("watch %s %.60q from %d: %w", s.kind.name, id, after, s.db.explain(s.kind, id, err)))
+			yield(Record[S]{}, fmt.Errorf("watch %s %.60q from %d: %w", s.kind.name, id, after, s.db.wrapEngineError(s.kind, id, err)))
 		}
 	}
 }
@@ -72,9 +72,9 @@ func (w *watcher[S]) next(ctx context.Context, yield func(Record[S], error) bool
 // look yields what there is.
 func (w *watcher[S]) look(ctx context.Context, yield func(Record[S], error) bool) (seen bool, err error) {
 	k := w.store.kind
-	walk := walk{db: w.store.db, kind: k, machine: w.machine, r: EventRange{After: w.after}, upcaster: upcaster{kind: k, id: w.machine.id}}
+	walk := logReader{db: w.store.db, kind: k, machine: w.machine, r: EventRange{After: w.after}, upcaster: upcaster{kind: k, id: w.machine.id}}
 	for more := true; more; {
-		var entries []walked
+		var entries []logEntry
 		entries, more, err = walk.page(ctx)
 		switch {
 		case w.number == 0 && walk.number == 0 && errors.Is(err, ErrNotFound):
