@@ -69,19 +69,19 @@ func (db *DB) bring(ctx context.Context, m *machine) error {
 		return err
 	}
 	db.metrics.misses.Add(1)
-	if err := db.wards.refuse(m.kind, m.id); err != nil {
+	if err := db.quarantine.refuse(m.kind, m.id); err != nil {
 		return err
 	}
 	start := time.Now()
 	r, _, tried, err := db.rebuild(ctx, m.kind, m.id, engine.All, 0)
 	if err != nil {
 		if rebuildable(err) {
-			err = db.wards.admit(m.kind, m.id, err)
+			err = db.quarantine.add(m.kind, m.id, err)
 			db.log.Error("machine quarantined", "kind", m.kind.name, "id", m.id, "error", err)
 		}
 		return err
 	}
-	db.wards.dismiss(m.kind, m.id)
+	db.quarantine.remove(m.kind, m.id)
 	for _, a := range tried {
 		db.log.Warn("recovered another way", "kind", m.kind.name, "id", m.id, "attempt", a.String())
 	}
@@ -129,8 +129,8 @@ func (m *machine) quiet(ctx context.Context) error {
 func (db *DB) leave(m *machine) {
 	drop := m.idle() && !m.doubt.Load() && (!m.known || m.seq == 0)
 	live, encoded := m.size()
-	same := live == m.toldLive && encoded == m.toldEncoded
-	m.toldLive, m.toldEncoded = live, encoded
+	same := live == m.reportedLive && encoded == m.reportedEncoded
+	m.reportedLive, m.reportedEncoded = live, encoded
 	if drop {
 		m.gone = true
 	}

@@ -86,8 +86,8 @@ type anomalies struct {
 	stats AnomalyStats
 }
 
-// habits are what is remembered of one machine; its lock guards them.
-type habits struct {
+// accessPattern are what is remembered of one machine; its lock guards them.
+type accessPattern struct {
 	paths    [][2]string // the last changes of phase, a ring once it is full
 	next     int
 	since    time.Time // the beginning of the interval
@@ -97,21 +97,21 @@ type habits struct {
 	answered [3]bool // told in this interval
 }
 
-// habitsOf begins a new interval when the old one is over.
-func (db *DB) habitsOf(m *machine) *habits {
-	h := m.habits
+// patternOf begins a new interval when the old one is over.
+func (db *DB) patternOf(m *machine) *accessPattern {
+	h := m.pattern
 	if h == nil {
-		h = &habits{since: time.Now()}
-		m.habits = h
+		h = &accessPattern{since: time.Now()}
+		m.pattern = h
 	}
 	if now := time.Now(); now.Sub(h.since) >= db.anomalies.opt.Interval {
-		*h = habits{paths: h.paths, next: h.next, since: now}
+		*h = accessPattern{paths: h.paths, next: h.next, since: now}
 	}
 	return h
 }
 
-// strange tells of an anomaly.
-func (db *DB) strange(m *machine, what, path string, count int, counter *int64) {
+// reportAnomaly tells of an anomaly.
+func (db *DB) reportAnomaly(m *machine, what, path string, count int, counter *int64) {
 	x := db.anomalies
 	a := Anomaly{Kind: m.kind.name, ID: m.id, What: what, Path: path, Count: count, Seq: m.seq, Time: db.opt.Now()}
 	x.mu.Lock()
@@ -136,24 +136,24 @@ func (d *draft) watched() {
 // watchWrite looks at what a draft that has landed did. The machine is locked.
 func (db *DB) watchWrite(d *draft) {
 	x, m := db.anomalies, d.m
-	h := db.habitsOf(m)
+	h := db.patternOf(m)
 	h.writes++
 	if x.opt.Writes > 0 && h.writes > x.opt.Writes && !h.answered[2] {
 		h.answered[2] = true
-		db.strange(m, AnomalyWrites, "", h.writes, &x.stats.Writes)
+		db.reportAnomaly(m, AnomalyWrites, "", h.writes, &x.stats.Writes)
 	}
 	for i := range d.events {
 		if t := &d.events[i].Terms; t.From != t.To && x.opt.Loop > 0 {
-			if n := h.went([2]string{t.From, t.To}, x.opt.Window); n > x.opt.Loop {
+			if n := h.visited([2]string{t.From, t.To}, x.opt.Window); n > x.opt.Loop {
 				h.paths, h.next = h.paths[:0], 0 // told once; it has to begin anew
-				db.strange(m, AnomalyLoop, t.From+" -> "+t.To, n, &x.stats.Loops)
+				db.reportAnomaly(m, AnomalyLoop, t.From+" -> "+t.To, n, &x.stats.Loops)
 			}
 		}
 	}
 }
 
-// went remembers a change of phase and says how often it is among the last ones.
-func (h *habits) went(path [2]string, window int) (n int) {
+// visited remembers a change of phase and says how often it is among the last ones.
+func (h *accessPattern) visited(path [2]string, window int) (n int) {
 	if len(h.paths) < window {
 		h.paths = append(h.paths, path)
 	} else {
@@ -171,11 +171,11 @@ func (h *habits) went(path [2]string, window int) (n int) {
 // watchRefusal looks at a write that was refused. The machine is locked.
 func (db *DB) watchRefusal(m *machine, err error) {
 	x := db.anomalies
-	h := db.habitsOf(m)
+	h := db.patternOf(m)
 	h.refused++
 	if x.opt.Refused > 0 && h.refused > x.opt.Refused && !h.answered[0] {
 		h.answered[0] = true
-		db.strange(m, AnomalyRefused, "", h.refused, &x.stats.Refused)
+		db.reportAnomaly(m, AnomalyRefused, "", h.refused, &x.stats.Refused)
 	}
 	if !errors.Is(err, ErrIllegal) {
 		return
@@ -183,7 +183,7 @@ func (db *DB) watchRefusal(m *machine, err error) {
 	h.illegal++
 	if x.opt.Illegal > 0 && h.illegal > x.opt.Illegal && !h.answered[1] {
 		h.answered[1] = true
-		db.strange(m, AnomalyIllegal, "", h.illegal, &x.stats.Illegal)
+		db.reportAnomaly(m, AnomalyIllegal, "", h.illegal, &x.stats.Illegal)
 	}
 }
 

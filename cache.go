@@ -243,7 +243,7 @@ func (c *cache) demote(m *machine) bool {
 	}
 	m.st = nil
 	live, encoded := m.size()
-	m.toldLive, m.toldEncoded = live, encoded
+	m.reportedLive, m.reportedEncoded = live, encoded
 	c.measure(m, live, encoded)
 	c.demoted++
 	return true

@@ -52,7 +52,7 @@ func (db *DB) commitGroup(group []*step, free func()) {
 			db.done(s, out)
 		}
 	}
-	db.news.tell(g.steps, db.stopped.Load() != nil)
+	db.notifier.notify(g.steps, db.stopped.Load() != nil)
 	clear(g.steps)
 	clear(g.live)
 	clear(g.out)

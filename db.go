@@ -22,15 +22,15 @@ type DB struct {
 	log  *slog.Logger
 	eng  engine.Engine
 
-	queue     *commit.Queue[*step]
-	group     group // the committer's own
-	cache     *cache
-	metrics   *metrics
-	wards     quarantine
-	report    OpenReport
-	news      news
-	retention retention
-	anomalies *anomalies // nil: off
+	queue      *commit.Queue[*step]
+	group      group // the committer's own
+	cache      *cache
+	metrics    *metrics
+	quarantine quarantine
+	report     OpenReport
+	notifier   notifier
+	retention  retention
+	anomalies  *anomalies // nil: off
 
 	mu    sync.Mutex // guards kinds
 	kinds map[string]*registered
@@ -86,7 +86,7 @@ func Open(path string, opts *Options) (*DB, error) {
 	db.background, db.cancel = context.WithCancel(context.Background())
 	db.metrics = newMetrics()
 	db.cache = newCache(db.opt.Cache)
-	db.wards.init()
+	db.quarantine.init()
 	db.retention.init()
 	if o := db.opt.Anomalies; o != nil {
 		db.anomalies = &anomalies{opt: o.withDefaults()}

@@ -65,7 +65,7 @@ type feedReader struct {
 	db     *DB
 	engine engine.Feeder
 	at     uint64
-	told   bool // that records were lost
+	warned bool // that records were lost
 	page   recordPage
 }
 
@@ -75,36 +75,36 @@ func (r *feedReader) next(ctx context.Context, yield func(AnyRecord, error) bool
 	if db.closed.Load() {
 		return ErrClosed
 	}
-	bell := db.news.await("")
-	defer db.news.leave("", bell)
+	bell := db.notifier.subscribe("")
+	defer db.notifier.unsubscribe("", bell)
 	stopped := db.stopped.Load() // before the look: it sees all that is durable then
 	r.page.empty()
 	upTo, err := r.engine.Feed(ctx, r.at, r.page.take)
 	for i := range r.page.records {
 		rec := &r.page.records[i]
 		lost := errors.Is(rec.Err, engine.ErrTrimmed)
-		if lost && r.told {
+		if lost && r.warned {
 			continue
 		}
-		r.told = r.told || lost
+		r.warned = r.warned || lost
 		if !yield(db.show(rec)) {
 			return engine.Stop
 		}
 	}
 	r.at = upTo
 	if err == nil && len(r.page.records) == 0 {
-		err = db.hear(ctx, bell, stopped)
+		err = db.waitForCommit(ctx, bell, stopped)
 	}
 	return err
 }
 
-// hear waits for the bell, or tells why there is nothing to wait for.
-func (db *DB) hear(ctx context.Context, b *bell, stopped *error) error {
+// waitForCommit waits for the bell, or tells why there is nothing to wait for.
+func (db *DB) waitForCommit(ctx context.Context, b *subscription, stopped *error) error {
 	if stopped != nil {
 		return fmt.Errorf("%w: %w", ErrStopped, *stopped)
 	}
 	select {
-	case <-b.rung:
+	case <-b.signal:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -62,7 +62,7 @@ func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) er
 	_, err = ack.Wait(ctx)
 	db.leave(m)
 	if err == nil {
-		db.wards.dismiss(k, id)
+		db.quarantine.remove(k, id)
 	}
 	return err
 }

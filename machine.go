@@ -43,10 +43,10 @@ type machine struct {
 	failed  atomic.Bool   // a queued write was not stored; forget everything
 	doubt   atomic.Bool   // nobody knows whether one was
 
-	habits *habits // nil until something is watched
+	pattern *accessPattern // nil until something is watched
 
-	counts                machineCounts
-	toldLive, toldEncoded int64 // what the cache knows of size
+	counts                        machineCounts
+	reportedLive, reportedEncoded int64 // what the cache knows of size
 
 	slot slot // the cache's
 	gone bool // evicted: look it up again

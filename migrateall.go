@@ -115,7 +115,7 @@ func (db *DB) migrateAll(ctx context.Context, k *kind, o MigrateOptions) (*Migra
 		default:
 			rep.Failed = append(rep.Failed, err)
 		}
-		return tellProgress(o.Progress, done, len(ids))
+		return reportProgress(o.Progress, done, len(ids))
 	})
 	for _, c := range changes {
 		if c != nil {

@@ -11,10 +11,10 @@ import (
 // TestNews: a group rings for each machine in it and for those who wait for any,
 // a stop for all; nobody takes the bell of another one along.
 func TestNews(t *testing.T) {
-	var n news
-	rung := func(b *bell) bool {
+	var n notifier
+	rung := func(b *subscription) bool {
 		select {
-		case <-b.rung:
+		case <-b.signal:
 			return true
 		default:
 			return false
@@ -26,28 +26,28 @@ func TestNews(t *testing.T) {
 		}
 		return s
 	}
-	bells := map[string]*bell{}
+	bells := map[string]*subscription{}
 	for _, m := range []string{"", "a", "b", "c", "d", "e"} {
-		bells[m] = n.await(m)
+		bells[m] = n.subscribe(m)
 	}
-	require.Same(t, bells["e"], n.await("e"))
-	n.leave("e", bells["e"])
-	n.tell([]engine.Step{group("a", "b"), group("c", "d")}, false)
+	require.Same(t, bells["e"], n.subscribe("e"))
+	n.unsubscribe("e", bells["e"])
+	n.notify([]engine.Step{group("a", "b"), group("c", "d")}, false)
 	for m, b := range bells {
 		require.Equal(t, m != "e", rung(b), "machine %q", m)
 		if m != "e" {
-			n.leave(m, b)
+			n.unsubscribe(m, b)
 		}
 	}
-	n.tell([]engine.Step{group("a")}, false)
+	n.notify([]engine.Step{group("a")}, false)
 	require.False(t, rung(bells["e"]))
-	again := n.await("a")
+	again := n.subscribe("a")
 	require.False(t, rung(again), "a bell rings once")
-	n.tell([]engine.Step{group("e")}, false)
+	n.notify([]engine.Step{group("e")}, false)
 	require.True(t, rung(bells["e"]), "one of two who waited is left")
-	n.tell(nil, true)
+	n.notify(nil, true)
 	require.True(t, rung(again))
-	n.leave("a", again)
-	require.Empty(t, n.bells)
+	n.unsubscribe("a", again)
+	require.Empty(t, n.subscriptions)
 	require.False(t, n.waiting.Load())
 }

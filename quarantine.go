@@ -15,37 +15,37 @@ const retryQuarantined = 10 * time.Second
 // reopening the file asks the file again.
 type quarantine struct {
 	mu  sync.Mutex
-	all map[wardKey]*ward
+	all map[quarantineKey]*quarantineEntry
 }
 
-type wardKey struct{ kind, id string }
+type quarantineKey struct{ kind, id string }
 
-type ward struct {
+type quarantineEntry struct {
 	err   *QuarantineError
 	tried time.Time // on the monotonic clock
 }
 
-func (q *quarantine) init() { q.all = map[wardKey]*ward{} }
+func (q *quarantine) init() { q.all = map[quarantineKey]*quarantineEntry{} }
 
 // refuse answers the cause while a machine is not to be tried again.
 func (q *quarantine) refuse(k *kind, id string) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w := q.all[wardKey{k.name, id}]
+	w := q.all[quarantineKey{k.name, id}]
 	if w == nil || time.Since(w.tried) >= retryQuarantined {
 		return nil
 	}
 	return w.err
 }
 
-// admit sets a machine aside.
-func (q *quarantine) admit(k *kind, id string, cause error) error {
+// add sets a machine aside.
+func (q *quarantine) add(k *kind, id string, cause error) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	key := wardKey{k.name, id}
+	key := quarantineKey{k.name, id}
 	w := q.all[key]
 	if w == nil {
-		w = &ward{err: &QuarantineError{Kind: k.name, ID: id, Since: time.Now()}}
+		w = &quarantineEntry{err: &QuarantineError{Kind: k.name, ID: id, Since: time.Now()}}
 		q.all[key] = w
 	}
 	w.err = &QuarantineError{Kind: k.name, ID: id, Since: w.err.Since, Cause: cause}
@@ -53,15 +53,15 @@ func (q *quarantine) admit(k *kind, id string, cause error) error {
 	return w.err
 }
 
-// dismiss lets a machine back in.
-func (q *quarantine) dismiss(k *kind, id string) {
+// remove lets a machine back in.
+func (q *quarantine) remove(k *kind, id string) {
 	q.mu.Lock()
-	delete(q.all, wardKey{k.name, id})
+	delete(q.all, quarantineKey{k.name, id})
 	q.mu.Unlock()
 }
 
-// dismissKind lets all machines of a kind back in.
-func (q *quarantine) dismissKind(name string) {
+// removeKind lets all machines of a kind back in.
+func (q *quarantine) removeKind(name string) {
 	q.mu.Lock()
 	for key := range q.all {
 		if key.kind == name {
@@ -76,10 +76,10 @@ func (q *quarantine) dismissKind(name string) {
 // [Store.Purge] or a new [Register]; each is tried again at most every ten
 // seconds. The list lives in memory.
 func (db *DB) Quarantined() []*QuarantineError {
-	db.wards.mu.Lock()
-	defer db.wards.mu.Unlock()
-	out := make([]*QuarantineError, 0, len(db.wards.all))
-	for _, w := range db.wards.all {
+	db.quarantine.mu.Lock()
+	defer db.quarantine.mu.Unlock()
+	out := make([]*QuarantineError, 0, len(db.quarantine.all))
+	for _, w := range db.quarantine.all {
 		out = append(out, w.err)
 	}
 	slices.SortFunc(out, func(a, b *QuarantineError) int {

@@ -105,7 +105,7 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 		return rep, wrap(err)
 	}
 	if rep.Status == RecoverHealthy {
-		db.wards.dismiss(k, id)
+		db.quarantine.remove(k, id)
 		m.forget()
 		m.adopt(found)
 		db.metrics.latency[opRecover].Add(rep.Took)
@@ -128,7 +128,7 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 		rep.Status = RecoverFailed
 		return rep, wrap(err)
 	}
-	db.wards.dismiss(k, id)
+	db.quarantine.remove(k, id)
 	db.log.Info("machine recovered", "kind", k.name, "id", id, "report", rep.String())
 	return rep, nil
 }

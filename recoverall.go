@@ -91,7 +91,7 @@ func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*RecoverAllR
 		default:
 			rep.Recovered++
 		}
-		return tellProgress(o.Progress, rep.Machines, len(targets))
+		return reportProgress(o.Progress, rep.Machines, len(targets))
 	})
 	rep.Took = time.Since(start)
 	if err != nil {
@@ -137,7 +137,7 @@ func (db *DB) look(ctx context.Context, k *kind, id string, o RecoverAllOptions)
 		if r.head.Deleted {
 			return nil, nil
 		}
-		db.wards.dismiss(k, id)
+		db.quarantine.remove(k, id)
 		return nil, nil
 	}
 	if errors.Is(err, ErrNotFound) { // purged meanwhile
@@ -152,7 +152,7 @@ func (db *DB) look(ctx context.Context, k *kind, id string, o RecoverAllOptions)
 			return rep, nil
 		}
 	}
-	err = db.wards.admit(k, id, err)
+	err = db.quarantine.add(k, id, err)
 	db.log.Error("machine quarantined", "kind", k.name, "id", id, "error", err)
 	return &RecoverReport{Kind: k.name, ID: id, To: Latest().String(), Status: RecoverFailed, Tried: tried}, nil
 }
@@ -171,8 +171,8 @@ func (db *DB) recoverInBackground(k *kind) {
 	}
 }
 
-// tellProgress calls a Progress of the caller's, if there is one.
-func tellProgress(progress func(done, total int), done, total int) (err error) {
+// reportProgress calls a Progress of the caller's, if there is one.
+func reportProgress(progress func(done, total int), done, total int) (err error) {
 	if progress == nil {
 		return nil
 	}

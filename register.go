@@ -75,7 +75,7 @@ func Register[S any](db *DB, k Kind[S]) (*Store[S], error) {
 		if p := old.kind.differs(u); p != "" {
 			return nil, &KindError{Kind: k.Name, Problems: []string{p}}
 		}
-		db.wards.dismissKind(k.Name)
+		db.quarantine.removeKind(k.Name)
 		return old.store.(*Store[S]), nil
 	}
 	if err := db.note(u); err != nil {

@@ -59,12 +59,12 @@ func (w *watcher[S]) next(ctx context.Context, yield func(Record[S], error) bool
 	if db.closed.Load() {
 		return ErrClosed
 	}
-	bell := db.news.await(w.machine.key)
-	defer db.news.leave(w.machine.key, bell)
+	bell := db.notifier.subscribe(w.machine.key)
+	defer db.notifier.unsubscribe(w.machine.key, bell)
 	stopped := db.stopped.Load() // before the look: it sees all that is durable then
 	seen, err := w.look(ctx, yield)
 	if err == nil && !seen {
-		err = db.hear(ctx, bell, stopped)
+		err = db.waitForCommit(ctx, bell, stopped)
 	}
 	return err
 }
@@ -98,60 +98,60 @@ func (w *watcher[S]) look(ctx context.Context, yield func(Record[S], error) bool
 	return seen, nil
 }
 
-// news wakes those who wait for records. Who waits takes a bell first, looks at
+// notifier wakes those who wait for records. Who waits takes a bell first, looks at
 // the engine then, and waits for the bell if there was nothing: so no record is
 // missed. The committer never waits for any of them.
-type news struct {
+type notifier struct {
 	waiting atomic.Bool // somebody has a bell
 
-	mu    sync.Mutex
-	bells map[string]*bell // by machine key; "" is for any machine
+	mu            sync.Mutex
+	subscriptions map[string]*subscription // by machine key; "" is for any machine
 }
 
-type bell struct {
-	rung  chan struct{} // closed by the next group with the machine in it
-	heard int           // how many wait
+type subscription struct {
+	signal chan struct{} // closed by the next group with the machine in it
+	heard  int           // how many wait
 }
 
-// await gives the bell of a machine; leave gives it back, rung or not.
-func (n *news) await(machine string) *bell {
+// subscribe gives the bell of a machine; leave gives it back, rung or not.
+func (n *notifier) subscribe(machine string) *subscription {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	b := n.bells[machine]
+	b := n.subscriptions[machine]
 	if b == nil {
-		b = &bell{rung: make(chan struct{})}
-		if n.bells == nil {
-			n.bells = map[string]*bell{}
+		b = &subscription{signal: make(chan struct{})}
+		if n.subscriptions == nil {
+			n.subscriptions = map[string]*subscription{}
 		}
-		n.bells[machine] = b
+		n.subscriptions[machine] = b
 		n.waiting.Store(true)
 	}
 	b.heard++
 	return b
 }
 
-func (n *news) leave(machine string, b *bell) {
+func (n *notifier) unsubscribe(machine string, b *subscription) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if b.heard--; b.heard == 0 && n.bells[machine] == b {
+	if b.heard--; b.heard == 0 && n.subscriptions[machine] == b {
 		n.drop(machine)
 	}
 }
 
-func (n *news) drop(machine string) {
-	delete(n.bells, machine)
-	n.waiting.Store(len(n.bells) > 0)
+func (n *notifier) drop(machine string) {
+	delete(n.subscriptions, machine)
+	n.waiting.Store(len(n.subscriptions) > 0)
 }
 
-// tell rings for what a group wrote, or, where writing has stopped, for all.
-func (n *news) tell(steps []engine.Step, stopped bool) {
+// notify rings for what a group wrote, or, where writing has stopped, for all.
+func (n *notifier) notify(steps []engine.Step, stopped bool) {
 	if !n.waiting.Load() {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if stopped {
-		for machine := range n.bells {
+		for machine := range n.subscriptions {
 			n.ring(machine)
 		}
 		return
@@ -164,9 +164,9 @@ func (n *news) tell(steps []engine.Step, stopped bool) {
 	}
 }
 
-func (n *news) ring(machine string) {
-	if b := n.bells[machine]; b != nil {
-		close(b.rung)
+func (n *notifier) ring(machine string) {
+	if b := n.subscriptions[machine]; b != nil {
+		close(b.signal)
 		n.drop(machine)
 	}
 }
