@@ -48,8 +48,8 @@ func newAck(o op, start time.Time) *Ack {
 // refused is an Ack that is already answered.
 func refused(err error) *Ack { return &Ack{done: closedChan, err: err} }
 
-// settled is an Ack of something that is durable already.
-func settled(h Head) *Ack { return &Ack{done: closedChan, head: h} }
+// resolvedAck is an Ack of something that is durable already.
+func resolvedAck(h Head) *Ack { return &Ack{done: closedChan, head: h} }
 
 // resolve answers; only once.
 func (a *Ack) resolve(err error) {

@@ -38,34 +38,34 @@ func (db *DB) acquire(ctx context.Context, k *kind, id string) (*machine, error)
 		db.metrics.hits.Add(1)
 		return m, nil
 	}
-	if err := db.bring(ctx, m); err != nil {
-		db.leave(m)
+	if err := db.load(ctx, m); err != nil {
+		db.release(m)
 		return nil, err
 	}
 	return m, nil
 }
 
-// bring makes a locked machine live.
-func (db *DB) bring(ctx context.Context, m *machine) error {
+// load makes a locked machine live.
+func (db *DB) load(ctx context.Context, m *machine) error {
 	if m.failed.Load() {
-		if err := db.restart(ctx, m); err != nil {
+		if err := db.reload(ctx, m); err != nil {
 			return err
 		}
 	}
 	if m.known {
 		db.metrics.secondHits.Add(1)
-		if err := m.enliven(); err == nil {
+		if err := m.decodeLive(); err == nil {
 			return nil
 		}
 		// What was applied once does not apply again: the engine decides.
 		if m.pending.Load() > 0 {
 			return fmt.Errorf("%w: %s %q cannot be rebuilt while writes are queued", ErrBusy, m.kind.name, m.id)
 		}
-		if err := db.restart(ctx, m); err != nil {
+		if err := db.reload(ctx, m); err != nil {
 			return err
 		}
 	}
-	if err := m.quiet(ctx); err != nil { // of a Purge whose caller went away
+	if err := m.awaitQueued(ctx); err != nil { // of a Purge whose caller went away
 		return err
 	}
 	db.metrics.misses.Add(1)
@@ -87,20 +87,20 @@ func (db *DB) bring(ctx context.Context, m *machine) error {
 	}
 	db.metrics.rebuilt(time.Since(start), len(tried))
 	m.counts.rebuilds.Add(1)
-	m.adopt(r)
+	m.setFrom(r)
 	if len(r.tail.bytes) > tailRoom {
 		m.trim()
 	}
 	return nil
 }
 
-// restart forgets a machine after one of its writes was not stored, once the
+// reload forgets a machine after one of its writes was not stored, once the
 // writes behind that one are answered.
-func (db *DB) restart(ctx context.Context, m *machine) error {
+func (db *DB) reload(ctx context.Context, m *machine) error {
 	if m.doubt.Load() {
 		return fmt.Errorf("%w: a write to %s %q: open the file again", ErrInDoubt, m.kind.name, m.id)
 	}
-	if err := m.quiet(ctx); err != nil {
+	if err := m.awaitQueued(ctx); err != nil {
 		return err
 	}
 	for _, a := range m.takeUnsaved() {
@@ -112,8 +112,8 @@ func (db *DB) restart(ctx context.Context, m *machine) error {
 	return nil
 }
 
-// quiet waits until nothing of a locked machine is queued.
-func (m *machine) quiet(ctx context.Context) error {
+// awaitQueued waits until nothing of a locked machine is queued.
+func (m *machine) awaitQueued(ctx context.Context) error {
 	if m.pending.Load() == 0 || m.newest == nil {
 		return nil
 	}
@@ -125,8 +125,8 @@ func (m *machine) quiet(ctx context.Context) error {
 	}
 }
 
-// leave gives a machine back.
-func (db *DB) leave(m *machine) {
+// release gives a machine back.
+func (db *DB) release(m *machine) {
 	drop := m.idle() && !m.doubt.Load() && (!m.known || m.seq == 0)
 	live, encoded := m.size()
 	same := live == m.reportedLive && encoded == m.reportedEncoded
@@ -143,16 +143,16 @@ func (db *DB) leave(m *machine) {
 	}
 }
 
-// seen waits until everything of the machine up to now is durable; the lock is
+// releaseWhenDurable waits until everything of the machine up to now is durable; the lock is
 // held when it is called, and released.
-func (db *DB) seen(ctx context.Context, m *machine) error {
+func (db *DB) releaseWhenDurable(ctx context.Context, m *machine) error {
 	unsaved := len(m.unsaved) > 0
 	if !unsaved && m.durable.Load() == m.seq && m.pending.Load() == 0 {
-		db.leave(m)
+		db.release(m)
 		return nil
 	}
-	ack := m.asSeen()
-	db.leave(m)
+	ack := m.ackForReader()
+	db.release(m)
 	if unsaved {
 		return db.save(ctx, m.kind, m.id, ack)
 	}
@@ -162,9 +162,9 @@ func (db *DB) seen(ctx context.Context, m *machine) error {
 	return nil
 }
 
-// settle waits until the machine's queued writes are durable, for readers of
+// awaitDurable waits until the machine's queued writes are durable, for readers of
 // the engine. It does not load the machine.
-func (db *DB) settle(ctx context.Context, k *kind, id string) (*machine, error) {
+func (db *DB) awaitDurable(ctx context.Context, k *kind, id string) (*machine, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
@@ -179,12 +179,12 @@ func (db *DB) settle(ctx context.Context, k *kind, id string) (*machine, error) 
 		return nil, err
 	}
 	if m.failed.Load() {
-		if err := db.restart(ctx, m); err != nil {
+		if err := db.reload(ctx, m); err != nil {
 			m.release()
 			return nil, err
 		}
 	}
-	return m, db.seen(ctx, m)
+	return m, db.releaseWhenDurable(ctx, m)
 }
 
 // Warm brings machines into memory, several at once, so that their first use
@@ -201,7 +201,7 @@ func (s *Store[S]) Warm(ctx context.Context, ids ...string) error {
 		}
 		m, err := s.db.acquire(ctx, s.kind, ids[i])
 		if err == nil {
-			s.db.leave(m)
+			s.db.release(m)
 		}
 		return m, err
 	}, func(i int, _ *machine, err error) error {

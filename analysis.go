@@ -144,7 +144,7 @@ func newAnalyst(k *kind, id string, o AnalyzeOptions) *analyst {
 
 // machine counts the records of one machine.
 func (a *analyst) machine(ctx context.Context, db *DB, id string) error {
-	m, err := db.settle(ctx, a.kind, id)
+	m, err := db.awaitDurable(ctx, a.kind, id)
 	if err != nil {
 		return err
 	}

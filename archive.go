@@ -124,7 +124,7 @@ func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *UnarchiveR
 	}
 	db.retention.spare(keyOf(k.name, id))
 	for {
-		if _, err := db.settle(ctx, k, id); err != nil {
+		if _, err := db.awaitDurable(ctx, k, id); err != nil {
 			return err
 		}
 		head, h, err := db.storedHead(ctx, k, id, 0, func(*record.Snapshot) {})
@@ -193,7 +193,7 @@ func (c *ArchiveSegment) check(k *kind, id string, base *record.Snapshot, gaps [
 // putBack puts one chapter under the base of the log.
 func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *ArchiveSegment, rep *UnarchiveReport) error {
 	start := time.Now()
-	m, err := db.hold(ctx, k, id, true)
+	m, err := db.acquireIdle(ctx, k, id, true)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, ba
 	}
 	if err != nil {
 		db.queue.Release()
-		db.leave(m)
+		db.release(m)
 		return err
 	}
 	db.pushHead(m, h, w, ack)
@@ -252,6 +252,6 @@ func (db *DB) rest(ctx context.Context, m *machine) error {
 	if err := m.acquire(ctx); err != nil {
 		return err
 	}
-	db.leave(m)
+	db.release(m)
 	return nil
 }

@@ -50,7 +50,7 @@ func (db *DB) compact(ctx context.Context, k *kind, id string, p Point) (*Compac
 	if !k.strategy.keepsEvents() {
 		return rep, fmt.Errorf("%w: snapshot-only keeps no records; SnapshotPolicy says how many snapshots stay", ErrUnsupported)
 	}
-	if _, err := db.settle(ctx, k, id); err != nil {
+	if _, err := db.awaitDurable(ctx, k, id); err != nil {
 		return rep, err
 	}
 	to, err := db.resolve(ctx, k, id, p)
@@ -115,7 +115,7 @@ type compaction struct {
 // chapter ends before it, and has the archive keep what goes. It answers nil
 // where the log begins there already.
 func (db *DB) planCompaction(ctx context.Context, k *kind, id string, to uint64, rep *CompactReport) (*compaction, error) {
-	m, err := db.settle(ctx, k, id)
+	m, err := db.awaitDurable(ctx, k, id)
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +288,7 @@ func (c *compaction) prove(ctx context.Context, snaps []record.Snapshot, v *veri
 // push queues the new base and the removal. It takes the machine's lock.
 func (c *compaction) push(ctx context.Context) error {
 	start := time.Now()
-	m, err := c.db.hold(ctx, c.kind, c.id, true)
+	m, err := c.db.acquireIdle(ctx, c.kind, c.id, true)
 	if err != nil {
 		return err
 	}
@@ -296,7 +296,7 @@ func (c *compaction) push(ctx context.Context) error {
 	w, h, err := c.write(ctx)
 	if err != nil {
 		c.db.queue.Release()
-		c.db.leave(m)
+		c.db.release(m)
 		return err
 	}
 	c.ack = newAck(opCompact, start)
@@ -321,7 +321,7 @@ func (db *DB) pushHead(m *machine, h *record.Head, w engine.Write, ack *Ack) {
 	m.newest = ack
 	ack.head = publicHead(m.kind, m.id, w.Seq, h)
 	db.push(&step{ack: ack, writes: []engine.Write{w}, parts: []part{{m, w.Seq}}}, bytes)
-	db.leave(m)
+	db.release(m)
 }
 
 // write is the engine's write, from the head as it is now. The machine is held.

@@ -155,7 +155,7 @@ func (d *draft) keyed(sum uint64) (ack *Ack, found bool, err error) {
 		if k.Seq == d.m.seq {
 			h = d.m.head()
 		}
-		return settled(h), true, nil
+		return resolvedAck(h), true, nil
 	}
 	return nil, false, nil
 }

@@ -62,7 +62,7 @@ type EventRange struct {
 // error ends it.
 func (s *Store[S]) Events(ctx context.Context, id string, r EventRange) iter.Seq2[Record[S], error] {
 	return func(yield func(Record[S], error) bool) {
-		m, err := s.db.settle(ctx, s.kind, id)
+		m, err := s.db.awaitDurable(ctx, s.kind, id)
 		if err != nil {
 			yield(Record[S]{}, fmt.Errorf("events of %s %.60q: %w", s.kind.name, id, err))
 			return

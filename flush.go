@@ -101,7 +101,7 @@ func (db *DB) flush(ctx context.Context) error {
 		if err := m.acquire(ctx); err != nil {
 			return err
 		}
-		ack := m.asSeen()
+		ack := m.ackForReader()
 		unsaved := len(m.unsaved) > 0
 		m.release()
 		var err error

@@ -39,7 +39,7 @@ func (s *Store[S]) Purge(ctx context.Context, id string) error {
 }
 
 func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) error {
-	m, err := db.hold(ctx, k, id, true)
+	m, err := db.acquireIdle(ctx, k, id, true)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) er
 	}
 	if err != nil {
 		db.queue.Release()
-		db.leave(m)
+		db.release(m)
 		return err
 	}
 	m.forget()
@@ -60,7 +60,7 @@ func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) er
 	db.push(&step{ack: ack, writes: []engine.Write{{Machine: m.key, Expect: head.Seq, Purge: true}},
 		parts: []part{{m, 0}}}, 0)
 	_, err = ack.Wait(ctx)
-	db.leave(m)
+	db.release(m)
 	if err == nil {
 		db.quarantine.remove(k, id)
 	}
@@ -95,7 +95,7 @@ func (s *Store[S]) Fork(ctx context.Context, id string, p Point, newID string, o
 }
 
 func (s *Store[S]) fork(ctx context.Context, id string, p Point, newID string, opts []WriteOption) (Head, error) {
-	if _, err := s.db.settle(ctx, s.kind, id); err != nil {
+	if _, err := s.db.awaitDurable(ctx, s.kind, id); err != nil {
 		return Head{}, err
 	}
 	r, err := s.db.reach(ctx, s.kind, id, p)

@@ -126,8 +126,8 @@ func (m *machine) forget() {
 	m.keys, m.snaps, m.seq, m.h = nil, nil, 0, record.Head{}
 }
 
-// enliven makes the first level from the second.
-func (m *machine) enliven() error {
+// decodeLive makes the first level from the second.
+func (m *machine) decodeLive() error {
 	if m.st != nil {
 		return nil
 	}
@@ -144,8 +144,8 @@ func (m *machine) enliven() error {
 	return nil
 }
 
-// adopt takes over what a rebuild found.
-func (m *machine) adopt(r *rebuiltState) {
+// setFrom takes over what a rebuild found.
+func (m *machine) setFrom(r *rebuiltState) {
 	m.known = true
 	m.seq, m.h, m.queued = r.seq, r.head, r.seq
 	m.st, m.enc, m.encSeq, m.tail = r.st, r.enc, r.encSeq, r.tail

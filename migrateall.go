@@ -194,7 +194,7 @@ func (db *DB) migrateOne(ctx context.Context, k *kind, id string, o MigrateOptio
 
 // tryMigration does on a copy what migrateOne does.
 func (db *DB) tryMigration(ctx context.Context, k *kind, id string, to Version, restore bool) (*MachineChange, error) {
-	if _, err := db.settle(ctx, k, id); err != nil {
+	if _, err := db.awaitDurable(ctx, k, id); err != nil {
 		return nil, err
 	}
 	r, _, _, err := db.rebuild(ctx, k, id, engine.All, 0) // lifts, applies and validates

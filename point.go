@@ -300,7 +300,7 @@ func (s *Store[S]) At(ctx context.Context, id string, p Point) (State[S], error)
 }
 
 func (s *Store[S]) at(ctx context.Context, id string, p Point) (State[S], error) {
-	if _, err := s.db.settle(ctx, s.kind, id); err != nil {
+	if _, err := s.db.awaitDurable(ctx, s.kind, id); err != nil {
 		return State[S]{}, err
 	}
 	r, err := s.db.reach(ctx, s.kind, id, p)

@@ -87,7 +87,7 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 		db.metrics.failed[opRecover].Add(1)
 		return fmt.Errorf("recover %s %.60q to %s: %w", k.name, id, o.To, err)
 	}
-	m, err := db.hold(ctx, k, id, !o.DryRun)
+	m, err := db.acquireIdle(ctx, k, id, !o.DryRun)
 	if err != nil {
 		return rep, wrap(err)
 	}
@@ -96,7 +96,7 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 		if !o.DryRun && !pushed {
 			db.queue.Release()
 		}
-		db.leave(m)
+		db.release(m)
 	}()
 	known := m.keys
 	found, err := db.search(ctx, k, id, o, rep)
@@ -107,7 +107,7 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 	if rep.Status == RecoverHealthy {
 		db.quarantine.remove(k, id)
 		m.forget()
-		m.adopt(found)
+		m.setFrom(found)
 		db.metrics.latency[opRecover].Add(rep.Took)
 		return rep, nil
 	}
@@ -133,9 +133,9 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 	return rep, nil
 }
 
-// hold gives the machine locked, with nothing of it queued, loaded or not, and
+// acquireIdle gives the machine locked, with nothing of it queued, loaded or not, and
 // with a place in the queue if it is to be written.
-func (db *DB) hold(ctx context.Context, k *kind, id string, place bool) (*machine, error) {
+func (db *DB) acquireIdle(ctx context.Context, k *kind, id string, place bool) (*machine, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (db *DB) hold(ctx context.Context, k *kind, id string, place bool) (*machin
 				return nil, err
 			}
 		}
-		m, err := db.holdQuiet(ctx, k, id)
+		m, err := db.acquireQuiet(ctx, k, id)
 		if m != nil {
 			return m, nil
 		}
@@ -164,9 +164,9 @@ func (db *DB) hold(ctx context.Context, k *kind, id string, place bool) (*machin
 	}
 }
 
-// holdQuiet is hold's way to the lock. It answers nothing where writes have to
+// acquireQuiet is hold's way to the lock. It answers nothing where writes have to
 // be saved first.
-func (db *DB) holdQuiet(ctx context.Context, k *kind, id string) (*machine, error) {
+func (db *DB) acquireQuiet(ctx context.Context, k *kind, id string) (*machine, error) {
 	m, err := db.locked(ctx, k, id)
 	if err != nil {
 		return nil, err
@@ -175,12 +175,12 @@ func (db *DB) holdQuiet(ctx context.Context, k *kind, id string) (*machine, erro
 		m.release()
 		return nil, nil
 	}
-	err = m.quiet(ctx)
+	err = m.awaitQueued(ctx)
 	if err == nil && m.failed.Load() {
-		err = db.restart(ctx, m)
+		err = db.reload(ctx, m)
 	}
 	if err != nil {
-		db.leave(m)
+		db.release(m)
 		return nil, err
 	}
 	return m, nil

@@ -126,7 +126,7 @@ func (db *DB) look(ctx context.Context, k *kind, id string, o RecoverAllOptions)
 	if db.closed.Load() {
 		return nil, ErrClosed
 	}
-	if _, err := db.settle(ctx, k, id); err != nil && ctx.Err() != nil {
+	if _, err := db.awaitDurable(ctx, k, id); err != nil && ctx.Err() != nil {
 		return nil, err
 	}
 	r, _, tried, err := db.rebuild(ctx, k, id, engine.All, 0)

@@ -383,7 +383,7 @@ func snapshotInfo(k *kind, id string, r *record.Snapshot, base uint64) SnapshotI
 // set. An error ends the list.
 func (s *Store[S]) Snapshots(ctx context.Context, id string, r SnapshotRange) iter.Seq2[SnapshotInfo, error] {
 	return func(yield func(SnapshotInfo, error) bool) {
-		m, err := s.db.settle(ctx, s.kind, id)
+		m, err := s.db.awaitDurable(ctx, s.kind, id)
 		if err != nil {
 			yield(SnapshotInfo{}, err)
 			return

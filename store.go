@@ -206,19 +206,19 @@ func (s *Store[S]) Load(ctx context.Context, id string) (State[S], error) {
 }
 
 func (s *Store[S]) load(ctx context.Context, id string, start time.Time) (State[S], error) {
-	m, err := s.hold(ctx, id)
+	m, err := s.acquireExisting(ctx, id)
 	if err != nil {
 		return State[S]{}, err
 	}
 	head, enc := m.head(), m.enc
 	if m.encSeq != m.seq || len(m.tail.ends) > 0 {
 		if enc, err = s.kind.encode(s.kind.value(m.st)); err != nil {
-			s.db.leave(m)
+			s.db.release(m)
 			return State[S]{}, err
 		}
 	}
 	ack := m.newest
-	if err := s.db.seen(ctx, m); err != nil {
+	if err := s.db.releaseWhenDurable(ctx, m); err != nil {
 		return State[S]{}, err
 	}
 	if head.Pos == 0 && ack != nil && ack.resolved() && ack.head.Seq == head.Seq {
@@ -240,14 +240,14 @@ func (s *Store[S]) load(ctx context.Context, id string, start time.Time) (State[
 // where the newest record was still queued.
 func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error) error {
 	start := s.db.metrics.sample()
-	m, err := s.hold(ctx, id)
+	m, err := s.acquireExisting(ctx, id)
 	if err == nil {
 		st := m.st.(*State[S])
 		if st.Seq != m.seq || st.Pos == 0 || st.Kind == "" {
 			st.Head = m.head()
 		}
 		if err = s.see(m, st, fn); err == nil {
-			err = s.db.seen(ctx, m)
+			err = s.db.releaseWhenDurable(ctx, m)
 		}
 		if !start.IsZero() {
 			m.counts.loads.Add(time.Since(start))
@@ -265,7 +265,7 @@ func (s *Store[S]) see(m *machine, st *State[S], fn func(*State[S]) error) (err 
 	looked := false
 	defer func() {
 		if !looked || err != nil {
-			s.db.leave(m)
+			s.db.release(m)
 		}
 	}()
 	err = see(st, fn)
@@ -278,8 +278,8 @@ func see[S any](st *State[S], fn func(*State[S]) error) (err error) {
 	return fn(st)
 }
 
-// hold gives a live machine that exists, locked, for a look at it.
-func (s *Store[S]) hold(ctx context.Context, id string) (*machine, error) {
+// acquireExisting gives a live machine that exists, locked, for a look at it.
+func (s *Store[S]) acquireExisting(ctx context.Context, id string) (*machine, error) {
 	if s.db.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -289,7 +289,7 @@ func (s *Store[S]) hold(ctx context.Context, id string) (*machine, error) {
 	m, err := s.db.acquire(ctx, s.kind, id)
 	if err == nil && !m.exists() {
 		err = notFoundError(m)
-		s.db.leave(m)
+		s.db.release(m)
 	}
 	return m, err
 }

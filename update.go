@@ -171,7 +171,7 @@ func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []Write
 			if !made {
 				d.undo()
 			}
-			db.leave(d.m)
+			db.release(d.m)
 		}
 	}()
 	ack, err := tx.run(ctx, start, fn)
@@ -180,7 +180,7 @@ func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []Write
 	}
 	made = true
 	if ack == nil {
-		return settled(Head{}), nil
+		return resolvedAck(Head{}), nil
 	}
 	return ack, nil
 }
@@ -289,7 +289,7 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 	}
 	d := s.db.newDraft(m, &o)
 	if err := d.admit(); err != nil {
-		s.db.leave(m)
+		s.db.release(m)
 		return nil, err
 	}
 	tx.drafts = append(tx.drafts, d)

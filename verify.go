@@ -78,7 +78,7 @@ func (db *DB) verify(ctx context.Context, k *kind, id string) (rep *VerifyReport
 
 func (db *DB) verifyOnce(ctx context.Context, k *kind, id string, seen *logStart) (*VerifyReport, error) {
 	rep := &VerifyReport{Kind: k.name, ID: id}
-	m, err := db.settle(ctx, k, id)
+	m, err := db.awaitDurable(ctx, k, id)
 	if err != nil {
 		return rep, err
 	}

@@ -123,7 +123,7 @@ func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op
 			m.counts.refuse.Add(1)
 			db.queue.Release()
 		}
-		db.leave(m)
+		db.release(m)
 		if d != nil && (op == opAppend || op == opGo) { // of an Update its Machine knows it, too
 			d.free()
 		}
@@ -170,7 +170,7 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 		if d.earlier != nil {
 			return d.earlier, nil
 		}
-		return m.asSeen(), nil
+		return m.ackForReader(), nil
 	}
 	ack := newAck(op, start)
 	if m.kind.strategy == SnapshotOnly && (op == opGo || op == opGoUpdate) && d.first == nil && !d.flushDue() && !db.closed.Load() {
@@ -203,9 +203,9 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 	return ack, nil
 }
 
-// asSeen is the Ack of a look at the machine as it is now: it waits for what is
+// ackForReader is the Ack of a look at the machine as it is now: it waits for what is
 // not durable yet.
-func (m *machine) asSeen() *Ack {
+func (m *machine) ackForReader() *Ack {
 	youngest := m.newest
 	if n := len(m.unsaved); n > 0 {
 		youngest = m.unsaved[n-1]
@@ -213,7 +213,7 @@ func (m *machine) asSeen() *Ack {
 		youngest = nil
 	}
 	if youngest == nil {
-		return settled(m.head())
+		return resolvedAck(m.head())
 	}
 	return youngest.follow(m.head())
 }
