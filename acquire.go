@@ -88,7 +88,7 @@ func (db *DB) load(ctx context.Context, m *machine) error {
 	db.metrics.rebuilt(time.Since(start), len(tried))
 	m.counts.rebuilds.Add(1)
 	m.setFrom(r)
-	if len(r.tail.bytes) > tailRoom {
+	if len(r.tail.bytes) > minTail {
 		m.trim()
 	}
 	return nil
@@ -104,7 +104,7 @@ func (db *DB) reload(ctx context.Context, m *machine) error {
 		return err
 	}
 	for _, a := range m.takeUnsaved() {
-		db.answer(a, errBehind)
+		db.answer(a, errEarlierFailed)
 	}
 	m.forget()
 	m.newest = nil

@@ -136,7 +136,7 @@ type timed struct {
 }
 
 func newAnalyst(k *kind, id string, o AnalyzeOptions) *analyst {
-	def(&o.Top, defaultTop)
+	orDefault(&o.Top, defaultTop)
 	o.Top = min(max(0, o.Top), maxDistinct)
 	return &analyst{kind: k, o: o, out: Analysis{Kind: k.name, ID: id}, days: map[int64]int{}, paths: map[[2]string]*timed{},
 		events: map[string]*timed{}, phases: map[string]int{}, actors: map[string]int{}, origins: map[string]int{}, seen: map[string]bool{}}

@@ -67,12 +67,12 @@ func (o *AnomalyOptions) validate() error {
 }
 
 func (o AnomalyOptions) withDefaults() AnomalyOptions {
-	def(&o.Loop, 3)
-	def(&o.Window, 10)
-	def(&o.Refused, 20)
-	def(&o.Illegal, 5)
-	def(&o.Writes, 600)
-	def(&o.Interval, time.Minute)
+	orDefault(&o.Loop, 3)
+	orDefault(&o.Window, 10)
+	orDefault(&o.Refused, 20)
+	orDefault(&o.Illegal, 5)
+	orDefault(&o.Writes, 600)
+	orDefault(&o.Interval, time.Minute)
 	return o
 }
 

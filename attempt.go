@@ -18,7 +18,7 @@ type rebuiltState struct {
 	seq  uint64
 	pos  uint64
 	head record.Head // at seq
-	keys []keyed
+	keys []knownKey
 
 	st     any
 	enc    []byte // an encoded state at encSeq, and the records since
@@ -77,7 +77,7 @@ func (p *attempt) start(source string) {
 // free gives the room back. What the attempts made is not part of it.
 func (p *attempt) free() {
 	*p = attempt{chain: p.chain, tail: p.tail, replay: replay{events: p.replay.events}}
-	if p.tail.reset(); p.tail.size() > longestTail {
+	if p.tail.reset(); p.tail.size() > maxTail {
 		p.tail = tail{}
 	}
 	attemptPool.Put(p)
@@ -119,7 +119,7 @@ func (p *attempt) beginAt(it *engine.Item) error {
 	p.chain.Begin(p.snap.Digest)
 	p.chained = true
 	for _, key := range p.snap.Keys {
-		p.out.keys = appendKey(p.out.keys, keyed{Key: key})
+		p.out.keys = appendKey(p.out.keys, knownKey{Key: key})
 	}
 	if p.older = p.skipToWhole || p.kind.upcasts(p.snap.Version); p.older {
 		return nil
@@ -223,14 +223,14 @@ func (p *attempt) takeRecord(it *engine.Item) error {
 	}
 	out.st = p.replay.st
 	out.replayed++
-	if len(p.tail.bytes) > longestTail {
+	if len(p.tail.bytes) > maxTail {
 		return p.shorten()
 	}
 	return nil
 }
 
-// longestTail is how many bytes of records a rebuild keeps at the most.
-const longestTail = 1 << 20
+// maxTail is how many bytes of records a rebuild keeps at the most.
+const maxTail = 1 << 20
 
 // shorten puts an encoded state in the place of the tail.
 func (p *attempt) shorten() error {
@@ -298,8 +298,8 @@ func (p *attempt) follow(seq uint64, e *record.Envelope, b []byte) {
 }
 
 // keyedBy is the key that a record carries.
-func keyedBy(seq uint64, e *record.Envelope) keyed {
-	return keyed{Key: record.Key{Name: e.Key, Sum: e.KeySum, Seq: seq, Version: e.Version, Phase: e.To, Time: e.Time}}
+func keyedBy(seq uint64, e *record.Envelope) knownKey {
+	return knownKey{Key: record.Key{Name: e.Key, Sum: e.KeySum, Seq: seq, Version: e.Version, Phase: e.To, Time: e.Time}}
 }
 
 // checkDigest checks that the attempt reached the point, with the right records and

@@ -36,8 +36,8 @@ func (o CacheOptions) validate() error {
 }
 
 func (o CacheOptions) withDefaults() CacheOptions {
-	def(&o.Bytes, int64(defaultCacheBytes))
-	def(&o.TTL, defaultCacheTTL)
+	orDefault(&o.Bytes, int64(defaultCacheBytes))
+	orDefault(&o.TTL, defaultCacheTTL)
 	return o
 }
 

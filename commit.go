@@ -16,10 +16,10 @@ func (db *DB) commitGroup(group []*step, free func()) {
 	g.steps, g.out, g.live = g.steps[:0], g.out[:0], g.live[:0]
 	for _, s := range group {
 		if why := db.stopped.Load(); why != nil {
-			s.behind = *why
-		} else if s.stale() {
-			s.behind = errBehind
-			s.spoil() // for those behind it
+			s.skipped = *why
+		} else if s.followsFailed() {
+			s.skipped = errEarlierFailed
+			s.markFailed() // for those behind it
 		} else {
 			g.live = append(g.live, s)
 			for i := range s.first {
@@ -33,15 +33,15 @@ func (db *DB) commitGroup(group []*step, free func()) {
 	free()
 	live := 0
 	for _, s := range group { // in the order of the queue
-		if s.behind != nil {
-			db.fail(s, s.behind, s.behind != errBehind)
+		if s.skipped != nil {
+			db.fail(s, s.skipped, s.skipped != errEarlierFailed)
 			continue
 		}
 		out := s.result(g.out[live:])
 		live += 1 + len(s.first)
 		switch {
-		case out.Err != nil && s.stale():
-			db.fail(s, errBehind, false)
+		case out.Err != nil && s.followsFailed():
+			db.fail(s, errEarlierFailed, false)
 		case out.Err != nil:
 			db.fail(s, out.Err, errors.Is(out.Err, ErrInDoubt))
 		case errors.Is(err, engine.ErrNothingStored):
@@ -89,10 +89,10 @@ func (s *step) result(out []engine.Result) *engine.Result {
 	return &out[len(s.first)]
 }
 
-var errBehind = fmt.Errorf("%w: a write queued before it failed", ErrAborted)
+var errEarlierFailed = fmt.Errorf("%w: a write queued before it failed", ErrAborted)
 
-// stale says that a write queued before this one was not stored.
-func (s *step) stale() bool {
+// followsFailed says that a write queued before this one was not stored.
+func (s *step) followsFailed() bool {
 	for _, p := range s.parts {
 		if p.m.failed.Load() {
 			return true
@@ -101,8 +101,8 @@ func (s *step) stale() bool {
 	return false
 }
 
-// spoil tells the step's machines that a write of theirs is not stored.
-func (s *step) spoil() {
+// markFailed tells the step's machines that a write of theirs is not stored.
+func (s *step) markFailed() {
 	for _, p := range s.parts {
 		p.m.failed.Store(true)
 	}

@@ -79,7 +79,7 @@ func (db *DB) compactTo(ctx context.Context, k *kind, id string, to uint64, rep 
 		if err != nil {
 			return err
 		}
-		if err := c.settle(ctx); err != nil {
+		if err := c.wait(ctx); err != nil {
 			return err
 		}
 	}
@@ -382,8 +382,8 @@ func (db *DB) storedHead(ctx context.Context, k *kind, id string, to uint64, eac
 	return head, h, nil
 }
 
-// settle waits for the answer and counts what is gone.
-func (c *compaction) settle(ctx context.Context) error {
+// wait waits for the answer and counts what is gone.
+func (c *compaction) wait(ctx context.Context) error {
 	if _, err := c.ack.Wait(ctx); err != nil {
 		return err
 	}

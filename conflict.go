@@ -53,9 +53,9 @@ type mergeBase struct {
 	err   error // why not
 }
 
-// settleConflict is what a Save stores in a conflict: enc as it is or merged, or
+// resolveConflict is what a Save stores in a conflict: enc as it is or merged, or
 // nil for nothing.
-func (d *draft) settleConflict(c *ConflictError, enc []byte, base *mergeBase) ([]byte, error) {
+func (d *draft) resolveConflict(c *ConflictError, enc []byte, base *mergeBase) ([]byte, error) {
 	k := d.m.kind
 	if !d.m.exists() || c.Want > c.Have {
 		return nil, c

@@ -187,7 +187,7 @@ func (db *DB) lastSnapshots(ctx context.Context) error {
 		if !due {
 			continue
 		}
-		o := gather(nil)
+		o := newWriteOptions(nil)
 		acks = append(acks, db.write(ctx, m.kind, m.id, o, opFlush, func(d *draft) error {
 			if !d.m.exists() || d.m.seq <= d.m.h.Snapshot {
 				return nil

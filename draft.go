@@ -25,7 +25,7 @@ type draft struct {
 	records [][]byte
 	events  []engine.Event
 	bytes   int64 // of the step, as far as it is known
-	room    *step // whose bytes records and head are in
+	step    *step // whose bytes records and head are in
 	payload []byte
 
 	touched  bool // the live state is not m's any more
@@ -55,8 +55,8 @@ const maxKeys = 256
 func (db *DB) newDraft(m *machine, opt *writeOptions) *draft {
 	d := drafts.Get().(*draft)
 	d.db, d.m, d.opt, d.seq, d.h, d.snaps, d.now = db, m, opt, m.seq, m.h, m.snaps, micros(db.opt.Now())
-	d.room = steps.Get().(*step)
-	d.events = d.room.events
+	d.step = steps.Get().(*step)
+	d.events = d.step.events
 	d.h.Gaps = m.h.Gaps[:len(m.h.Gaps):len(m.h.Gaps)]
 	return d
 }
@@ -64,21 +64,21 @@ func (db *DB) newDraft(m *machine, opt *writeOptions) *draft {
 // drafts are those that nobody knows any more.
 var drafts = sync.Pool{New: func() any { return new(draft) }}
 
-// step hands over the room, with what was put into it.
-func (d *draft) step() *step {
-	s := d.room
-	s.events, d.room = d.events, nil
+// takeStep hands over the room, with what was put into it.
+func (d *draft) takeStep() *step {
+	s := d.step
+	s.events, d.step = d.events, nil
 	return s
 }
 
 // free gives the draft back when nobody knows it any more.
 func (d *draft) free() {
-	if d.room != nil {
-		d.step().free()
+	if d.step != nil {
+		d.takeStep().free()
 	}
 	clear(d.records)
 	*d = draft{records: d.records[:0], payload: d.payload[:0]}
-	if cap(d.payload) > longestRoom || cap(d.records) > longestRoom/256 {
+	if cap(d.payload) > maxScratch || cap(d.records) > maxScratch/256 {
 		d.payload, d.records = nil, nil
 	}
 	drafts.Put(d)
@@ -87,8 +87,8 @@ func (d *draft) free() {
 // value is the live *S.
 func (d *draft) value() any { return d.m.kind.value(d.m.st) }
 
-// shown is the *S that a callback sees: of a deleted machine that of New.
-func (d *draft) shown() any {
+// valueForCallback is the *S that a callback sees: of a deleted machine that of New.
+func (d *draft) valueForCallback() any {
 	if !d.h.Deleted {
 		return d.value()
 	}
@@ -108,7 +108,7 @@ func (d *draft) shown() any {
 func (d *draft) head() Head {
 	h := publicHead(d.m.kind, d.m.id, d.seq, &d.h)
 	if h.Upcast {
-		d.m.kind.setUpcastPhase(&h, d.shown())
+		d.m.kind.setUpcastPhase(&h, d.valueForCallback())
 	}
 	return h
 }
@@ -121,8 +121,8 @@ func (d *draft) errorf(what string, err error) error {
 // exists says whether the machine is there for IfSeq and Load.
 func (m *machine) exists() bool { return m.seq > 0 && !m.h.Deleted }
 
-// admit checks the conditions of the write before anything else.
-func (d *draft) admit() error {
+// checkPreconditions checks the conditions of the write before anything else.
+func (d *draft) checkPreconditions() error {
 	if !d.opt.hasIfSeq {
 		return nil
 	}
@@ -133,9 +133,9 @@ func (d *draft) admit() error {
 	return &ConflictError{Kind: d.m.kind.name, ID: d.m.id, Want: d.opt.ifSeq, Have: have}
 }
 
-// keyed looks for the key of the write. found means that the write was done
+// findKey looks for the key of the write. found means that the write was done
 // before; ack is its answer.
-func (d *draft) keyed(sum uint64) (ack *Ack, found bool, err error) {
+func (d *draft) findKey(sum uint64) (ack *Ack, found bool, err error) {
 	if d.opt.key == "" {
 		return nil, false, nil
 	}
@@ -167,7 +167,7 @@ func (d *draft) append(ev any) error {
 	if err != nil {
 		return err
 	}
-	if err := d.open(); err != nil {
+	if err := d.prepareForEvent(); err != nil {
 		return err
 	}
 	env := d.envelope(t.name)
@@ -190,7 +190,7 @@ func (d *draft) append(ev any) error {
 	if err := k.apply(stored, d.value(), &d.meta); err != nil {
 		return err
 	}
-	return d.record(&env, true)
+	return d.endRecord(&env, true)
 }
 
 // encodeEvent encodes an event. The next one takes its place.
@@ -205,9 +205,9 @@ func (d *draft) encodeEvent(t *eventType, ev any) (b []byte, err error) {
 	return d.payload, nil
 }
 
-// open makes the machine ready for a new event: one of an older version is
+// prepareForEvent makes the machine ready for a new event: one of an older version is
 // migrated, a deleted one made live again.
-func (d *draft) open() error {
+func (d *draft) prepareForEvent() error {
 	if err := d.migrate(); err != nil {
 		return err
 	}
@@ -249,7 +249,7 @@ func (d *draft) replace(reason string, enc []byte, problem string) error {
 	d.touched = true
 	d.m.st = st
 	d.h.Deleted = false
-	if err := d.record(&env, reason == reasonSaved); err != nil {
+	if err := d.endRecord(&env, reason == reasonSaved); err != nil {
 		return err
 	}
 	d.replaced, d.state = len(d.records), enc
@@ -268,7 +268,7 @@ func (d *draft) tombstone(version uint64) error {
 	env := d.envelope(deletedName)
 	env.Version = version
 	d.h.Deleted = true
-	return d.record(&env, false)
+	return d.endRecord(&env, false)
 }
 
 // mark records that record seq ended in an error.
@@ -279,7 +279,7 @@ func (d *draft) mark(seq uint64, problem string) error {
 	env := d.envelope(markedName)
 	env.Mark, env.Error = seq, problem
 	d.h.Mark = seq
-	return d.record(&env, false)
+	return d.endRecord(&env, false)
 }
 
 func (d *draft) envelope(name string) record.Envelope {
@@ -289,8 +289,8 @@ func (d *draft) envelope(name string) record.Envelope {
 		Key: o.key}
 }
 
-// record ends one record: the state it leaves is checked, its bytes are made.
-func (d *draft) record(env *record.Envelope, legal bool) error {
+// endRecord ends one record: the state it leaves is checked, its bytes are made.
+func (d *draft) endRecord(env *record.Envelope, legal bool) error {
 	k := d.m.kind
 	phase, err := k.phaseOf(d.value())
 	if err != nil {
@@ -306,7 +306,7 @@ func (d *draft) record(env *record.Envelope, legal bool) error {
 	if env.Key != "" {
 		env.KeySum = d.keySum
 	}
-	b := d.put(env.Append)
+	b := d.appendScratch(env.Append)
 	if n := len(b) - len(env.Payload); n > maxMeta && env.Reason != reasonRestored { // that one has its report
 		return fmt.Errorf("%w: actor, key, cause, correlation, tags and error text have %d bytes, more than %d", ErrTooLarge, n, maxMeta)
 	}
@@ -324,16 +324,16 @@ func (d *draft) record(env *record.Envelope, legal bool) error {
 	return nil
 }
 
-// put appends to the room. What was put there before stays where it is.
-func (d *draft) put(fn func(dst []byte) []byte) []byte {
-	from := len(d.room.bytes)
-	d.room.bytes = fn(d.room.bytes)
-	return d.room.bytes[from:len(d.room.bytes):len(d.room.bytes)]
+// appendScratch appends to the room. What was put there before stays where it is.
+func (d *draft) appendScratch(fn func(dst []byte) []byte) []byte {
+	from := len(d.step.bytes)
+	d.step.bytes = fn(d.step.bytes)
+	return d.step.bytes[from:len(d.step.bytes):len(d.step.bytes)]
 }
 
-// undo gives the machine its state before the draft back. The live state is
+// rollback gives the machine its state before the draft back. The live state is
 // made again from the second level when somebody needs it.
-func (d *draft) undo() {
+func (d *draft) rollback() {
 	if d.touched {
 		d.m.st = nil
 	}
@@ -345,8 +345,8 @@ func (d *draft) empty() bool {
 	return d.seq == d.m.seq && len(d.snapshots) == 0 && len(d.drop) == 0
 }
 
-// land makes the draft the machine's newest moment.
-func (d *draft) land(ack *Ack) {
+// publish makes the draft the machine's newest moment.
+func (d *draft) publish(ack *Ack) {
 	m := d.m
 	old := m.seq
 	m.seq, m.h = d.seq, d.h
@@ -365,13 +365,13 @@ func (d *draft) land(ack *Ack) {
 	}
 	m.trim()
 	if d.opt.key != "" && d.seq > old {
-		m.keys = appendKey(m.keys, keyed{Key: record.Key{Name: d.opt.key, Sum: d.keySum, Seq: d.seq,
+		m.keys = appendKey(m.keys, knownKey{Key: record.Key{Name: d.opt.key, Sum: d.keySum, Seq: d.seq,
 			Version: d.h.Version, Phase: d.h.Phase, Time: d.h.Updated}, ack: ack})
 	}
 }
 
 // appendKey adds a key and forgets the oldest above maxKeys.
-func appendKey(keys []keyed, k keyed) []keyed {
+func appendKey(keys []knownKey, k knownKey) []knownKey {
 	if k.Name != "" && len(keys) > 0 && keys[len(keys)-1].Name == k.Name {
 		keys = keys[:len(keys)-1] // a write of several records carries its key on each
 	}

@@ -55,7 +55,7 @@ func (m *machine) takeUnsaved() []*Ack {
 // save stores the unsaved writes of a machine and waits until they are durable.
 // Of them, last is the one that the caller cares about, or nil.
 func (db *DB) save(ctx context.Context, k *kind, id string, last *Ack) error {
-	o := gather(nil)
+	o := newWriteOptions(nil)
 	ack := db.write(ctx, k, id, o, opFlush, func(d *draft) error {
 		if len(d.m.unsaved) == 0 {
 			return nil

@@ -15,7 +15,7 @@ import (
 // and seq goes on. Deleting what is not there answers ErrNotFound.
 func (s *Store[S]) Delete(ctx context.Context, id string, opts ...WriteOption) (Head, error) {
 	return s.db.wait(ctx, func() *Ack {
-		o := gather(opts)
+		o := newWriteOptions(opts)
 		return s.db.write(ctx, s.kind, id, o, opDelete, func(d *draft) error {
 			if !d.m.exists() {
 				return notFoundError(d.m)
@@ -110,7 +110,7 @@ func (s *Store[S]) fork(ctx context.Context, id string, p Point, newID string, o
 		return Head{}, err
 	}
 	return s.db.wait(ctx, func() *Ack {
-		o := *gather(opts)
+		o := *newWriteOptions(opts)
 		if o.cause == "" {
 			o.cause = fmt.Sprintf("fork of %s %q at %d", s.kind.name, id, r.seq)
 		}

@@ -30,7 +30,7 @@ type machine struct {
 	enc     []byte // second level: the encoded state at encSeq
 	encSeq  uint64 //
 	tail    tail   // and the records since
-	keys    []keyed
+	keys    []knownKey
 	snaps   *snapshotIndex // nil until a pruning needs it
 	queued  uint64         // seq of the youngest queued step, or what is durable
 	newest  *Ack           // of the youngest queued write
@@ -52,8 +52,8 @@ type machine struct {
 	gone bool // evicted: look it up again
 }
 
-// keyed is an idempotency key the machine remembers.
-type keyed struct {
+// knownKey is an idempotency key the machine remembers.
+type knownKey struct {
 	record.Key
 	ack *Ack // while its write is queued
 }
@@ -162,7 +162,7 @@ func (m *machine) setFrom(r *rebuiltState) {
 // trim encodes the state anew when the records since the last encoding have
 // become much larger than it.
 func (m *machine) trim() {
-	if n := len(m.tail.bytes); n <= tailRoom || n <= 4*len(m.enc) || m.st == nil {
+	if n := len(m.tail.bytes); n <= minTail || n <= 4*len(m.enc) || m.st == nil {
 		return
 	}
 	enc, err := m.kind.encode(m.kind.value(m.st))
@@ -172,9 +172,9 @@ func (m *machine) trim() {
 	m.enc, m.encSeq, m.tail = enc, m.seq, tail{}
 }
 
-// tailRoom is how many bytes of records the second level keeps without asking
+// minTail is how many bytes of records the second level keeps without asking
 // whether the encoded state would be smaller.
-const tailRoom = 8 << 10
+const minTail = 8 << 10
 
 // size is what the machine occupies in memory, estimated: a decoded state takes
 // about three times its encoding.

@@ -163,17 +163,17 @@ func NoWait() WriteOption {
 	return optionFunc(func(o *writeOptions) { o.noWait = true })
 }
 
-// gather is what opts ask for, to be read only.
-func gather(opts []WriteOption) *writeOptions {
+// newWriteOptions is what opts ask for, to be read only.
+func newWriteOptions(opts []WriteOption) *writeOptions {
 	if len(opts) == 0 {
-		return noOptions
+		return defaultWriteOptions
 	}
 	o := new(writeOptions)
 	o.add(opts)
 	return o
 }
 
-var noOptions = func() *writeOptions {
+var defaultWriteOptions = func() *writeOptions {
 	o := new(writeOptions)
 	o.add(nil)
 	return o

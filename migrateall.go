@@ -75,7 +75,7 @@ func (s *Store[S]) Migrate(ctx context.Context, o MigrateOptions) (*MigrateRepor
 
 func (db *DB) migrateAll(ctx context.Context, k *kind, o MigrateOptions) (*MigrateReport, error) {
 	start := time.Now()
-	def(&o.To, k.version)
+	orDefault(&o.To, k.version)
 	if o.Workers <= 0 {
 		o.Workers = 16
 	}
@@ -168,7 +168,7 @@ func (k *kind) changes(version uint64, to Version) bool {
 
 // migrateOne is one machine's part, in a step of its own.
 func (db *DB) migrateOne(ctx context.Context, k *kind, id string, o MigrateOptions) error {
-	own := gather([]WriteOption{OriginSystem})
+	own := newWriteOptions([]WriteOption{OriginSystem})
 	ack := db.write(ctx, k, id, own, opMigrate, func(d *draft) error {
 		if d.m.seq == 0 {
 			return notFoundError(d.m)
@@ -309,12 +309,12 @@ func (d *draft) migrateBack(ctx context.Context, to Version, restore bool) error
 	if err != nil {
 		return err
 	}
-	own := gather([]WriteOption{OriginSystem, Cause(cause)})
+	own := newWriteOptions([]WriteOption{OriginSystem, Cause(cause)})
 	d.opt = own
 	env := d.envelope(replacedName)
 	env.Version, env.Reason, env.Payload = to.pack(), reasonMigrated, old
 	d.touched, d.m.st, d.h.Deleted = true, st, false
-	if err := d.record(&env, false); err != nil {
+	if err := d.endRecord(&env, false); err != nil {
 		return err
 	}
 	d.replaced, d.state = len(d.records), up

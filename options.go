@@ -106,13 +106,13 @@ func (o *Options) withDefaults() Options {
 	if o != nil {
 		d = *o
 	}
-	def(&d.LockTimeout, defaultLockTimeout)
-	def(&d.Strategy, Hybrid)
-	def(&d.MaxEvent, defaultMaxEvent)
-	def(&d.MaxState, defaultMaxState)
-	def(&d.Queue, defaultQueue)
-	def(&d.QueueBytes, defaultQueueBytes)
-	def(&d.RetainEvery, defaultRetainEvery)
+	orDefault(&d.LockTimeout, defaultLockTimeout)
+	orDefault(&d.Strategy, Hybrid)
+	orDefault(&d.MaxEvent, defaultMaxEvent)
+	orDefault(&d.MaxState, defaultMaxState)
+	orDefault(&d.Queue, defaultQueue)
+	orDefault(&d.QueueBytes, defaultQueueBytes)
+	orDefault(&d.RetainEvery, defaultRetainEvery)
 	d.Snapshot = d.Snapshot.or(defaultSnapshotPolicy)
 	d.Retention = d.Retention.or(defaultRetentionPolicy)
 	d.Cache = d.Cache.withDefaults()
@@ -125,8 +125,8 @@ func (o *Options) withDefaults() Options {
 	return d
 }
 
-// def sets a zero field to its default.
-func def[T comparable](field *T, value T) {
+// orDefault sets a zero field to its default.
+func orDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
 		*field = value

@@ -110,7 +110,7 @@ func (f *finder[T]) find(ctx context.Context) error {
 	case q.ID != "" && q.Kind == "":
 		return errors.New("an ID needs its Kind")
 	}
-	def(&q.Limit, defaultQueryLimit)
+	orDefault(&q.Limit, defaultQueryLimit)
 	f.low, f.high = math.MinInt64, math.MaxInt64
 	if !q.Since.IsZero() {
 		f.low = micros(q.Since)

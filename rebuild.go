@@ -197,7 +197,7 @@ func (p *attempt) newestWhole(ctx context.Context) (seq uint64, err error) {
 func (p *attempt) fromReplaced(ctx context.Context) (*rebuiltState, error) {
 	p.start("replaced")
 	var found []byte
-	var older []keyed // of the records before it, newest first
+	var older []knownKey // of the records before it, newest first
 	var env record.Envelope
 	head, err := p.db.eng.Load(ctx, p.key, engine.LoadRange{Events: true, To: p.to, Newest: true}, func(it engine.Item) error {
 		switch {

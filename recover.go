@@ -189,7 +189,7 @@ func (db *DB) acquireQuiet(ctx context.Context, k *kind, id string) (*machine, e
 // keysOf are the keys of the newest record: what a recovery takes back was done
 // all the same. Where the newest record cannot be reached, those of the point
 // have to do.
-func (db *DB) keysOf(ctx context.Context, m *machine, known []keyed, o RecoverOptions) []keyed {
+func (db *DB) keysOf(ctx context.Context, m *machine, known []knownKey, o RecoverOptions) []knownKey {
 	if m.known {
 		return known
 	}
@@ -272,7 +272,7 @@ func (rep *RecoverReport) found(r *rebuiltState) {
 
 // restore appends the restored record.
 func (db *DB) restore(ctx context.Context, m *machine, r *rebuiltState, o RecoverOptions, rep *RecoverReport, start time.Time) (*Ack, error) {
-	wo := gather([]WriteOption{By(o.Actor), OriginRecovery, Cause(o.Reason)})
+	wo := newWriteOptions([]WriteOption{By(o.Actor), OriginRecovery, Cause(o.Reason)})
 	m.forget()
 	m.known, m.seq, m.h, m.queued = true, r.stored.Seq, r.newest, r.stored.Seq
 	m.enc, m.encSeq, m.st, m.keys = r.enc, r.encSeq, r.st, r.keys
@@ -298,12 +298,12 @@ func (db *DB) restore(ctx context.Context, m *machine, r *rebuiltState, o Recove
 	if err := d.snapshot(reasonRestored, nil); err != nil {
 		return nil, err
 	}
-	w, err := d.finish(ctx)
+	w, err := d.complete(ctx)
 	if err != nil {
 		return nil, err
 	}
 	ack := newAck(opRecover, start)
-	d.land(ack)
+	d.publish(ack)
 	m.queued, m.newest = m.seq, ack
 	ack.head = m.head()
 	db.push(&step{ack: ack, writes: []engine.Write{w}, parts: []part{{m, m.seq}}}, d.bytes)
@@ -348,7 +348,7 @@ func (s *Store[S]) Recoveries(ctx context.Context, id string) iter.Seq2[Recovery
 // [BeforeError]. The mark is a record of its own.
 func (s *Store[S]) Mark(ctx context.Context, id string, seq uint64, problem error, opts ...WriteOption) (Head, error) {
 	return s.db.wait(ctx, func() *Ack {
-		o := gather(opts)
+		o := newWriteOptions(opts)
 		return s.db.write(ctx, s.kind, id, o, opMark, func(d *draft) error {
 			if !d.m.exists() {
 				return notFoundError(d.m)

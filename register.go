@@ -61,7 +61,7 @@ func Register[S any](db *DB, k Kind[S]) (*Store[S], error) {
 		sort.Strings(u.problems)
 		return nil, &KindError{Kind: k.Name, Problems: u.problems}
 	}
-	def(&u.strategy, db.opt.Strategy)
+	orDefault(&u.strategy, db.opt.Strategy)
 	u.policy = u.policy.or(db.opt.Snapshot)
 	u.retention = u.retention.or(db.opt.Retention)
 	if u.retention.ArchiveAfter > 0 && db.opt.Archive == nil {

@@ -44,11 +44,11 @@ var defaultRetentionPolicy = RetentionPolicy{MaxRecords: -1, MaxBytes: -1, MaxAg
 
 // or fills the zero fields from d.
 func (p RetentionPolicy) or(d RetentionPolicy) RetentionPolicy {
-	def(&p.MaxRecords, d.MaxRecords)
-	def(&p.Batch, d.Batch)
-	def(&p.MaxBytes, d.MaxBytes)
-	def(&p.MaxAge, d.MaxAge)
-	def(&p.ArchiveAfter, d.ArchiveAfter)
+	orDefault(&p.MaxRecords, d.MaxRecords)
+	orDefault(&p.Batch, d.Batch)
+	orDefault(&p.MaxBytes, d.MaxBytes)
+	orDefault(&p.MaxAge, d.MaxAge)
+	orDefault(&p.ArchiveAfter, d.ArchiveAfter)
 	return p
 }
 
@@ -402,10 +402,10 @@ func (p *pass) flush() error {
 	for i, c := range p.group {
 		if err := p.goOn(c.kind, c.id, c.push(p.ctx)); err != nil {
 			p.group = p.group[:i]
-			return errors.Join(err, p.settle())
+			return errors.Join(err, p.waitGroup())
 		}
 	}
-	if err := p.settle(); err != nil || !p.gentle {
+	if err := p.waitGroup(); err != nil || !p.gentle {
 		return err
 	}
 	rest := time.NewTimer(time.Since(p.worked))
@@ -418,15 +418,15 @@ func (p *pass) flush() error {
 	return context.Cause(p.ctx)
 }
 
-// settle waits for what was pushed and counts it.
-func (p *pass) settle() error {
+// waitGroup waits for what was pushed and counts it.
+func (p *pass) waitGroup() error {
 	var first error
 	for i, c := range p.group {
 		if c.ack == nil { // not pushed
 			continue
 		}
 		before := *c.rep
-		err := c.settle(p.ctx)
+		err := c.wait(p.ctx)
 		p.count(c, &before, p.final[i], err == nil)
 		if err := p.goOn(c.kind, c.id, err); err != nil && first == nil {
 			first = err

@@ -42,13 +42,13 @@ var defaultSnapshotPolicy = SnapshotPolicy{Events: 100, Every: 5 * time.Minute, 
 
 // or fills the zero fields from d.
 func (p SnapshotPolicy) or(d SnapshotPolicy) SnapshotPolicy {
-	def(&p.Events, d.Events)
-	def(&p.Every, d.Every)
-	def(&p.OnPhase, d.OnPhase)
-	def(&p.OnError, d.OnError)
-	def(&p.NoClose, d.NoClose)
-	def(&p.Keep, d.Keep)
-	def(&p.MaxAge, d.MaxAge)
+	orDefault(&p.Events, d.Events)
+	orDefault(&p.Every, d.Every)
+	orDefault(&p.OnPhase, d.OnPhase)
+	orDefault(&p.OnError, d.OnError)
+	orDefault(&p.NoClose, d.NoClose)
+	orDefault(&p.Keep, d.Keep)
+	orDefault(&p.MaxAge, d.MaxAge)
 	return p
 }
 
@@ -96,8 +96,8 @@ type snapshotEntry struct {
 	tags    []string
 }
 
-// keep says that the entry is never pruned.
-func (e *snapshotEntry) keep() bool { return e.pinned || len(e.tags) > 0 }
+// protected says that the entry is never pruned.
+func (e *snapshotEntry) protected() bool { return e.pinned || len(e.tags) > 0 }
 
 func (x *snapshotIndex) find(seq uint64) (int, bool) {
 	return slices.BinarySearchFunc(x.all, seq, func(e snapshotEntry, seq uint64) int { return cmp.Compare(e.seq, seq) })
@@ -124,7 +124,7 @@ func (x *snapshotIndex) prune(p SnapshotPolicy, base uint64, now int64) (drop []
 	loose := 0
 	for i := len(x.all) - 1; i >= 0; i-- {
 		e := x.all[i]
-		if e.keep() || e.seq == base || i+1 < len(x.all) && x.all[i+1].version != e.version {
+		if e.protected() || e.seq == base || i+1 < len(x.all) && x.all[i+1].version != e.version {
 			continue
 		}
 		loose++
@@ -136,8 +136,8 @@ func (x *snapshotIndex) prune(p SnapshotPolicy, base uint64, now int64) (drop []
 	return drop
 }
 
-// indexed loads the machine's snapshot index if it is not known.
-func (d *draft) indexed(ctx context.Context) error {
+// loadSnapshotIndex loads the machine's snapshot index if it is not known.
+func (d *draft) loadSnapshotIndex(ctx context.Context) error {
 	m := d.m
 	if m.snaps != nil {
 		return nil
@@ -177,8 +177,8 @@ func entryOf(s *record.Snapshot) snapshotEntry {
 	return snapshotEntry{seq: s.Seq, version: s.Version, taken: s.Time, pinned: s.Pinned, tags: s.Tags}
 }
 
-// due says whether the policy wants a snapshot with this write.
-func (d *draft) due() (string, bool) {
+// snapshotDue says whether the policy wants a snapshot with this write.
+func (d *draft) snapshotDue() (string, bool) {
 	k, p := d.m.kind, &d.m.kind.policy
 	switch {
 	case k.strategy == SnapshotOnly:
@@ -272,7 +272,7 @@ func (d *draft) addSnapshot(s *record.Snapshot) {
 func (d *draft) keysAfter() []record.Key {
 	keys := d.m.keys
 	if d.opt.key != "" && d.seq > d.m.seq {
-		keys = appendKey(slices.Clone(keys), keyed{Key: record.Key{Name: d.opt.key, Sum: d.keySum, Seq: d.seq,
+		keys = appendKey(slices.Clone(keys), knownKey{Key: record.Key{Name: d.opt.key, Sum: d.keySum, Seq: d.seq,
 			Version: d.h.Version, Phase: d.h.Phase, Time: d.h.Updated}})
 	}
 	out := make([]record.Key, len(keys))
@@ -282,19 +282,19 @@ func (d *draft) keysAfter() []record.Key {
 	return out
 }
 
-// base pins the state before the first record, so that a later change of New
+// addBase pins the state before the first record, so that a later change of New
 // rewrites no history.
-func (d *draft) base() {
+func (d *draft) addBase() {
 	m := d.m
 	s := record.Snapshot{Kind: m.kind.name, ID: m.id, Version: m.kind.packed, Phase: m.h.Phase, Time: d.now,
 		Created: d.now, Updated: d.now, Pinned: true, Reason: "base", State: m.enc}
 	d.addSnapshot(&s)
 }
 
-// write is what the engine is given of the draft as it stands.
-func (d *draft) write() engine.Write {
+// engineWrite is what the engine is given of the draft as it stands.
+func (d *draft) engineWrite() engine.Write {
 	m, k := d.m, d.m.kind
-	head := d.put(func(dst []byte) []byte { return d.h.Append(dst, m.key) })
+	head := d.appendScratch(func(dst []byte) []byte { return d.h.Append(dst, m.key) })
 	w := engine.Write{Machine: m.key, Kind: k.number, Schema: d.h.Version, Expect: m.queued, Seq: d.seq,
 		Snapshots: d.snapshots, Drop: d.drop, Token: d.h.Digest, Head: head}
 	if d.first != nil {
@@ -306,20 +306,20 @@ func (d *draft) write() engine.Write {
 	return w
 }
 
-// finish completes the write: snapshots by policy, pruning, the head.
-func (d *draft) finish(ctx context.Context) (engine.Write, error) {
+// complete completes the write: snapshots by policy, pruning, the head.
+func (d *draft) complete(ctx context.Context) (engine.Write, error) {
 	m, k := d.m, d.m.kind
 	if m.seq == 0 && !d.based && k.strategy.keepsEvents() && len(d.events) > 0 {
 		m.snaps = &snapshotIndex{}
-		d.base()
+		d.addBase()
 	}
-	if reason, due := d.due(); due && !d.saved && (d.seq > m.seq || len(m.unsaved) > 0) {
+	if reason, due := d.snapshotDue(); due && !d.saved && (d.seq > m.seq || len(m.unsaved) > 0) {
 		if err := d.snapshot(reason, nil); err != nil {
 			return engine.Write{}, err
 		}
 	}
 	if d.saved && (k.policy.Keep >= 0 || k.policy.MaxAge > 0) {
-		if err := d.indexed(ctx); err != nil {
+		if err := d.loadSnapshotIndex(ctx); err != nil {
 			return engine.Write{}, err
 		}
 		base := d.h.Base
@@ -331,14 +331,14 @@ func (d *draft) finish(ctx context.Context) (engine.Write, error) {
 			m.snaps = m.snaps.without(drop...)
 		}
 	}
-	return d.write(), nil
+	return d.engineWrite(), nil
 }
 
 // Snapshot stores a snapshot of the machine as it is, for example with a Tag
 // that keeps it from being pruned, or with Because. It is durable on return.
 func (s *Store[S]) Snapshot(ctx context.Context, id string, opts ...WriteOption) (SnapshotInfo, error) {
 	var info SnapshotInfo
-	o := gather(opts)
+	o := newWriteOptions(opts)
 	ack := s.db.write(ctx, s.kind, id, o, opSnapshot, func(d *draft) error {
 		if !d.m.exists() {
 			return notFoundError(d.m)
@@ -352,7 +352,7 @@ func (s *Store[S]) Snapshot(ctx context.Context, id string, opts ...WriteOption)
 		}
 		tags := o.tags
 		if d.h.Snapshot == d.seq { // it takes the place of that one
-			if err := d.indexed(ctx); err != nil {
+			if err := d.loadSnapshotIndex(ctx); err != nil {
 				return err
 			}
 			if i, found := d.m.snaps.find(d.seq); found {
@@ -432,12 +432,12 @@ func (s *Store[S]) Snapshots(ctx context.Context, id string, r SnapshotRange) it
 // refuses the base of the log, which the records need.
 func (s *Store[S]) DeleteSnapshot(ctx context.Context, id string, seq uint64) (bool, error) {
 	found := false
-	o := gather(nil)
+	o := newWriteOptions(nil)
 	ack := s.db.write(ctx, s.kind, id, o, opSnapshot, func(d *draft) error {
 		if d.m.seq == 0 {
 			return notFoundError(d.m)
 		}
-		if err := d.indexed(ctx); err != nil {
+		if err := d.loadSnapshotIndex(ctx); err != nil {
 			return err
 		}
 		if _, ok := d.m.snaps.find(seq); !ok {

@@ -53,7 +53,7 @@ func (s *Store[S]) Go(ctx context.Context, id string, ev Event[S], opts ...Write
 }
 
 func (s *Store[S]) appendOne(ctx context.Context, id string, ev Event[S], op op, opts []WriteOption) *Ack {
-	o := gather(opts)
+	o := newWriteOptions(opts)
 	return s.db.write(ctx, s.kind, id, o, op, func(d *draft) error {
 		if o.key != "" {
 			t, err := s.kind.typeOf(ev)
@@ -64,25 +64,25 @@ func (s *Store[S]) appendOne(ctx context.Context, id string, ev Event[S], op op,
 			if err != nil {
 				return err
 			}
-			if done, err := d.seenBefore(t.name, b); done || err != nil {
+			if done, err := d.answerFromKey(t.name, b); done || err != nil {
 				return err
 			}
 		}
-		if err := d.admit(); err != nil {
+		if err := d.checkPreconditions(); err != nil {
 			return err
 		}
 		return d.append(ev)
 	})
 }
 
-// seenBefore looks for the write's key and notes the earlier answer.
-func (d *draft) seenBefore(name string, payload []byte) (bool, error) {
+// answerFromKey looks for the write's key and notes the earlier answer.
+func (d *draft) answerFromKey(name string, payload []byte) (bool, error) {
 	sum, err := keySum(name, payload)
 	if err != nil {
 		return false, err
 	}
 	d.keySum = sum
-	ack, found, err := d.keyed(sum)
+	ack, found, err := d.findKey(sum)
 	if err == nil && found {
 		d.earlier = ack
 	}
@@ -116,7 +116,7 @@ func (s *Store[S]) GoUpdate(ctx context.Context, id string, fn func(*Machine[S])
 }
 
 func (s *Store[S]) update(ctx context.Context, id string, fn func(*Machine[S]) error, op op, opts []WriteOption) *Ack {
-	o := gather(opts)
+	o := newWriteOptions(opts)
 	return s.db.write(ctx, s.kind, id, o, op, func(d *draft) error {
 		m := &Machine[S]{id: id, draft: d}
 		defer m.end()
@@ -170,20 +170,20 @@ func (s *Store[S]) Save(ctx context.Context, id string, state S, opts ...WriteOp
 }
 
 func (s *Store[S]) save(ctx context.Context, id string, state *S, base *mergeBase, opts []WriteOption) *Ack {
-	o := gather(opts)
+	o := newWriteOptions(opts)
 	return s.db.write(ctx, s.kind, id, o, opSave, func(d *draft) error {
 		enc, err := s.kind.encode(state)
 		if err != nil {
 			return fmt.Errorf("encode the state: %w", err)
 		}
 		if o.key != "" {
-			if done, err := d.seenBefore(replacedName, enc); done || err != nil {
+			if done, err := d.answerFromKey(replacedName, enc); done || err != nil {
 				return err
 			}
 		}
 		var c *ConflictError
-		if err = d.admit(); errors.As(err, &c) {
-			enc, err = d.settleConflict(c, enc, base)
+		if err = d.checkPreconditions(); errors.As(err, &c) {
+			enc, err = d.resolveConflict(c, enc, base)
 		}
 		if err != nil || enc == nil {
 			return err
@@ -246,7 +246,7 @@ func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error
 		if st.Seq != m.seq || st.Pos == 0 || st.Kind == "" {
 			st.Head = m.head()
 		}
-		if err = s.see(m, st, fn); err == nil {
+		if err = s.viewHeld(m, st, fn); err == nil {
 			err = s.db.releaseWhenDurable(ctx, m)
 		}
 		if !start.IsZero() {
@@ -260,20 +260,20 @@ func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error
 	return nil
 }
 
-// see gives m back unless fn answers nil, also when fn ends its goroutine.
-func (s *Store[S]) see(m *machine, st *State[S], fn func(*State[S]) error) (err error) {
+// viewHeld gives m back unless fn answers nil, also when fn ends its goroutine.
+func (s *Store[S]) viewHeld(m *machine, st *State[S], fn func(*State[S]) error) (err error) {
 	looked := false
 	defer func() {
 		if !looked || err != nil {
 			s.db.release(m)
 		}
 	}()
-	err = see(st, fn)
+	err = callView(st, fn)
 	looked = true
 	return err
 }
 
-func see[S any](st *State[S], fn func(*State[S]) error) (err error) {
+func callView[S any](st *State[S], fn func(*State[S]) error) (err error) {
 	defer guard("the callback", &err)
 	return fn(st)
 }

@@ -229,7 +229,7 @@ func (d *draft) migrate() error {
 	if err := d.migrateHere(); err != nil {
 		return err
 	}
-	first := d.write()
+	first := d.engineWrite()
 	if err := d.db.fits(&first, d.bytes); err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func (d *draft) migrateHere() error {
 	if err != nil {
 		return err
 	}
-	own := gather([]WriteOption{OriginSystem, Cause(fmt.Sprintf("from version %s to %s", unpackVersion(d.h.Version), k.version))})
+	own := newWriteOptions([]WriteOption{OriginSystem, Cause(fmt.Sprintf("from version %s to %s", unpackVersion(d.h.Version), k.version))})
 	d.opt = own
 	defer func() { d.opt = asked }()
 	if err := d.replace(reasonMigrated, enc, ""); err != nil {

@@ -40,7 +40,7 @@ func (m *Machine[S]) State() *S {
 	if m.over() {
 		return nil
 	}
-	return m.draft.shown().(*S)
+	return m.draft.valueForCallback().(*S)
 }
 
 func (m *Machine[S]) over() bool { return m.draft == nil || m.tx != nil && m.tx.ended }
@@ -145,7 +145,7 @@ func (db *DB) Update(ctx context.Context, fn func(*Tx) error, opts ...WriteOptio
 
 func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []WriteOption) (*Ack, error) {
 	start := time.Now()
-	o := gather(opts)
+	o := newWriteOptions(opts)
 	if o.hasIfSeq || o.key != "" {
 		return nil, fmt.Errorf("%w: IfSeq and Key are for one machine: give them to In", ErrUnsupported)
 	}
@@ -169,12 +169,12 @@ func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []Write
 		}
 		for _, d := range tx.drafts {
 			if !made {
-				d.undo()
+				d.rollback()
 			}
 			db.release(d.m)
 		}
 	}()
-	ack, err := tx.run(ctx, start, fn)
+	ack, err := tx.queue(ctx, start, fn)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []Write
 	return ack, nil
 }
 
-func (tx *Tx) run(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ack, error) {
+func (tx *Tx) queue(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ack, error) {
 	err := tx.call(fn)
 	tx.ended = true
 	if err == nil {
@@ -210,7 +210,7 @@ func (tx *Tx) run(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ac
 				}
 			}
 		}
-		w, err := d.finish(ctx)
+		w, err := d.complete(ctx)
 		if err != nil {
 			return nil, d.errorf("write to", err)
 		}
@@ -225,7 +225,7 @@ func (tx *Tx) run(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ac
 		return nil, nil
 	}
 	for _, d := range drafts {
-		d.land(s.ack)
+		d.publish(s.ack)
 		d.watched()
 		s.begin(d)
 		d.m.queued, d.m.newest = d.m.seq, s.ack
@@ -277,7 +277,7 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 	for _, d := range tx.drafts {
 		if d.m.kind == s.kind && d.m.id == id {
 			d.opt = &o
-			return &Machine[S]{id: id, draft: d, tx: tx}, d.admit()
+			return &Machine[S]{id: id, draft: d, tx: tx}, d.checkPreconditions()
 		}
 	}
 	if len(tx.drafts) > 0 && !s.db.eng.Limits().AtomicAcross {
@@ -288,7 +288,7 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 		return nil, err
 	}
 	d := s.db.newDraft(m, &o)
-	if err := d.admit(); err != nil {
+	if err := d.checkPreconditions(); err != nil {
 		s.db.release(m)
 		return nil, err
 	}

@@ -13,19 +13,19 @@ import (
 
 // step is what lands as a whole, on its way through the queue.
 type step struct {
-	ack    *Ack
-	acks   []*Ack         // of Go under snapshot-only: writes this step makes durable too
-	first  []engine.Write // steps of their own that go before
-	writes []engine.Write
-	parts  []part
-	behind error // not sent to the engine, and why
+	ack     *Ack
+	acks    []*Ack         // of Go under snapshot-only: writes this step makes durable too
+	first   []engine.Write // steps of their own that go before
+	writes  []engine.Write
+	parts   []part
+	skipped error // not sent to the engine, and why
 
 	// Room of a step with one machine, kept from step to step: the engine keeps
 	// nothing of a step behind its Commit.
-	one    [1]engine.Write
-	whose  [1]part
-	bytes  []byte // of records and head
-	events []engine.Event
+	oneWrite [1]engine.Write
+	onePart  [1]part
+	bytes    []byte // of records and head
+	events   []engine.Event
 }
 
 // steps are those that are done.
@@ -33,8 +33,8 @@ var steps = sync.Pool{New: func() any { return new(step) }}
 
 // of makes it the step of one write to one machine.
 func (s *step) of(ack *Ack, m *machine, w engine.Write) *step {
-	s.ack, s.one[0], s.whose[0] = ack, w, part{m, m.seq}
-	s.writes, s.parts = s.one[:], s.whose[:]
+	s.ack, s.oneWrite[0], s.onePart[0] = ack, w, part{m, m.seq}
+	s.writes, s.parts = s.oneWrite[:], s.onePart[:]
 	return s
 }
 
@@ -42,14 +42,14 @@ func (s *step) of(ack *Ack, m *machine, w engine.Write) *step {
 func (s *step) free() {
 	clear(s.events)
 	*s = step{bytes: s.bytes[:0], events: s.events[:0]}
-	if cap(s.bytes) > longestRoom || cap(s.events) > longestRoom/256 {
+	if cap(s.bytes) > maxScratch || cap(s.events) > maxScratch/256 {
 		s.bytes, s.events = nil, nil
 	}
 	steps.Put(s)
 }
 
-// longestRoom is the largest buffer that is kept for the next write.
-const longestRoom = 64 << 10
+// maxScratch is the largest buffer that is kept for the next write.
+const maxScratch = 64 << 10
 
 // part is one machine's share of a step.
 type part struct {
@@ -92,7 +92,7 @@ func (db *DB) writable() error {
 // write is the one way of every write to one machine: reserve a place, take the
 // machine's lock, let fn draft, queue the draft, give the lock back.
 func (db *DB) write(ctx context.Context, k *kind, id string, o *writeOptions, op op, fn func(*draft) error) *Ack {
-	ack, err := db.draft(ctx, k, id, o, op, fn)
+	ack, err := db.makeDraft(ctx, k, id, o, op, fn)
 	if err != nil {
 		db.metrics.refuse(op, err)
 		return refused(err)
@@ -100,7 +100,7 @@ func (db *DB) write(ctx context.Context, k *kind, id string, o *writeOptions, op
 	return ack
 }
 
-func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op op, fn func(*draft) error) (*Ack, error) {
+func (db *DB) makeDraft(ctx context.Context, k *kind, id string, o *writeOptions, op op, fn func(*draft) error) (*Ack, error) {
 	start := time.Now()
 	if err := checkID(id); err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op
 	defer func() { // also when a callback ends its goroutine
 		if !made {
 			if d != nil {
-				d.undo()
+				d.rollback()
 			}
 			m.counts.refuse.Add(1)
 			db.queue.Release()
@@ -129,7 +129,7 @@ func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op
 		}
 	}()
 	d = db.newDraft(m, o)
-	ack, err := d.run(ctx, op, start, fn)
+	ack, err := d.queue(ctx, op, start, fn)
 	if err != nil {
 		if db.anomalies != nil {
 			db.watchRefusal(m, err)
@@ -140,17 +140,17 @@ func (db *DB) draft(ctx context.Context, k *kind, id string, o *writeOptions, op
 	return ack, nil
 }
 
-// run drafts and queues. The place in the queue is used up unless it answers an
+// queue drafts and queues. The place in the queue is used up unless it answers an
 // error.
-func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft) error) (*Ack, error) {
+func (d *draft) queue(ctx context.Context, op op, start time.Time, fn func(*draft) error) (*Ack, error) {
 	db, m := d.db, d.m
 	if op != opAppend && op != opGo && op != opSave { // those know their content and look themselves
 		var err error
-		if d.earlier, _, err = d.keyed(0); err != nil {
+		if d.earlier, _, err = d.findKey(0); err != nil {
 			return nil, err
 		}
 		if d.earlier == nil {
-			if err := d.admit(); err != nil {
+			if err := d.checkPreconditions(); err != nil {
 				return nil, err
 			}
 		}
@@ -174,7 +174,7 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 	}
 	ack := newAck(op, start)
 	if m.kind.strategy == SnapshotOnly && (op == opGo || op == opGoUpdate) && d.first == nil && !d.flushDue() && !db.closed.Load() {
-		d.land(ack)
+		d.publish(ack)
 		d.watched()
 		ack.head = m.head()
 		m.unsaved = append(m.unsaved, ack)
@@ -182,18 +182,18 @@ func (d *draft) run(ctx context.Context, op op, start time.Time, fn func(*draft)
 		db.queue.Release()
 		return ack, nil
 	}
-	w, err := d.finish(ctx)
+	w, err := d.complete(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err := db.fits(&w, d.bytes); err != nil {
 		return nil, err
 	}
-	d.land(ack)
+	d.publish(ack)
 	d.watched() // while the events are the draft's
 	m.queued, m.newest = m.seq, ack
 	ack.head = publicHead(m.kind, m.id, m.seq, &m.h)
-	s := d.step().of(ack, m, w)
+	s := d.takeStep().of(ack, m, w)
 	s.acks = m.takeUnsaved()
 	s.begin(d)
 	db.push(s, d.bytes)
