@@ -53,7 +53,7 @@ const (
 )
 
 func (t Type) String() string {
-	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters", "journal", "stretch", "number", "versions", "contents", "dictionary"}
+	names := [...]string{"nothing", "head", "block", "snapshot", "note", "file", "mark", "counters", "journal", "index page", "number", "versions", "page summary", "dictionary"}
 	if int(t) < len(names) {
 		return names[t]
 	}
