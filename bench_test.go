@@ -32,32 +32,6 @@ func BenchmarkView(b *testing.B) {
 	}
 }
 
-// counter is a small state with a small event, so that the benchmark shows the
-// library and not the game.
-type counter struct {
-	N     int64
-	Last  string
-	Cards []string
-}
-
-type counted struct {
-	By   int64
-	Card string
-	Note string
-}
-
-func (e counted) Apply(c *counter, _ savepoint.Meta) error {
-	c.N += e.By
-	c.Last = e.Card
-	return nil
-}
-
-func counters(tb testing.TB, db *savepoint.DB) *savepoint.Store[counter] {
-	s, err := savepoint.Register(db, savepoint.Kind[counter]{Name: "counter", Events: savepoint.Events[counter]{"counted": counted{}}})
-	require.NoError(tb, err)
-	return s
-}
-
 var longNote = strings.Repeat("the seat plays and the others look on; ", 2)
 
 // BenchmarkAppend is a durable append of one event of about 120 bytes, by so

@@ -1,6 +1,7 @@
 package savepoint_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/engine"
 )
 
 func cacheOf(db *savepoint.DB) savepoint.CacheStats { return db.Stats().Cache }
@@ -151,4 +153,26 @@ func TestCache_UnknownMachinesLeaveNothing(t *testing.T) {
 		assert.False(t, ok, "row I4") // row I4
 	}
 	assert.Zero(t, cacheOf(db).Live+cacheOf(db).Encoded)
+}
+
+func TestCache_FailedMachinesAreEvicted(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		f := newFaulty()
+		db, s := openFaulty(t, f, savepoint.Options{Cache: savepoint.CacheOptions{Machines: 8}}, tallyKind("tally", savepoint.Hybrid, noPolicy))
+		defer db.Close()
+		f.set(func() {
+			f.fail = func(n int) (bool, error) {
+				return false, fmt.Errorf("%w: %w", engine.ErrNothingStored, savepoint.ErrDiskFull)
+			}
+		})
+		for i := range 100 {
+			_, err := s.Append(ctx, fmt.Sprint(i), added{N: 1})
+			require.ErrorIs(t, err, savepoint.ErrDiskFull)
+		}
+		f.set(func() { f.fail = nil })
+		_, err := s.Append(ctx, "last", added{N: 1})
+		require.NoError(t, err)
+		c := db.Stats().Cache
+		assert.LessOrEqual(t, c.Live+c.Encoded, 9)
+	})
 }

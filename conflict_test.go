@@ -109,7 +109,7 @@ func TestConflict_OwnFunction(t *testing.T) {
 	}
 }
 
-func TestConflict_WithoutASide(t *testing.T) {
+func TestConflict_MissingSide(t *testing.T) {
 	ctx := t.Context()
 	k := tableKind()
 	k.Legal, k.OnConflict = nil, savepoint.ConflictMerge

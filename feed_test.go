@@ -14,28 +14,6 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
-// feedEngines are the ways to keep records in order: in memory, with both ways of
-// the file to make a write durable, and with a journal too small for anything.
-var feedEngines = map[string]func(t *testing.T) (string, *savepoint.Options){
-	"memory": func(*testing.T) (string, *savepoint.Options) { return savepoint.Memory, nil },
-	"direct": func(t *testing.T) (string, *savepoint.Options) {
-		return filepath.Join(t.TempDir(), "game.db"), &savepoint.Options{Journal: -1}
-	},
-	"journal": func(t *testing.T) (string, *savepoint.Options) { return filepath.Join(t.TempDir(), "game.db"), nil },
-	"small journal": func(t *testing.T) (string, *savepoint.Options) {
-		return filepath.Join(t.TempDir(), "game.db"), &savepoint.Options{Journal: 16 << 10}
-	},
-}
-
-func onEachFeed(t *testing.T, fn func(t *testing.T, db *savepoint.DB)) {
-	for name, way := range feedEngines {
-		t.Run(name, func(t *testing.T) {
-			path, o := way(t)
-			fn(t, open(t, path, o))
-		})
-	}
-}
-
 // inOrder are n records of a feed, as text.
 func inOrder(t *testing.T, db *savepoint.DB, from uint64, n int) (out []string, pos uint64) {
 	t.Helper()
@@ -231,9 +209,9 @@ func (o orderly) Feed(ctx context.Context, after uint64, fn func(engine.Record) 
 	return upTo, err
 }
 
-// TestFeed_BetweenLookAndWait: what is written when a look has found nothing, but
+// TestFeed_BetweenReadAndWait: what is written when a look has found nothing, but
 // the wait has not begun, is shown; also where writing stops in that moment.
-func TestFeed_BetweenLookAndWait(t *testing.T) {
+func TestFeed_BetweenReadAndWait(t *testing.T) {
 	type take func(seq uint64, err error) bool
 	follow := map[string]func(ctx context.Context, db *savepoint.DB, s *savepoint.Store[table], yield take){
 		"": func(ctx context.Context, db *savepoint.DB, _ *savepoint.Store[table], yield take) {
@@ -354,128 +332,4 @@ func TestFeed_SavedPosition(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, uint64(7), pos)
 	require.ErrorIs(t, db.SaveFeedPos(t.Context(), "mails", 8), savepoint.ErrReadOnly)
-}
-
-// TestWatch: one machine's records, from before it exists until it is purged;
-// other machines do not show.
-func TestWatch(t *testing.T) {
-	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
-		s := register(t, db)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		seen := make(chan uint64)
-		ended := make(chan error, 1)
-		go func() {
-			for rec, err := range s.Watch(ctx, "a", 0) {
-				if err != nil {
-					ended <- err
-					return
-				}
-				seen <- rec.Seq
-			}
-		}()
-		for i := range uint64(20) {
-			var err error
-			if i == 0 {
-				_, err = s.Append(ctx, "a", deal())
-			} else {
-				_, err = s.Append(ctx, "a", &noted{})
-			}
-			require.NoError(t, err)
-			_, err = s.Append(ctx, fmt.Sprint("b", i), deal())
-			require.NoError(t, err)
-			require.Equal(t, i+1, <-seen)
-		}
-		for rec, err := range s.Watch(ctx, "a", 18) {
-			require.NoError(t, err)
-			require.Equal(t, uint64(19), rec.Seq)
-			require.IsType(t, &noted{}, rec.Event)
-			break
-		}
-		require.NoError(t, s.Purge(ctx, "a"))
-		require.ErrorIs(t, <-ended, savepoint.ErrNotFound)
-	})
-}
-
-func TestWatch_WhatCannotBe(t *testing.T) {
-	db := open(t, savepoint.Memory, nil)
-	s := register(t, db)
-	only := tableKind()
-	only.Name, only.Strategy = "only", savepoint.SnapshotOnly
-	o, err := savepoint.Register(db, only)
-	require.NoError(t, err)
-	first := func(s *savepoint.Store[table], id string, after uint64) error {
-		for _, err := range s.Watch(t.Context(), id, after) {
-			return err
-		}
-		return nil
-	}
-	require.ErrorIs(t, first(o, "a", 0), savepoint.ErrUnsupported)
-	require.ErrorIs(t, first(s, "", 0), savepoint.ErrBadID)
-	for range 3 {
-		_, err := s.Append(t.Context(), "a", &noted{})
-		require.NoError(t, err)
-	}
-	_, err = s.Fork(t.Context(), "a", savepoint.AtSeq(2), "b")
-	require.NoError(t, err)
-	_, err = s.Append(t.Context(), "b", &noted{})
-	require.NoError(t, err)
-	require.ErrorIs(t, first(s, "b", 0), savepoint.ErrCompacted, "a fork begins at its base")
-	require.ErrorIs(t, first(s, "b", 1), savepoint.ErrCompacted)
-	require.NoError(t, first(s, "b", 2), "behind the base nothing is lost")
-}
-
-// TestWatch_Replaced: a machine that was purged is not the one that has its name
-// now, also where that has more records.
-func TestWatch_Replaced(t *testing.T) {
-	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
-		s := register(t, db)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		write := func(n int) {
-			for range n {
-				_, err := s.Append(ctx, "a", &noted{})
-				require.NoError(t, err)
-			}
-		}
-		for _, n := range []int{1, 2, 3} {
-			write(2)
-			var last error
-			for rec, err := range s.Watch(ctx, "a", 1) {
-				if last = err; err == nil {
-					require.Equal(t, uint64(2), rec.Seq)
-					require.NoError(t, s.Purge(ctx, "a"))
-					write(n)
-				}
-			}
-			require.ErrorIs(t, last, savepoint.ErrNotFound)
-			require.NoError(t, s.Purge(ctx, "a"))
-		}
-	})
-}
-
-// TestWatch_BeyondTheEnd: records up to the seq that was given are not shown, also
-// where they come later.
-func TestWatch_BeyondTheEnd(t *testing.T) {
-	f := newFaulty()
-	s := register(t, open(t, "kept", &savepoint.Options{Engine: f}))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	write := func() {
-		_, err := s.Append(ctx, "a", &noted{})
-		require.NoError(t, err)
-	}
-	write()
-	looked, seen := make(chan struct{}, 100), make(chan uint64, 100)
-	f.set(func() { f.loaded = func(string, engine.LoadRange) { looked <- struct{}{} } })
-	go func() {
-		for rec := range s.Watch(ctx, "a", 4) {
-			seen <- rec.Seq
-		}
-	}()
-	for range 4 {
-		<-looked
-		write()
-	}
-	require.Equal(t, uint64(5), <-seen)
 }

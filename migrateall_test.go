@@ -86,7 +86,7 @@ func TestMigrate_All(t *testing.T) {
 	}
 }
 
-func TestMigrate_DeletedOnesToo(t *testing.T) {
+func TestMigrate_DeletedMachinesToo(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()
 	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) {
@@ -232,7 +232,7 @@ func TestMigrate_Progress(t *testing.T) {
 	})
 }
 
-func TestMigrate_GoesOnAfterACrash(t *testing.T) {
+func TestMigrate_ResumesAfterACrash(t *testing.T) {
 	for _, journal := range []int64{-1, 1 << 20} {
 		dir := t.TempDir()
 		path, crashed := filepath.Join(dir, "duel.db"), filepath.Join(dir, "crashed.db")
@@ -394,7 +394,7 @@ func TestMigrate_BackAndUsedAgain(t *testing.T) {
 	require.ErrorContains(t, err, "1 machines of version 2.0.0")
 }
 
-func TestMigrate_RefusesTo(t *testing.T) {
+func TestMigrate_RefusedTargets(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()
 	duelsV1(t, place, duelKindV1(0), 1)

@@ -1,11 +1,8 @@
 package savepoint_test
 
 import (
-	"bytes"
+	"context"
 	"fmt"
-	"io"
-	"log/slog"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -14,7 +11,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-func TestRecover_ReplayLimitIsAnError(t *testing.T) {
+func TestStore_Recover_ReplayLimitIsAnError(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
 		s := register(t, db)
@@ -52,36 +49,79 @@ func TestRecover_ReplayLimitIsAnError(t *testing.T) {
 	})
 }
 
-func TestVersion_Compares(t *testing.T) {
-	a, b := savepoint.V(1, 2, 3), savepoint.V(1, 10, 0)
-	assert.Equal(t, a, savepoint.V(1, 2, 3), "row A8: equal versions are equal, whenever they were made") // row A8
-	assert.Negative(t, a.Compare(b))
-	assert.Positive(t, savepoint.V(2, 0, 0).Compare(b))
-	assert.Zero(t, a.Compare(savepoint.V(1, 2, 3)))
-	assert.Equal(t, "1.10.0", b.String())
-	assert.Len(t, map[savepoint.Version]int{a: 1, savepoint.V(1, 2, 3): 2, b: 3}, 2)
+func TestStore_RecoverAndPurge_UnsavedWritesAndAQueueOfOne(t *testing.T) {
+	for _, what := range []string{"recover", "purge"} {
+		t.Run(what, func(t *testing.T) {
+			bubble(t, func(t *testing.T, ctx context.Context) {
+				db, s := openFaulty(t, newFaulty(), savepoint.Options{Queue: 1}, snapshotOnly(-1))
+				defer db.Close()
+				a := s.Go(ctx, "g", added{N: 1})
+				var err error
+				if what == "recover" {
+					_, err = s.Recover(ctx, "g", savepoint.RecoverOptions{})
+				} else {
+					err = s.Purge(ctx, "g")
+				}
+				require.NoError(t, err)
+				require.NoError(t, a.Err())
+			})
+		})
+	}
 }
 
-func TestLog_SilentByDefault(t *testing.T) {
-	r, w, err := os.Pipe()
-	require.NoError(t, err)
-	oldOut, oldErr := os.Stdout, os.Stderr
-	os.Stdout, os.Stderr = w, w
-	work := func(o *savepoint.Options) {
-		db := open(t, engines["file"](t), o)
-		s := register(t, db)
-		begin(t, s, "g", 2)
-		_, err := s.Recover(t.Context(), "g", savepoint.RecoverOptions{To: savepoint.AtSeq(1)})
+func TestStore_Recover_KeepsTheKeys(t *testing.T) {
+	// A retry of a write that was rolled back finds the first result, with and
+	// without the snapshot of the recovery.
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		f := newFaulty()
+		f.stays = true
+		k := tallyKind("tally", savepoint.Hybrid, noPolicy)
+		db, s := openFaulty(t, f, savepoint.Options{}, k)
+		for i := range 5 {
+			_, err := s.Append(ctx, "g", added{N: int64(i)}, savepoint.Key(fmt.Sprint(i)))
+			require.NoError(t, err)
+		}
+		rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(2)})
+		require.NoError(t, err)
+		again := func() {
+			t.Helper()
+			for i := range 5 {
+				h, err := s.Append(ctx, "g", added{N: int64(i)}, savepoint.Key(fmt.Sprint(i)))
+				require.NoError(t, err)
+				assert.EqualValues(t, i+1, h.Seq)
+			}
+		}
+		again()
+		require.NoError(t, db.Close())
+		db, s = openFaulty(t, f, savepoint.Options{}, k)
+		again()
+		_, err = s.DeleteSnapshot(ctx, "g", rep.Restored)
 		require.NoError(t, err)
 		require.NoError(t, db.Close())
-	}
-	work(nil)
-	os.Stdout, os.Stderr = oldOut, oldErr
-	require.NoError(t, w.Close())
-	said, err := io.ReadAll(r)
-	require.NoError(t, err)
-	assert.Empty(t, string(said))
-	var log bytes.Buffer
-	work(&savepoint.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	assert.Contains(t, log.String(), "machine recovered")
+		db, s = openFaulty(t, f, savepoint.Options{}, k)
+		again()
+		require.NoError(t, db.Close())
+	})
+}
+
+func TestStore_Recover_StateThatIsNotKept(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, snapshotOnly(-1))
+		defer db.Close()
+		for range 8 {
+			_, err := s.Append(ctx, "g", added{N: 1})
+			require.NoError(t, err)
+		}
+		found, err := s.DeleteSnapshot(ctx, "g", 7)
+		require.NoError(t, err)
+		require.True(t, found)
+		for _, seq := range []uint64{2, 7} {
+			_, err := s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(seq), Partial: true})
+			require.ErrorIs(t, err, savepoint.ErrNoPoint, "the machine is well: nothing is given up")
+			require.NotErrorIs(t, err, savepoint.ErrCorrupt)
+		}
+		st, err := s.Load(ctx, "g")
+		require.NoError(t, err)
+		assert.EqualValues(t, 8, st.Value.Sum)
+	})
 }

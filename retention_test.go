@@ -15,53 +15,11 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// shelf is an archive in memory that can be made to fail.
-type shelf struct {
-	chapters map[string]*savepoint.ArchiveSegment
-	put      func(*savepoint.ArchiveSegment) error
-}
-
-func newShelf() *shelf { return &shelf{chapters: map[string]*savepoint.ArchiveSegment{}} }
-
-func (a *shelf) Put(_ context.Context, c *savepoint.ArchiveSegment) error {
-	if a.put != nil {
-		if err := a.put(c); err != nil {
-			return err
-		}
-	}
-	a.chapters[fmt.Sprint(c.Kind, c.ID, c.To, c.Digest)] = c
-	return nil
-}
-
-func (a *shelf) Get(_ context.Context, kind, id string, to uint64, digest string) (*savepoint.ArchiveSegment, error) {
-	if c := a.chapters[fmt.Sprint(kind, id, to, digest)]; c != nil {
-		return c, nil
-	}
-	return nil, savepoint.ErrNotFound
-}
-
 // retaining opens a database on f in a bubble.
 func retaining(t *testing.T, f *faulty, o savepoint.Options, p savepoint.RetentionPolicy) (*savepoint.DB, *savepoint.Store[tally]) {
 	k := tallyKind("tally", savepoint.Hybrid, noPolicy)
 	k.Retention, k.Final = p, []string{"end"}
 	return openFaulty(t, f, o, k)
-}
-
-func add(t testing.TB, s *savepoint.Store[tally], id string, n int) {
-	t.Helper()
-	for i := range n {
-		_, err := s.Append(context.Background(), id, added{N: int64(i)})
-		require.NoError(t, err)
-	}
-}
-
-func recordsOf[S any](t testing.TB, s *savepoint.Store[S], id string) (n int) {
-	t.Helper()
-	for _, err := range s.Events(context.Background(), id, savepoint.EventRange{}) {
-		require.NoError(t, err)
-		n++
-	}
-	return n
 }
 
 func TestRetention_OffUnlessSet(t *testing.T) {
@@ -298,7 +256,7 @@ func TestRetention_FinishedMachinesAreArchivedAndComeBack(t *testing.T) {
 	})
 }
 
-func TestRetention_AnArchiveThatFails(t *testing.T) {
+func TestRetention_FailingArchive(t *testing.T) {
 	for what, put := range map[string]func(*savepoint.ArchiveSegment) error{
 		"error": func(*savepoint.ArchiveSegment) error { return errDisk },
 		"panic": func(*savepoint.ArchiveSegment) error { panic(errDisk) },
@@ -340,7 +298,7 @@ func TestRetention_AnArchiveThatFails(t *testing.T) {
 	}
 }
 
-func TestRetention_BadInput(t *testing.T) {
+func TestRetention_BadPolicies(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	k := tableKind()
 	k.Retention.ArchiveAfter = time.Hour

@@ -1,9 +1,9 @@
 package savepoint_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,56 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/engine"
 )
-
-// clock is a clock that tests turn.
-type clock struct{ at atomic.Int64 }
-
-func newClock() *clock {
-	c := &clock{}
-	c.at.Store(time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC).UnixMicro())
-	return c
-}
-
-func (c *clock) Now() time.Time       { return time.UnixMicro(c.at.Load()).UTC() }
-func (c *clock) turn(d time.Duration) { c.at.Add(d.Microseconds()) }
-
-func infos(t *testing.T, s *savepoint.Store[table], id string, r savepoint.SnapshotRange) (out []savepoint.SnapshotInfo) {
-	t.Helper()
-	for info, err := range s.Snapshots(t.Context(), id, r) {
-		require.NoError(t, err)
-		require.NoError(t, info.Err)
-		out = append(out, info)
-	}
-	return out
-}
-
-func seqs(list []savepoint.SnapshotInfo) (out []uint64) {
-	for _, i := range list {
-		out = append(out, i.Seq)
-	}
-	return out
-}
-
-func note(t testing.TB, s *savepoint.Store[table], id string, n int) {
-	t.Helper()
-	for i := range n {
-		_, err := s.Append(t.Context(), id, &noted{Text: fmt.Sprint(i)})
-		require.NoError(t, err)
-	}
-}
-
-// onEachKind is onEach with a kind and options of the test's own.
-func onEachKind(t *testing.T, o savepoint.Options, k savepoint.Kind[table], fn func(t *testing.T, s *savepoint.Store[table])) {
-	for name, path := range engines {
-		t.Run(name, func(t *testing.T) {
-			db := open(t, path(t), &o)
-			s, err := savepoint.Register(db, k)
-			require.NoError(t, err)
-			fn(t, s)
-		})
-	}
-}
 
 func TestSnapshot_ByEvents_KeepPrunes(t *testing.T) {
 	k := tableKind()
@@ -237,4 +189,79 @@ func TestSnapshot_MaxAge_ClockJumps(t *testing.T) {
 			verified(t, s, "g")
 		})
 	}
+}
+
+func TestSnapshot_RefusedWritesDoNotDisturbPruning(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		f := newFaulty()
+		db, s := openFaulty(t, f, savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, savepoint.SnapshotPolicy{Events: 1, Every: -1, Keep: 2, NoClose: true}))
+		defer db.Close()
+		gate := make(chan struct{})
+		f.set(func() { f.gate = gate })
+		for i := range 12 {
+			s.Go(ctx, "g", added{N: int64(i)})
+			_, err := s.Append(ctx, "g", added{N: failsInApply})
+			require.Error(t, err)
+		}
+		close(gate)
+		require.NoError(t, db.Flush(ctx))
+		var got []uint64
+		for info, err := range s.Snapshots(ctx, "g", savepoint.SnapshotRange{}) {
+			require.NoError(t, err)
+			got = append(got, info.Seq)
+		}
+		assert.Equal(t, []uint64{0, 11, 12}, got)
+	})
+}
+
+func TestSnapshot_SameRecordAgain_KeepsTheTags(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))
+		defer db.Close()
+		_, err := s.Append(ctx, "g", added{N: 1})
+		require.NoError(t, err)
+		_, err = s.Snapshot(ctx, "g", savepoint.Tag("release"))
+		require.NoError(t, err)
+		info, err := s.Snapshot(ctx, "g", savepoint.Tag("other"))
+		require.NoError(t, err)
+		assert.ElementsMatch(t, []string{"release", "other"}, info.Tags)
+		_, err = s.Snapshot(ctx, "g")
+		require.NoError(t, err)
+		n := 0
+		for range s.Snapshots(ctx, "g", savepoint.SnapshotRange{Tag: "release"}) {
+			n++
+		}
+		assert.Equal(t, 1, n)
+	})
+}
+
+func TestStore_DeleteSnapshot_Damaged(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		f := newFaulty()
+		f.stays = true
+		k := tallyKind("tally", savepoint.Hybrid, noPolicy)
+		db, s := openFaulty(t, f, savepoint.Options{}, k)
+		for range 3 {
+			_, err := s.Append(ctx, "g", added{N: 1})
+			require.NoError(t, err)
+			_, err = s.Snapshot(ctx, "g")
+			require.NoError(t, err)
+		}
+		require.NoError(t, db.Close())
+		f.set(func() {
+			f.damage = func(m string, it *engine.Item) bool {
+				if it.Part == engine.PartSnapshot && it.Seq == 2 {
+					it.Bytes, it.Err = nil, &engine.Damage{Machine: m, Part: "snapshot", Seq: 2, Why: errDisk}
+				}
+				return false
+			}
+		})
+		db, s = openFaulty(t, f, savepoint.Options{}, k)
+		defer db.Close()
+		found, err := s.DeleteSnapshot(ctx, "g", 2)
+		require.NoError(t, err)
+		assert.True(t, found)
+		_, err = s.Verify(ctx, "g")
+		require.NoError(t, err)
+	})
 }

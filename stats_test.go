@@ -1,6 +1,7 @@
 package savepoint_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -58,5 +59,16 @@ func TestStats_CountWhatHappened(t *testing.T) {
 		assert.EqualValues(t, 3, m.Refused)
 		assert.EqualValues(t, 7, m.Head.Seq)
 		assert.NotZero(t, m.Bytes)
+	})
+}
+
+func TestStats_PositionsSurviveAPurge(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))
+		defer db.Close()
+		_, err := s.Append(ctx, "g", added{N: 5})
+		require.NoError(t, err)
+		require.NoError(t, s.Purge(ctx, "g"))
+		assert.EqualValues(t, 1, db.Stats().Positions)
 	})
 }

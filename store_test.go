@@ -3,13 +3,18 @@ package savepoint_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/engine"
 )
 
 func TestStore_AppendLoadView(t *testing.T) {
@@ -74,77 +79,6 @@ func TestStore_Append_RefusesAndGoesOn(t *testing.T) {
 		h2, err := s.Append(ctx, "g-1", plays[2], savepoint.IfSeq(h.Seq))
 		require.NoError(t, err)
 		assert.Equal(t, h.Seq+1, h2.Seq)
-	})
-}
-
-func TestStore_Update_AllOrNothing(t *testing.T) {
-	onEach(t, func(t *testing.T, db *savepoint.DB) {
-		ctx := t.Context()
-		s := register(t, db)
-		begin(t, s, "g-1", 0)
-		h, err := s.Update(ctx, "g-1", func(m *savepoint.Machine[table]) error {
-			for _, p := range plays[:4] {
-				assert.Equal(t, p.Seat, m.State().Turn)
-				if err := m.Append(p); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		require.NoError(t, err)
-		assert.EqualValues(t, 5, h.Seq)
-		before := load(t, s, "g-1")
-		_, err = s.Update(ctx, "g-1", func(m *savepoint.Machine[table]) error {
-			require.NoError(t, m.Append(plays[4], plays[5]))
-			_ = m.Append(played{0, "no such card"}) // the error is not handed on
-			return nil
-		})
-		require.ErrorContains(t, err, "no such card")
-		assert.Equal(t, before, load(t, s, "g-1"))
-		_, err = s.Update(ctx, "g-1", func(m *savepoint.Machine[table]) error {
-			require.NoError(t, m.Append(plays[4]))
-			panic("in the callback")
-		})
-		require.ErrorContains(t, err, "in the callback")
-		assert.Equal(t, before, load(t, s, "g-1"))
-		h, err = s.Update(ctx, "g-1", func(*savepoint.Machine[table]) error { return nil })
-		require.NoError(t, err)
-		assert.Equal(t, before.Head, h, "nothing appended, nothing written")
-	})
-}
-
-func TestStore_EventsAndAt(t *testing.T) {
-	onEach(t, func(t *testing.T, db *savepoint.DB) {
-		ctx := t.Context()
-		s := register(t, db)
-		begin(t, s, "g-1", 8)
-		var states []savepoint.State[table]
-		for seq := range uint64(10) {
-			st, err := s.At(ctx, "g-1", savepoint.AtSeq(seq))
-			require.NoError(t, err)
-			assert.Equal(t, seq, st.Seq)
-			states = append(states, st)
-		}
-		assert.Equal(t, "waiting", states[0].Value.Phase)
-		assert.Equal(t, load(t, s, "g-1").Value, states[9].Value)
-		_, err := s.At(ctx, "g-1", savepoint.AtSeq(10))
-		require.ErrorIs(t, err, savepoint.ErrNoPoint)
-
-		var got []string
-		for rec, err := range s.Events(ctx, "g-1", savepoint.EventRange{After: 1, To: 4}) {
-			require.NoError(t, err)
-			got = append(got, rec.Event.(played).Card)
-			assert.Equal(t, "seat", rec.Actor)
-			assert.Equal(t, "played", rec.Name) // row E1
-			assert.NotZero(t, rec.Pos)
-		}
-		assert.Equal(t, []string{"7H", "7S", "8H"}, got) // row E12
-		got = nil
-		for rec, err := range s.Events(ctx, "g-1", savepoint.EventRange{Newest: true, Limit: 2}) {
-			require.NoError(t, err)
-			got = append(got, rec.Event.(played).Card)
-		}
-		assert.Equal(t, []string{"TS", "TH"}, got)
 	})
 }
 
@@ -237,89 +171,6 @@ func TestStore_Concurrent(t *testing.T) {
 	})
 }
 
-func TestDB_Update_SeveralMachines(t *testing.T) {
-	onEach(t, func(t *testing.T, db *savepoint.DB) {
-		ctx := t.Context()
-		s := register(t, db)
-		docs, err := savepoint.Register(db, savepoint.DocKind("wallet"))
-		require.NoError(t, err)
-		begin(t, s, "g-1", 0)
-		err = db.Update(ctx, func(tx *savepoint.Tx) error {
-			g, err := s.In(tx, "g-1")
-			if err != nil {
-				return err
-			}
-			w, err := docs.In(tx, "ann")
-			if err != nil {
-				return err
-			}
-			if err := g.Append(plays[0]); err != nil {
-				return err
-			}
-			return w.Append(savepoint.DocUpdate{Set: map[string]any{"coins": 5}})
-		}, savepoint.By("cashier"))
-		require.NoError(t, err)
-		assert.EqualValues(t, 2, load(t, s, "g-1").Seq)
-		w, err := docs.Load(ctx, "ann")
-		require.NoError(t, err)
-		assert.Equal(t, savepoint.Doc{"coins": int64(5)}, w.Value)
-
-		err = db.Update(ctx, func(tx *savepoint.Tx) error {
-			w, err := docs.In(tx, "ann")
-			require.NoError(t, err)
-			require.NoError(t, w.Append(savepoint.DocUpdate{Set: map[string]any{"coins": 6}}))
-			g, err := s.In(tx, "g-1")
-			require.NoError(t, err)
-			_ = g.Append(played{0, "8H"}) // not seat 0's turn
-			return nil
-		})
-		require.ErrorIs(t, err, errNotYourTurn)
-		w, err = docs.Load(ctx, "ann")
-		require.NoError(t, err)
-		assert.Equal(t, int64(5), w.Value["coins"])
-		assert.EqualValues(t, 2, load(t, s, "g-1").Seq)
-	})
-}
-
-func TestStore_DeletePurgeFork(t *testing.T) {
-	onEach(t, func(t *testing.T, db *savepoint.DB) {
-		ctx := t.Context()
-		s := register(t, db)
-		begin(t, s, "g-1", 4)
-		h, err := s.Fork(ctx, "g-1", savepoint.AtSeq(3), "g-2")
-		require.NoError(t, err)
-		assert.EqualValues(t, 4, h.Seq)
-		at3, err := s.At(ctx, "g-1", savepoint.AtSeq(3))
-		require.NoError(t, err)
-		assert.Equal(t, at3.Value, load(t, s, "g-2").Value)
-		fork3, err := s.At(ctx, "g-2", savepoint.AtSeq(3))
-		require.NoError(t, err)
-		assert.Equal(t, at3.Value, fork3.Value)
-		_, err = s.At(ctx, "g-2", savepoint.AtSeq(2))
-		require.ErrorIs(t, err, savepoint.ErrCompacted)
-
-		_, err = s.Delete(ctx, "g-1")
-		require.NoError(t, err)
-		_, err = s.Load(ctx, "g-1")
-		require.ErrorIs(t, err, savepoint.ErrDeleted)
-		require.ErrorIs(t, err, savepoint.ErrNotFound)
-		_, err = s.Delete(ctx, "g-1")
-		require.ErrorIs(t, err, savepoint.ErrDeleted)
-		_, err = s.At(ctx, "g-1", savepoint.AtSeq(5))
-		require.NoError(t, err)
-		h, err = s.Append(ctx, "g-1", deal(), savepoint.IfSeq(0))
-		require.NoError(t, err)
-		assert.EqualValues(t, 8, h.Seq, "deleted 6, created 7")
-		assert.Empty(t, load(t, s, "g-1").Value.Played)
-
-		require.NoError(t, s.Purge(ctx, "g-1"))
-		_, err = s.Load(ctx, "g-1")
-		require.ErrorIs(t, err, savepoint.ErrNotFound)
-		require.ErrorIs(t, s.Purge(ctx, "g-1"), savepoint.ErrNotFound)
-		assert.EqualValues(t, 1, begin(t, s, "g-1", 0).Seq)
-	})
-}
-
 func TestStore_View_Free(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	s := register(t, db)
@@ -328,4 +179,250 @@ func TestStore_View_Free(t *testing.T) {
 	ctx := context.Background()
 	require.NoError(t, s.View(ctx, "g-1", look))
 	assert.Zero(t, testing.AllocsPerRun(1000, func() { _ = s.View(ctx, "g-1", look) }))
+}
+
+func TestStore_View_NotDurable(t *testing.T) {
+	// What was seen and then not stored is not told as durable, whatever the
+	// engine's reason.
+	for _, why := range []error{errDisk, savepoint.ErrClosed, savepoint.ErrDiskFull} {
+		bubble(t, func(t *testing.T, ctx context.Context) {
+			f := newFaulty()
+			db, s := openFaulty(t, f, savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))
+			defer db.Close()
+			gate := make(chan struct{})
+			f.set(func() {
+				f.gate = gate
+				f.fail = func(int) (bool, error) { return false, fmt.Errorf("%w: %w", engine.ErrNothingStored, why) }
+			})
+			a := s.Go(ctx, "g", added{N: 1})
+			viewed := make(chan error, 1)
+			go func() { viewed <- s.View(ctx, "g", func(*savepoint.State[tally]) error { return nil }) }()
+			synctest.Wait()
+			close(gate)
+			require.ErrorIs(t, a.Err(), why)
+			require.ErrorIs(t, <-viewed, why)
+		})
+	}
+}
+
+func TestStore_Reads_WhileOthersWrite(t *testing.T) {
+	// The machine goes on between any two looks of a reader at the engine.
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		f := newFaulty()
+		db, s := openFaulty(t, f, savepoint.Options{}, snapshotOnly(-1))
+		defer db.Close()
+		write := func() {
+			for range 4 { // more than are kept
+				_, err := s.Append(ctx, "g", added{N: 1})
+				require.NoError(t, err)
+			}
+		}
+		write()
+		busy := false
+		f.set(func() {
+			f.loaded = func(string, engine.LoadRange) {
+				if !busy {
+					busy = true
+					write()
+					busy = false
+				}
+			}
+		})
+		_, err := s.At(ctx, "g", savepoint.Latest())
+		require.NoError(t, err)
+		rep, err := s.Verify(ctx, "g")
+		require.NoError(t, err)
+		assert.True(t, rep.OK())
+		_, err = s.Fork(ctx, "g", savepoint.Latest(), "h")
+		require.NoError(t, err)
+	})
+}
+
+// kept is an event that holds a map; Apply keeps it.
+type kept struct{ Hand map[string]any }
+
+func (e kept) Apply(k *keeper, _ savepoint.Meta) error { k.Hand = e.Hand; return nil }
+
+type keeper struct {
+	Phase string
+	Hand  map[string]any
+}
+
+func TestStore_CallersAreIsolated(t *testing.T) {
+	// row H6: nobody's later change reaches what is stored
+	db := open(t, engines["file"](t), nil)
+	s, err := savepoint.Register(db, savepoint.Kind[keeper]{Name: "keeper", Events: savepoint.Events[keeper]{"kept": kept{}}})
+	require.NoError(t, err)
+	ctx := t.Context()
+	hand := map[string]any{"ann": 7}
+	_, err = s.Append(ctx, "g", kept{hand})
+	require.NoError(t, err)
+	hand["ann"] = "changed"
+	st, err := s.Load(ctx, "g")
+	require.NoError(t, err)
+	assert.Equal(t, map[string]any{"ann": int64(7)}, st.Value.Hand, "an int in an any is int64 at once, not only after a restart")
+	st.Value.Hand["ann"] = "changed"
+	again, err := s.Load(ctx, "g")
+	require.NoError(t, err)
+	assert.Equal(t, int64(7), again.Value.Hand["ann"])
+	for rec, err := range s.Events(ctx, "g", savepoint.EventRange{}) {
+		require.NoError(t, err)
+		rec.Event.(kept).Hand["ann"] = "changed"
+	}
+	whole := keeper{Hand: map[string]any{"bob": []any{1}}}
+	_, err = s.Save(ctx, "g", whole)
+	require.NoError(t, err)
+	whole.Hand["bob"].([]any)[0] = "changed"
+	rep, err := s.Verify(ctx, "g")
+	require.NoError(t, err)
+	assert.True(t, rep.OK(), "%v", rep.Divergences)
+	again, err = s.Load(ctx, "g")
+	require.NoError(t, err)
+	assert.Equal(t, map[string]any{"bob": []any{int64(1)}}, again.Value.Hand)
+}
+
+func TestStore_List_PagesInOrder(t *testing.T) {
+	onEach(t, func(t *testing.T, db *savepoint.DB) {
+		s := register(t, db)
+		other, err := savepoint.Register(db, savepoint.DocKind("tabl"))
+		require.NoError(t, err)
+		_, err = other.Save(t.Context(), "e-0001", savepoint.Doc{})
+		require.NoError(t, err)
+		var want []string
+		var acks []*savepoint.Ack
+		for i := range 600 {
+			want = append(want, fmt.Sprintf("g-%04d", i))
+			acks = append(acks, s.Go(t.Context(), want[i], deal()))
+		}
+		for _, a := range acks {
+			require.NoError(t, a.Err())
+		}
+		list := func(o savepoint.ListOptions) (ids []string) {
+			for h, err := range s.List(t.Context(), o) {
+				require.NoError(t, err)
+				assert.EqualValues(t, 1, h.Seq)
+				assert.Equal(t, "turn", h.Phase)
+				ids = append(ids, h.ID)
+			}
+			return ids
+		}
+		assert.Equal(t, want, list(savepoint.ListOptions{}))
+		assert.Equal(t, want[:300], list(savepoint.ListOptions{Limit: 300}))
+		assert.Equal(t, want[300:], list(savepoint.ListOptions{After: want[299]}))
+		assert.Equal(t, want[110:120], list(savepoint.ListOptions{Prefix: "g-011"}))
+		_, err = s.Delete(t.Context(), want[0])
+		require.NoError(t, err)
+		assert.Equal(t, want[1:], list(savepoint.ListOptions{}))
+	})
+}
+
+func TestStore_BadIDs(t *testing.T) {
+	bad := map[string]string{
+		"":                         "empty",
+		strings.Repeat("x", 256):   "256 bytes, more than 255",
+		strings.Repeat("é", 128):   "256 bytes, more than 255",
+		"a\xff":                    "not valid UTF-8",
+		"a\x00":                    "control character U+0000 at byte 1",
+		"\n":                       "control character U+000A at byte 0",
+		"tab\t":                    "control character U+0009 at byte 3",
+		"del\x7f":                  "control character U+007F at byte 3",
+		"c1\u0085":                 "control character U+0085 at byte 2",
+		strings.Repeat("x", 1<<16): "65536 bytes",
+	}
+	onEach(t, func(t *testing.T, db *savepoint.DB) {
+		ctx := t.Context()
+		s := register(t, db)
+		begin(t, s, "good", 1)
+		groups := db.Stats().Groups
+		for id, why := range bad {
+			_, err := s.Append(ctx, id, deal())
+			says(t, err, savepoint.ErrBadID, why)
+			assert.Less(t, len(err.Error()), 1000, "a long id is not repeated in full")
+			_, err = s.Load(ctx, id)
+			says(t, err, savepoint.ErrBadID, why)
+			_, err = s.At(ctx, id, savepoint.AtSeq(0))
+			says(t, err, savepoint.ErrBadID, why)
+			for _, err := range s.Events(ctx, id, savepoint.EventRange{}) {
+				says(t, err, savepoint.ErrBadID, why)
+			}
+			says(t, s.Go(ctx, id, deal()).Err(), savepoint.ErrBadID, why)
+			says(t, s.View(ctx, id, func(*savepoint.State[table]) error { return nil }), savepoint.ErrBadID, why)
+			says(t, s.Purge(ctx, id), savepoint.ErrBadID, why)
+			says(t, s.Warm(ctx, "good", id), savepoint.ErrBadID, why)
+			_, err = s.Recover(ctx, id, savepoint.RecoverOptions{})
+			says(t, err, savepoint.ErrBadID, why)
+			_, err = s.Verify(ctx, id)
+			says(t, err, savepoint.ErrBadID, why)
+			_, err = s.Fork(ctx, "good", savepoint.Latest(), id)
+			says(t, err, savepoint.ErrBadID, why)
+			says(t, db.Update(ctx, func(tx *savepoint.Tx) error { _, err := s.In(tx, id); return err }), savepoint.ErrBadID, why)
+		}
+		assert.Equal(t, groups, db.Stats().Groups, "nothing was queued")
+		assert.Zero(t, db.Stats().Queue)
+	})
+}
+
+func TestStore_StrangeIDsDoNotMix(t *testing.T) {
+	ids := []string{
+		"a", "aa", "aaa", "ab", "a/", "a/b", "a b", " a", "a ", "A", "а" /* Cyrillic */, "ａ" /* full width */, "á", "a\u0301",
+		".", "..", "../", "../a", "../../etc/passwd", "/", "/a", "a\u200b", "a\u202e", "\U0001F0A1", "%00", "a\\0", "nul",
+		"\ufffd", strings.Repeat("a", 254), strings.Repeat("a", 255), strings.Repeat("é", 127) + "a", "0", "00", "_", "\u007e",
+	}
+	onEach(t, func(t *testing.T, db *savepoint.DB) {
+		ctx := t.Context()
+		s := register(t, db)
+		other := tableKind()
+		other.Name = "tabl" // with "e" in front of an id: the same bytes
+		o, err := savepoint.Register(db, other)
+		require.NoError(t, err)
+		for i, id := range ids {
+			for range i%3 + 1 {
+				_, err := s.Append(ctx, id, &noted{Text: id})
+				require.NoError(t, err, "%q", id)
+			}
+			if len(id) < 255 {
+				_, err := o.Append(ctx, "e"+id, &noted{Text: "other " + id})
+				require.NoError(t, err)
+			}
+		}
+		look := func() {
+			t.Helper()
+			for i, id := range ids {
+				st := load(t, s, id)
+				assert.Equal(t, id, st.ID)
+				assert.Equal(t, id+" by ", st.Value.Note)
+				n := 0
+				for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
+					require.NoError(t, err)
+					assert.Equal(t, id, rec.Event.(*noted).Text)
+					n++
+				}
+				assert.Equal(t, i%3+1, n, "%q", id)
+				assert.Equal(t, []uint64{0}, seqs(infos(t, s, id, savepoint.SnapshotRange{})))
+			}
+		}
+		look()
+		var got []string
+		for h, err := range s.List(ctx, savepoint.ListOptions{}) {
+			require.NoError(t, err)
+			got = append(got, h.ID)
+		}
+		want := slices.Sorted(slices.Values(ids))
+		assert.Equal(t, want, got, "all, once, in the order of the ids")
+		got = nil
+		for h, err := range s.List(ctx, savepoint.ListOptions{Prefix: "a", After: "a", Limit: 3}) {
+			require.NoError(t, err)
+			got = append(got, h.ID)
+		}
+		assert.Equal(t, []string{"a ", "a b", "a/"}, got)
+
+		require.NoError(t, s.Purge(ctx, "aa"))
+		_, err = s.Load(ctx, "aa")
+		require.ErrorIs(t, err, savepoint.ErrNotFound)
+		_, err = s.Append(ctx, "aa", &noted{Text: "aa"})
+		require.NoError(t, err)
+		_, err = s.Append(ctx, "aa", &noted{Text: "aa"})
+		require.NoError(t, err)
+		look()
+	})
 }

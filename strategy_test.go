@@ -1,6 +1,7 @@
 package savepoint_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -10,15 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/engine"
 )
-
-func kindOf(st savepoint.Strategy) savepoint.Kind[table] {
-	k := tableKind()
-	k.Strategy = st
-	return k
-}
-
-var strategies = []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.SnapshotOnly, savepoint.Versioned}
 
 func TestStrategy_DurableOnReturn(t *testing.T) {
 	for _, st := range strategies {
@@ -212,4 +206,128 @@ func TestStrategy_MayChange(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestStrategy_SnapshotOnly_WritesThatChangeNothing(t *testing.T) {
+	// They do not wait for an interval, and what they saw is durable.
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, snapshotOnly(-1))
+		defer db.Close()
+		a := s.Go(ctx, "g", added{N: 1})
+		h, err := s.Update(ctx, "g", func(*savepoint.Machine[tally]) error { return nil })
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, h.Seq)
+		require.NoError(t, a.Err())
+		a = s.Go(ctx, "g", added{N: 1})
+		found, err := s.DeleteSnapshot(ctx, "g", 77)
+		require.NoError(t, err)
+		assert.False(t, found)
+		require.NoError(t, a.Err())
+		a = s.Go(ctx, "g", added{N: 2}, savepoint.Key("k"))
+		h, err = s.Append(ctx, "g", added{N: 2}, savepoint.Key("k"))
+		require.NoError(t, err, "the first result, made durable")
+		assert.EqualValues(t, 3, h.Seq)
+		require.NoError(t, a.Err())
+	})
+}
+
+func TestStrategy_SnapshotOnly_DeleteSnapshotStoresTheState(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		f := newFaulty()
+		f.stays = true
+		db, s := openFaulty(t, f, savepoint.Options{}, snapshotOnly(-1))
+		for range 2 {
+			_, err := s.Append(ctx, "g", added{N: 1})
+			require.NoError(t, err)
+		}
+		a := s.Go(ctx, "g", added{N: 5})
+		found, err := s.DeleteSnapshot(ctx, "g", 1)
+		require.NoError(t, err)
+		assert.True(t, found)
+		require.NoError(t, a.Err())
+		require.NoError(t, db.Close())
+		db, s = openFaulty(t, f, savepoint.Options{}, snapshotOnly(-1))
+		defer db.Close()
+		st, err := s.Load(ctx, "g")
+		require.NoError(t, err)
+		assert.EqualValues(t, 7, st.Value.Sum)
+	})
+}
+
+func TestStrategy_SnapshotOnly_EveryAckResolves(t *testing.T) {
+	// Also when nothing can be written any more.
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		f := newFaulty()
+		db, s := openFaulty(t, f, savepoint.Options{}, snapshotOnly(-1))
+		_, err := s.Append(ctx, "g", added{N: 1})
+		require.NoError(t, err)
+		a := s.Go(ctx, "g", added{N: 1})
+		f.set(func() { f.fail = func(int) (bool, error) { return false, errDisk } })
+		_, err = s.Append(ctx, "other", added{N: 1})
+		require.ErrorIs(t, err, savepoint.ErrInDoubt)
+		require.NoError(t, db.Close())
+		_, err = a.Wait(ctx)
+		require.ErrorIs(t, err, savepoint.ErrStopped)
+	})
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, snapshotOnly(-1))
+		a := s.Go(ctx, "g", added{N: 1})
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		require.Error(t, db.Shutdown(over))
+		_, err := a.Wait(ctx)
+		require.ErrorIs(t, err, savepoint.ErrClosed)
+	})
+}
+
+func TestStrategy_SnapshotOnly_AfterAFailedWrite(t *testing.T) {
+	// Unsaved writes behind a queued one that fails are aborted, after it, and
+	// nobody is told that they are durable.
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		for _, what := range []string{"flush", "view", "append"} {
+			f := newFaulty()
+			db, s := openFaulty(t, f, savepoint.Options{}, snapshotOnly(-1))
+			_, err := s.Append(ctx, "g", added{N: 1})
+			require.NoError(t, err)
+			gate := make(chan struct{})
+			f.set(func() {
+				f.gate = gate
+				f.refuse = func(n, _ int, _ engine.Step) error {
+					if n == 1 {
+						return errDisk
+					}
+					return nil
+				}
+			})
+			first := make(chan error, 1)
+			go func() {
+				_, err := s.Append(ctx, "g", added{N: 2})
+				first <- err
+			}()
+			synctest.Wait()
+			a := s.Go(ctx, "g", added{N: 3})
+			done := make(chan error, 1)
+			go func() {
+				var err error
+				switch what {
+				case "flush":
+					err = db.Flush(ctx)
+				case "view":
+					err = s.View(ctx, "g", func(st *savepoint.State[tally]) error { return nil })
+				case "append":
+					_, err = s.Append(ctx, "g", added{N: 4})
+				}
+				done <- err
+			}()
+			synctest.Wait()
+			close(gate)
+			require.ErrorIs(t, <-first, errDisk)
+			require.ErrorIs(t, a.Err(), savepoint.ErrAborted)
+			require.ErrorIs(t, <-done, savepoint.ErrAborted, what)
+			st, err := s.Load(ctx, "g")
+			require.NoError(t, err)
+			assert.EqualValues(t, 1, st.Value.Sum)
+			require.NoError(t, db.Close())
+		}
+	})
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// TestQuery_Damaged: a record that cannot be read is told with the page it may
+// TestDamage_Query: a record that cannot be read is told with the page it may
 // belong to, as is a head, and all others are found.
-func TestQuery_Damaged(t *testing.T) {
+func TestDamage_Query(t *testing.T) {
 	k := ledgerKind(-1)
 	path := ledgers(t, k, nil, 6, "a", "b")
 	spoil(t, path, "events", "a", 3)

@@ -1,7 +1,6 @@
 package savepoint_test
 
 import (
-	"encoding/binary"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -12,20 +11,6 @@ import (
 
 	"github.com/liap-tui/savepoint"
 )
-
-// blocks are the first seqs of a machine's values in events.
-func blocks(t testing.TB, path, id string) (firsts []uint64) {
-	t.Helper()
-	inFile(t, path, func(tx *bolt.Tx) error {
-		from := valueKey(t, tx, id, 0)
-		c := tx.Bucket([]byte("events")).Cursor()
-		for k, _ := c.Seek(from); len(k) >= 16 && slices.Equal(k[:8], from[:8]); k, _ = c.Next() {
-			firsts = append(firsts, binary.BigEndian.Uint64(k[8:]))
-		}
-		return nil
-	})
-	return firsts
-}
 
 func TestDamage_Blocks(t *testing.T) {
 	// Events stand in blocks of many: 1. damage to one is found, whichever byte of which block; 2. what is

@@ -17,6 +17,22 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
+func at(t *testing.T, s *savepoint.Store[duel], seq uint64) savepoint.State[duel] {
+	t.Helper()
+	st, err := s.At(t.Context(), "d", savepoint.AtSeq(seq))
+	require.NoError(t, err)
+	return st
+}
+
+func records[S any](t *testing.T, s *savepoint.Store[S], id string) (all []savepoint.Record[S]) {
+	t.Helper()
+	for rec, err := range s.Events(t.Context(), id, savepoint.EventRange{}) {
+		require.NoError(t, err)
+		all = append(all, rec)
+	}
+	return all
+}
+
 // The same game in two versions. From 1 to 2 the phase "turn" becomes "playing",
 // a pot is computed, "played" becomes "laid" with its card taken apart, and
 // "noted" is gone.

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"path/filepath"
 	"slices"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
@@ -48,8 +45,6 @@ type played struct {
 	Card string
 }
 
-var errNotYourTurn = errors.New("not your turn")
-
 func (e played) Check(t *table, _ savepoint.Meta) error {
 	if t.Phase != "turn" || e.Seat != t.Turn {
 		return fmt.Errorf("seat %d: %w", e.Seat, errNotYourTurn)
@@ -67,6 +62,8 @@ func (e played) Apply(t *table, _ savepoint.Meta) error {
 	t.Turn = (t.Turn + 1) % len(t.Seats)
 	return nil
 }
+
+var errNotYourTurn = errors.New("not your turn")
 
 // noted is an event by pointer; it can be made to fail in Apply.
 type noted struct {
@@ -117,29 +114,6 @@ func deal() dealt {
 
 var plays = []played{{0, "7H"}, {1, "7S"}, {0, "8H"}, {1, "8S"}, {0, "9H"}, {1, "9S"}, {0, "TH"}, {1, "TS"}}
 
-// engines are the ways to open a database that every test of behaviour runs on.
-var engines = map[string]func(t *testing.T) string{
-	"memory": func(*testing.T) string { return savepoint.Memory },
-	"file":   func(t *testing.T) string { return filepath.Join(t.TempDir(), "game.db") },
-}
-
-// onEach runs a test on each engine.
-func onEach(t *testing.T, fn func(t *testing.T, db *savepoint.DB)) {
-	for _, name := range slices.Sorted(maps.Keys(engines)) {
-		t.Run(name, func(t *testing.T) {
-			fn(t, open(t, engines[name](t), nil))
-		})
-	}
-}
-
-func open(t testing.TB, path string, o *savepoint.Options) *savepoint.DB {
-	t.Helper()
-	db, err := savepoint.Open(path, o)
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, db.Close()) })
-	return db
-}
-
 func register(t testing.TB, db *savepoint.DB) *savepoint.Store[table] {
 	t.Helper()
 	s, err := savepoint.Register(db, tableKind())
@@ -165,4 +139,49 @@ func load(t testing.TB, s *savepoint.Store[table], id string) savepoint.State[ta
 	st, err := s.Load(context.Background(), id)
 	require.NoError(t, err)
 	return st
+}
+
+func kindOf(st savepoint.Strategy) savepoint.Kind[table] {
+	k := tableKind()
+	k.Strategy = st
+	return k
+}
+
+var strategies = []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.SnapshotOnly, savepoint.Versioned}
+
+func note(t testing.TB, s *savepoint.Store[table], id string, n int) {
+	t.Helper()
+	for i := range n {
+		_, err := s.Append(t.Context(), id, &noted{Text: fmt.Sprint(i)})
+		require.NoError(t, err)
+	}
+}
+
+// onEachKind is onEach with a kind and options of the test's own.
+func onEachKind(t *testing.T, o savepoint.Options, k savepoint.Kind[table], fn func(t *testing.T, s *savepoint.Store[table])) {
+	for name, path := range engines {
+		t.Run(name, func(t *testing.T) {
+			db := open(t, path(t), &o)
+			s, err := savepoint.Register(db, k)
+			require.NoError(t, err)
+			fn(t, s)
+		})
+	}
+}
+
+func infos(t *testing.T, s *savepoint.Store[table], id string, r savepoint.SnapshotRange) (out []savepoint.SnapshotInfo) {
+	t.Helper()
+	for info, err := range s.Snapshots(t.Context(), id, r) {
+		require.NoError(t, err)
+		require.NoError(t, info.Err)
+		out = append(out, info)
+	}
+	return out
+}
+
+func seqs(list []savepoint.SnapshotInfo) (out []uint64) {
+	for _, i := range list {
+		out = append(out, i.Seq)
+	}
+	return out
 }

@@ -1,6 +1,11 @@
 package savepoint_test
 
 import (
+	"bytes"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -9,6 +14,42 @@ import (
 
 	"github.com/liap-tui/savepoint"
 )
+
+func TestOptions_BadValues(t *testing.T) {
+	for field, o := range map[string]*savepoint.Options{
+		"LockTimeout": {LockTimeout: -1}, "MaxEvent": {MaxEvent: -1}, "MaxState": {MaxState: -1}, "Queue": {Queue: -1},
+		"QueueBytes": {QueueBytes: -1}, "trategy": {Strategy: 77}, "Cache": {Cache: savepoint.CacheOptions{Bytes: -1}},
+	} {
+		path := filepath.Join(t.TempDir(), "game.db")
+		_, err := savepoint.Open(path, o)
+		says(t, err, nil, "savepoint: Options", field)
+		assert.NoFileExists(t, path)
+	}
+}
+
+func TestOptions_LoggerSilentByDefault(t *testing.T) {
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	oldOut, oldErr := os.Stdout, os.Stderr
+	os.Stdout, os.Stderr = w, w
+	work := func(o *savepoint.Options) {
+		db := open(t, engines["file"](t), o)
+		s := register(t, db)
+		begin(t, s, "g", 2)
+		_, err := s.Recover(t.Context(), "g", savepoint.RecoverOptions{To: savepoint.AtSeq(1)})
+		require.NoError(t, err)
+		require.NoError(t, db.Close())
+	}
+	work(nil)
+	os.Stdout, os.Stderr = oldOut, oldErr
+	require.NoError(t, w.Close())
+	said, err := io.ReadAll(r)
+	require.NoError(t, err)
+	assert.Empty(t, string(said))
+	var log bytes.Buffer
+	work(&savepoint.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	assert.Contains(t, log.String(), "machine recovered")
+}
 
 func TestFromEnv(t *testing.T) {
 	none, err := savepoint.FromEnv(nil)

@@ -3,6 +3,7 @@ package savepoint_test
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -12,26 +13,44 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// The thirteen ways in which the Python original lost or mixed up games, as
-// regression tests. Each begins with what went wrong there.
-
-func docs(t *testing.T, o *savepoint.Options, change func(*savepoint.Kind[savepoint.Doc])) (*savepoint.DB, *savepoint.Store[savepoint.Doc]) {
-	t.Helper()
-	db := open(t, engines["file"](t), o)
-	k := savepoint.DocKind("game")
-	if change != nil {
-		change(&k)
+func TestOriginal_09_ChecksumsAreCompared(t *testing.T) {
+	// Checksums were written and never compared: a tampered snapshot restored happily.
+	for _, st := range strategies {
+		t.Run(st.String(), func(t *testing.T) {
+			k := ledgerKind(5)
+			k.Strategy = st
+			path := filepath.Join(t.TempDir(), "game.db")
+			db, s := reopen(t, path, k, &savepoint.Options{NoCompression: true})
+			ctx := t.Context()
+			write(t, s, "a", 1, 5)
+			_, err := s.Save(ctx, "a", ledger{Sum: 1000, Last: "a poor man"})
+			require.NoError(t, err)
+			require.NoError(t, db.Close())
+			tampered := tamper(t, path, "a poor man", "a rich man")
+			_, s = reopen(t, path, k, nil)
+			got, err := s.Load(ctx, "a")
+			if st == savepoint.SnapshotOnly {
+				require.Equal(t, 1, tampered)
+				says(t, err, savepoint.ErrQuarantined, "snapshot 6", `"a"`)
+				require.ErrorIs(t, err, savepoint.ErrCorrupt)
+				at5, err := s.At(ctx, "a", savepoint.AtSeq(5))
+				require.NoError(t, err)
+				assert.Equal(t, after(5), at5.Value, "the others are still there")
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, "a poor man", got.Value.Last, "%d snapshots tampered with", tampered)
+			for info, err := range s.Snapshots(ctx, "a", savepoint.SnapshotRange{Newest: true, Limit: 1}) {
+				require.NoError(t, err)
+				if tampered > 0 {
+					require.ErrorIs(t, info.Err, savepoint.ErrCorrupt)
+				}
+			}
+		})
 	}
-	s, err := savepoint.Register(db, k)
-	require.NoError(t, err)
-	return db, s
 }
 
-func transition(to string, n int) savepoint.Transition {
-	return savepoint.Transition{Action: "go", To: to, Update: map[string]any{"n": n}}
-}
-
-func TestOriginal_01(t *testing.T) {
+func TestOriginal_01_RecoverySucceeds(t *testing.T) {
 	// Recovering a state always failed: the manager built its recovery without any strategy.
 	_, s := docs(t, nil, nil)
 	ctx := t.Context()
@@ -51,7 +70,7 @@ func TestOriginal_01(t *testing.T) {
 	assert.Equal(t, savepoint.Doc{"phase": "turn", "n": int64(2)}, st.Value)
 }
 
-func TestOriginal_02(t *testing.T) {
+func TestOriginal_02_HybridReloadsTheNewest(t *testing.T) {
 	// Hybrid: save twice, drop the caches, load: the first save came back, and a replay nested the second inside it.
 	path := engines["file"](t)
 	db, err := savepoint.Open(path, nil)
@@ -75,7 +94,7 @@ func TestOriginal_02(t *testing.T) {
 	assert.Equal(t, st.Value, at.Value)
 }
 
-func TestOriginal_03(t *testing.T) {
+func TestOriginal_03_SnapshotOnlySavesAreStored(t *testing.T) {
 	// Snapshot-only: a save inside the snapshot interval reported success and wrote nothing.
 	path := engines["file"](t)
 	kind := savepoint.DocKind("game")
@@ -98,7 +117,7 @@ func TestOriginal_03(t *testing.T) {
 	}
 }
 
-func TestOriginal_04(t *testing.T) {
+func TestOriginal_04_DeletedMachinesStayDeleted(t *testing.T) {
 	// A deleted machine still loaded.
 	for _, st := range strategies {
 		_, s := docs(t, nil, func(k *savepoint.Kind[savepoint.Doc]) { k.Strategy = st })
@@ -115,7 +134,7 @@ func TestOriginal_04(t *testing.T) {
 	}
 }
 
-func TestOriginal_05(t *testing.T) {
+func TestOriginal_05_RecoveryReplaysRecentEvents(t *testing.T) {
 	// Hybrid recovery ignored what came less than an hour after the snapshot, and ignored point in time.
 	c := newClock()
 	_, s := docs(t, &savepoint.Options{Now: c.Now}, func(k *savepoint.Kind[savepoint.Doc]) { k.Snapshot.Events = 4 })
@@ -140,7 +159,7 @@ func TestOriginal_05(t *testing.T) {
 	assert.Equal(t, int64(5), st.Value["n"])
 }
 
-func TestOriginal_06(t *testing.T) {
+func TestOriginal_06_RetentionKeepsTheCreatedState(t *testing.T) {
 	// Retention by count dropped the "created" event silently; the state was rebuilt without it.
 	path, o := engines["file"](t), &savepoint.Options{RetainEvery: -1, Retention: savepoint.RetentionPolicy{MaxRecords: 10, Batch: 1}}
 	for _, st := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
@@ -176,7 +195,7 @@ func TestOriginal_06(t *testing.T) {
 	}
 }
 
-func TestOriginal_07(t *testing.T) {
+func TestOriginal_07_LogKeepsMachinesApart(t *testing.T) {
 	// The in-memory log returned another machine's transitions once its ring wrapped.
 	for name, path := range engines {
 		db := open(t, path(t), &savepoint.Options{RetainEvery: -1, Retention: savepoint.RetentionPolicy{MaxRecords: 8, Batch: 1}})
@@ -208,7 +227,7 @@ func TestOriginal_07(t *testing.T) {
 	}
 }
 
-func TestOriginal_08(t *testing.T) {
+func TestOriginal_08_SnapshotsInNumericOrder(t *testing.T) {
 	// The newest snapshot was chosen by string order: number 9 beat number 12.
 	db, s := docs(t, nil, func(k *savepoint.Kind[savepoint.Doc]) {
 		k.Snapshot = savepoint.SnapshotPolicy{Events: 1, Keep: -1}
@@ -231,7 +250,7 @@ func TestOriginal_08(t *testing.T) {
 	_ = db
 }
 
-func TestOriginal_10(t *testing.T) {
+func TestOriginal_10_BeforeErrorIsBeforeIt(t *testing.T) {
 	// "Before error" returned what happened after the error, and its validator could never fail.
 	_, s := docs(t, nil, nil)
 	ctx := t.Context()
@@ -265,7 +284,7 @@ func TestOriginal_10(t *testing.T) {
 	require.ErrorContains(t, err, "thirteen")
 }
 
-func TestOriginal_11(t *testing.T) {
+func TestOriginal_11_VerifyWithManyMachines(t *testing.T) {
 	// The integrity check failed for every machine as soon as a second one existed.
 	_, s := docs(t, nil, nil)
 	ctx := t.Context()
@@ -281,7 +300,7 @@ func TestOriginal_11(t *testing.T) {
 	}
 }
 
-func TestOriginal_12(t *testing.T) {
+func TestOriginal_12_CacheIsolatesAndStaysFresh(t *testing.T) {
 	// The cache was first in, first out, handed out the caller's live object, and went stale when an event came another way.
 	db, s := docs(t, &savepoint.Options{Cache: savepoint.CacheOptions{Machines: 2}}, nil)
 	ctx := t.Context()
@@ -323,7 +342,7 @@ func TestOriginal_12(t *testing.T) {
 	assert.Equal(t, "8H", st.Value["hand"].(map[string]any)["ann"])
 }
 
-func TestOriginal_13(t *testing.T) {
+func TestOriginal_13_VersionsCompareAndMigrate(t *testing.T) {
 	// Versions: the second save crashed, equal versions made at different times were unequal, and no migration could be registered at all.
 	path := engines["file"](t)
 	kind := savepoint.DocKind("game")

@@ -8,9 +8,9 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// TestNews: a group rings for each machine in it and for those who wait for any,
+// TestNotifier: a group rings for each machine in it and for those who wait for any,
 // a stop for all; nobody takes the bell of another one along.
-func TestNews(t *testing.T) {
+func TestNotifier(t *testing.T) {
 	var n notifier
 	rung := func(b *subscription) bool {
 		select {

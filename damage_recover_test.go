@@ -1,0 +1,316 @@
+package savepoint_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+)
+
+func TestDamage_Recover_Partial(t *testing.T) {
+	// 1. one machine is set aside, the others serve; 2. nothing is given up but on request; 3. a partial recovery keeps the
+	// longest good prefix, and everything written later, for good; 4. what was given up is named, never shown as something else.
+	for _, st := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
+		t.Run(st.String(), func(t *testing.T) {
+			k := ledgerKind(-1)
+			k.Strategy = st
+			path := ledgers(t, k, nil, 100, "a", "b")
+			spoil(t, path, "events", "a", 58)
+			db, s := reopen(t, path, k, nil)
+			ctx := t.Context()
+
+			for range 2 {
+				_, err := s.Load(ctx, "a")
+				says(t, err, savepoint.ErrQuarantined, `"a"`, "event 58", "since")
+				var c *savepoint.CorruptError
+				require.ErrorAs(t, err, &c)
+				assert.Equal(t, [4]any{"ledger", "a", "event", uint64(58)}, [4]any{c.Kind, c.ID, c.Part, c.Seq})
+				_, err = s.Append(ctx, "a", entry(101))
+				require.ErrorIs(t, err, savepoint.ErrQuarantined)
+				well(t, s, "b", 100)
+			}
+			list := db.Quarantined()
+			require.Len(t, list, 1)
+			assert.Equal(t, "ledger", list[0].Kind)
+			assert.Equal(t, "a", list[0].ID)
+			assert.False(t, list[0].Since.IsZero())
+			require.ErrorIs(t, list[0].Cause, savepoint.ErrCorrupt)
+			assert.Equal(t, 1, db.Stats().Quarantined)
+
+			at57, err := s.At(ctx, "a", savepoint.AtSeq(57))
+			require.NoError(t, err, "before the damage")
+			assert.Equal(t, after(57), at57.Value)
+			for _, seq := range []uint64{58, 59, 100} {
+				_, err = s.At(ctx, "a", savepoint.AtSeq(seq))
+				require.ErrorIs(t, err, savepoint.ErrCorrupt)
+			}
+			g := history(t, s, "a", savepoint.EventRange{})
+			assert.Equal(t, slices.Concat(fromTo(1, 57), fromTo(59, 100)), g.seqs)
+			require.Len(t, g.gaps, 1)
+			assert.Equal(t, [2]uint64{58, 58}, [2]uint64{g.gaps[0].From, g.gaps[0].To})
+			require.Error(t, g.gaps[0].Why)
+			_, err = s.Verify(ctx, "a")
+			require.ErrorIs(t, err, savepoint.ErrCorrupt)
+
+			rep, err := s.Recover(ctx, "a", savepoint.RecoverOptions{})
+			require.ErrorIs(t, err, savepoint.ErrCorrupt, "not without being asked")
+			require.NotNil(t, rep)
+			assert.Equal(t, savepoint.RecoverFailed, rep.Status)
+			require.NotEmpty(t, rep.Tried)
+			assert.EqualValues(t, 57, rep.Tried[0].Good)
+			assert.Len(t, db.Quarantined(), 1)
+
+			groups := db.Stats().Groups
+			dry, err := s.Recover(ctx, "a", savepoint.RecoverOptions{Partial: true, DryRun: true})
+			require.NoError(t, err)
+			assert.Equal(t, groups, db.Stats().Groups, "a dry run writes nothing")
+			assert.Len(t, db.Quarantined(), 1)
+			_, err = s.Load(ctx, "a")
+			require.ErrorIs(t, err, savepoint.ErrQuarantined)
+
+			rep, err = s.Recover(ctx, "a", savepoint.RecoverOptions{Partial: true, Reason: "a bad disk", Actor: "ann"})
+			require.NoError(t, err)
+			for _, r := range []*savepoint.RecoverReport{dry, rep} {
+				assert.Equal(t, savepoint.RecoverPartial, r.Status)
+				assert.Equal(t, []uint64{57, 100, 58, 100}, []uint64{r.Seq, r.Head, r.LostFrom, r.LostTo})
+				assert.Contains(t, r.String(), "records 58 to 100 given up")
+			}
+			assert.True(t, dry.DryRun)
+			assert.Zero(t, dry.Restored)
+			assert.EqualValues(t, 101, rep.Restored)
+			assert.Empty(t, db.Quarantined())
+
+			_, err = s.Append(ctx, "a", entry(58))
+			require.NoError(t, err)
+			for turn := range 4 {
+				switch turn {
+				case 1, 2: // reopened
+					require.NoError(t, db.Close())
+					if turn == 2 { // without the snapshot of the recovery: the record itself tells the state
+						remove(t, path, "snapshots", "a", 101)
+					}
+					db, s = reopen(t, path, k, nil)
+				case 3:
+					require.NoError(t, db.Close())
+					o := &savepoint.Options{ReadOnly: true}
+					db, s = reopen(t, path, k, o)
+				}
+				st, err := s.Load(ctx, "a")
+				require.NoError(t, err)
+				assert.EqualValues(t, 102, st.Seq)
+				assert.Equal(t, after(58), st.Value)
+				for seq := range uint64(104) {
+					st, err := s.At(ctx, "a", savepoint.AtSeq(seq))
+					switch {
+					case seq <= 57:
+						require.NoError(t, err)
+						assert.Equal(t, after(int(seq)), st.Value)
+					case seq == 101 || seq == 102:
+						require.NoError(t, err)
+						assert.Equal(t, after(int(seq)-44), st.Value)
+					default:
+						require.ErrorIs(t, err, savepoint.ErrNoPoint)
+						var gap *savepoint.GapError
+						if seq <= 100 {
+							require.ErrorAs(t, err, &gap)
+							assert.Equal(t, savepoint.GapError{From: 58, To: 100}, *gap)
+							says(t, err, nil, "58 to 100", "given up by a recovery")
+						}
+					}
+				}
+				g := history(t, s, "a", savepoint.EventRange{})
+				assert.Equal(t, gone{seqs: append(fromTo(1, 57), 101, 102), gaps: []savepoint.GapError{{From: 58, To: 100}}}, g)
+				g = history(t, s, "a", savepoint.EventRange{Newest: true})
+				slices.Reverse(g.seqs)
+				assert.Equal(t, gone{seqs: append(fromTo(1, 57), 101, 102), gaps: []savepoint.GapError{{From: 58, To: 100}}}, g)
+				g = history(t, s, "a", savepoint.EventRange{After: 70, To: 101})
+				assert.Equal(t, gone{seqs: []uint64{101}, gaps: []savepoint.GapError{{From: 71, To: 100}}}, g)
+				before, err := s.At(ctx, "a", savepoint.BeforeError())
+				require.NoError(t, err)
+				assert.EqualValues(t, 57, before.Seq)
+				var recoveries []savepoint.Recovery
+				for r, err := range s.Recoveries(ctx, "a") {
+					require.NoError(t, err)
+					recoveries = append(recoveries, r)
+				}
+				require.Len(t, recoveries, 1)
+				assert.EqualValues(t, 101, recoveries[0].Seq)
+				assert.Equal(t, "ann", recoveries[0].Actor)
+				assert.Equal(t, savepoint.OriginRecovery, recoveries[0].Origin)
+				assert.Equal(t, savepoint.RecoverPartial, recoveries[0].Report.Status)
+				assert.EqualValues(t, 100, recoveries[0].Report.LostTo)
+				assert.Equal(t, "a bad disk", recoveries[0].Report.Reason)
+				v, err := s.Verify(ctx, "a")
+				require.NoError(t, err)
+				assert.True(t, v.OK(), "%v", v.Divergences)
+				assert.Equal(t, []savepoint.GapError{{From: 58, To: 100}}, v.Gaps)
+				well(t, s, "b", 100)
+			}
+		})
+	}
+}
+
+func TestDamage_Recover_PartialTwice(t *testing.T) {
+	k := ledgerKind(-1)
+	path := ledgers(t, k, nil, 10, "a")
+	ctx := t.Context()
+	spoil(t, path, "events", "a", 4)
+	db, s := reopen(t, path, k, nil)
+	_, err := s.Recover(ctx, "a", savepoint.RecoverOptions{Partial: true})
+	require.NoError(t, err)
+	write(t, s, "a", 4, 9) // 12 to 17
+	require.NoError(t, db.Close())
+	spoil(t, path, "events", "a", 15)
+	_, s = reopen(t, path, k, nil)
+	_, err = s.Recover(ctx, "a", savepoint.RecoverOptions{Partial: true})
+	require.NoError(t, err)
+	st, err := s.Load(ctx, "a")
+	require.NoError(t, err)
+	assert.Equal(t, after(6), st.Value)
+	g := history(t, s, "a", savepoint.EventRange{})
+	assert.Equal(t, gone{seqs: []uint64{1, 2, 3, 11, 12, 13, 14, 18}, gaps: []savepoint.GapError{{From: 4, To: 10}, {From: 15, To: 17}}}, g)
+	v, err := s.Verify(ctx, "a")
+	require.NoError(t, err)
+	assert.True(t, v.OK())
+	rep, err := s.Recover(ctx, "a", savepoint.RecoverOptions{To: savepoint.AtSeq(16), Else: []savepoint.Point{savepoint.AtSeq(5), savepoint.AtSeq(13)}})
+	require.NoError(t, err)
+	assert.EqualValues(t, 13, rep.Seq)
+	_, err = s.Recover(ctx, "a", savepoint.RecoverOptions{To: savepoint.AtSeq(16)})
+	require.ErrorIs(t, err, savepoint.ErrNoPoint)
+}
+
+func TestDamage_RecoverAll(t *testing.T) {
+	c := newClock()
+	o := &savepoint.Options{Now: c.Now}
+	k := ledgerKind(-1)
+	path := filepath.Join(t.TempDir(), "game.db")
+	db, s := reopen(t, path, k, o)
+	docs, err := savepoint.Register(db, savepoint.DocKind("wallet"))
+	require.NoError(t, err)
+	ctx := t.Context()
+	start := c.Now()
+	for i := range 12 {
+		c.turn(time.Hour)
+		write(t, s, fmt.Sprintf("m-%02d", i), 1, 5)
+	}
+	_, err = docs.Save(ctx, "w", savepoint.Doc{"coins": 1})
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	for _, i := range []int{3, 7, 9} {
+		spoil(t, path, "events", fmt.Sprintf("m-%02d", i), 3)
+	}
+	db, s = reopen(t, path, k, o)
+	docs, err = savepoint.Register(db, savepoint.DocKind("wallet"))
+	require.NoError(t, err)
+
+	var progress []int
+	rep, err := db.RecoverAll(ctx, savepoint.RecoverAllOptions{Workers: 3, Progress: func(done, total int) {
+		assert.Equal(t, 13, total)
+		progress = append(progress, done)
+	}})
+	require.NoError(t, err)
+	assert.Equal(t, []int{13, 10, 0, 3}, []int{rep.Machines, rep.Healthy, rep.Recovered, len(rep.Failed)})
+	assert.Len(t, progress, 13)
+	assert.True(t, slices.IsSorted(progress))
+	for _, f := range rep.Failed {
+		assert.Equal(t, savepoint.RecoverFailed, f.Status)
+		require.NotEmpty(t, f.Tried)
+		assert.EqualValues(t, 2, f.Tried[0].Good)
+		assert.Contains(t, []string{"m-03", "m-07", "m-09"}, f.ID)
+	}
+	var ids []string
+	for _, q := range db.Quarantined() {
+		ids = append(ids, q.ID)
+	}
+	assert.Equal(t, []string{"m-03", "m-07", "m-09"}, ids)
+	assert.Zero(t, db.Stats().Groups, "nothing was written")
+
+	rep, err = db.RecoverAll(ctx, savepoint.RecoverAllOptions{Kinds: []string{"ledger"}, Since: start.Add(5 * time.Hour), Until: start.Add(9 * time.Hour)})
+	require.NoError(t, err)
+	assert.Equal(t, 5, rep.Machines, "hours 5 to 9")
+	assert.Len(t, rep.Failed, 1, "m-07 in hour 8")
+	rep, err = db.RecoverAll(ctx, savepoint.RecoverAllOptions{Kinds: []string{"wallet"}})
+	require.NoError(t, err)
+	assert.Equal(t, 1, rep.Machines)
+
+	rep, err = db.RecoverAll(ctx, savepoint.RecoverAllOptions{Partial: true, DryRun: true})
+	require.NoError(t, err)
+	assert.Equal(t, 3, rep.Recovered, "would be")
+	assert.Zero(t, db.Stats().Groups)
+	rep, err = db.RecoverAll(ctx, savepoint.RecoverAllOptions{Partial: true, Until: start.Add(9 * time.Hour), Workers: 2})
+	require.NoError(t, err)
+	assert.Equal(t, []int{9, 7, 2, 0}, []int{rep.Machines, rep.Healthy, rep.Recovered, len(rep.Failed)})
+	assert.Len(t, db.Quarantined(), 1)
+	for _, id := range []string{"m-03", "m-07"} {
+		st, err := s.Load(ctx, id)
+		require.NoError(t, err)
+		assert.Equal(t, after(2), st.Value)
+		assert.EqualValues(t, 6, st.Seq)
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = db.RecoverAll(cancelled, savepoint.RecoverAllOptions{})
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = docs.Load(ctx, "w")
+	require.NoError(t, err)
+}
+
+// told hands on the messages of a log.
+type told struct {
+	slog.Handler
+	what chan string
+}
+
+func (h told) Handle(_ context.Context, r slog.Record) error { h.what <- r.Message; return nil }
+
+func (h told) Enabled(context.Context, slog.Level) bool { return true }
+
+func TestDamage_RecoverAll_InTheBackground(t *testing.T) {
+	k := ledgerKind(-1)
+	path := filepath.Join(t.TempDir(), "game.db")
+	_, s := reopen(t, path, k, &savepoint.Options{Journal: -1})
+	write(t, s, "a", 1, 9)
+	write(t, s, "b", 1, 9)
+	unclean := copied(t, path) // as a crash would leave it
+	spoil(t, unclean, "events", "a", 5)
+	looked := func(path string, o savepoint.Options) bool {
+		t.Helper()
+		h := told{slog.DiscardHandler, make(chan string, 100)}
+		o.Logger = slog.New(h)
+		db, s := reopen(t, path, k, &o)
+		well(t, s, "b", 9)
+		found := false
+		if !o.NoRecoverAll && path == unclean {
+			for m := range h.what {
+				if found = strings.HasPrefix(m, "looked at all machines"); found {
+					require.Len(t, db.Quarantined(), 1, "before anybody asked for it")
+					break
+				}
+			}
+		}
+		require.NoError(t, db.Close())
+		close(h.what)
+		for m := range h.what {
+			found = found || strings.HasPrefix(m, "looked at all machines")
+		}
+		return found
+	}
+	again := copied(t, unclean)
+	assert.True(t, looked(unclean, savepoint.Options{}))
+	assert.False(t, looked(again, savepoint.Options{NoRecoverAll: true}))
+	again = copied(t, unclean) // closed now
+	assert.False(t, looked(again, savepoint.Options{}), "it was closed")
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.NotEmpty(t, b)
+}

@@ -1,0 +1,19 @@
+package savepoint_test
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// clock is a clock that tests turn.
+type clock struct{ at atomic.Int64 }
+
+func (c *clock) Now() time.Time { return time.UnixMicro(c.at.Load()).UTC() }
+
+func (c *clock) turn(d time.Duration) { c.at.Add(d.Microseconds()) }
+
+func newClock() *clock {
+	c := &clock{}
+	c.at.Store(time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC).UnixMicro())
+	return c
+}

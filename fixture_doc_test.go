@@ -1,0 +1,28 @@
+package savepoint_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+)
+
+// The thirteen ways in which the Python original lost or mixed up games, as
+// regression tests. Each begins with what went wrong there.
+
+func docs(t *testing.T, o *savepoint.Options, change func(*savepoint.Kind[savepoint.Doc])) (*savepoint.DB, *savepoint.Store[savepoint.Doc]) {
+	t.Helper()
+	db := open(t, engines["file"](t), o)
+	k := savepoint.DocKind("game")
+	if change != nil {
+		change(&k)
+	}
+	s, err := savepoint.Register(db, k)
+	require.NoError(t, err)
+	return db, s
+}
+
+func transition(to string, n int) savepoint.Transition {
+	return savepoint.Transition{Action: "go", To: to, Update: map[string]any{"n": n}}
+}

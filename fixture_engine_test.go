@@ -1,0 +1,163 @@
+package savepoint_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/engine/memory"
+)
+
+// faulty is an engine around another one that fails where a test wants it to,
+// and that checks how the library uses it.
+type faulty struct {
+	engine.Engine
+	stays bool // Close leaves the engine within open
+
+	mu      sync.Mutex
+	writing bool // a Commit or SetNote runs
+	broken  []string
+	commits int
+	refuse  func(commit, step int, s engine.Step) error       // one step
+	fail    func(commit int) (stored bool, err error)         // the whole Commit
+	damage  func(machine string, it *engine.Item) (lost bool) // an item that is read
+	head    func(machine string) error                        // a head that is read
+	loaded  func(machine string, want engine.LoadRange)       // after each Load
+	gate    chan struct{}                                     // a Commit waits for it, if not nil
+	delay   func()                                            // runs within each Commit
+}
+
+func (f *faulty) begin(what string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.writing {
+		f.broken = append(f.broken, what+" while another write runs")
+	}
+	f.writing = true
+}
+
+func (f *faulty) end() {
+	f.mu.Lock()
+	f.writing = false
+	f.mu.Unlock()
+}
+
+// set changes the faults.
+func (f *faulty) set(change func()) {
+	f.mu.Lock()
+	change()
+	f.mu.Unlock()
+}
+
+func (f *faulty) Commit(ctx context.Context, steps []engine.Step, out []engine.Result) error {
+	f.begin("Commit")
+	defer f.end()
+	f.mu.Lock()
+	n, refuse, fail, gate, delay := f.commits, f.refuse, f.fail, f.gate, f.delay
+	f.commits++
+	f.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	if delay != nil {
+		delay()
+	}
+	stored, err := true, error(nil)
+	if fail != nil {
+		stored, err = fail(n)
+	}
+	if !stored {
+		return err
+	}
+	// A machine of which one step was refused takes no other one in this group:
+	// that step was made for a state that is not there.
+	refused := map[string]bool{}
+	for i := range steps {
+		var why error
+		if refuse != nil {
+			why = refuse(n, i, steps[i])
+		}
+		for _, w := range steps[i].Writes {
+			if refused[w.Machine] && why == nil {
+				why = &engine.Conflict{Machine: w.Machine, Want: w.Expect, Have: w.Expect + 1}
+			}
+		}
+		if why == nil {
+			if err := f.Engine.Commit(ctx, steps[i:i+1], out[i:i+1]); err != nil {
+				return err
+			}
+			why = out[i].Err
+		}
+		if why != nil {
+			out[i] = engine.Result{Err: why}
+			for _, w := range steps[i].Writes {
+				refused[w.Machine] = true
+			}
+		}
+	}
+	return err
+}
+
+func (f *faulty) SetNote(ctx context.Context, name string, value []byte) error {
+	f.begin("SetNote")
+	defer f.end()
+	return f.Engine.SetNote(ctx, name, value)
+}
+
+func (f *faulty) Load(ctx context.Context, machine string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
+	f.mu.Lock()
+	damage, bad, loaded := f.damage, f.head, f.loaded
+	f.mu.Unlock()
+	h, err := f.Engine.Load(ctx, machine, want, func(it engine.Item) error {
+		if damage != nil && damage(machine, &it) {
+			return nil
+		}
+		return fn(it)
+	})
+	if err == nil && bad != nil {
+		if why := bad(machine); why != nil {
+			h, err = engine.Head{}, &engine.Damage{Machine: machine, Part: "head", Why: why}
+		}
+	}
+	if loaded != nil {
+		loaded(machine, want)
+	}
+	return h, err
+}
+
+func (f *faulty) Close() error {
+	if f.stays {
+		return nil
+	}
+	return f.Engine.Close()
+}
+
+func newFaulty() *faulty { return &faulty{Engine: memory.New()} }
+
+// openFaulty opens a database on f and registers a kind.
+func openFaulty(t testing.TB, f *faulty, o savepoint.Options, k savepoint.Kind[tally]) (*savepoint.DB, *savepoint.Store[tally]) {
+	t.Helper()
+	o.Engine = f
+	db, err := savepoint.Open("faulty", &o)
+	require.NoError(t, err)
+	s, err := savepoint.Register(db, k)
+	require.NoError(t, err)
+	return db, s
+}
+
+// bubble runs a test with a clock of its own, in which a wait that never ends
+// is found out at once.
+func bubble(t *testing.T, fn func(t *testing.T, ctx context.Context)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		fn(t, ctx)
+	})
+}

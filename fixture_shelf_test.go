@@ -1,0 +1,33 @@
+package savepoint_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/liap-tui/savepoint"
+)
+
+// shelf is an archive in memory that can be made to fail.
+type shelf struct {
+	chapters map[string]*savepoint.ArchiveSegment
+	put      func(*savepoint.ArchiveSegment) error
+}
+
+func (a *shelf) Put(_ context.Context, c *savepoint.ArchiveSegment) error {
+	if a.put != nil {
+		if err := a.put(c); err != nil {
+			return err
+		}
+	}
+	a.chapters[fmt.Sprint(c.Kind, c.ID, c.To, c.Digest)] = c
+	return nil
+}
+
+func (a *shelf) Get(_ context.Context, kind, id string, to uint64, digest string) (*savepoint.ArchiveSegment, error) {
+	if c := a.chapters[fmt.Sprint(kind, id, to, digest)]; c != nil {
+		return c, nil
+	}
+	return nil, savepoint.ErrNotFound
+}
+
+func newShelf() *shelf { return &shelf{chapters: map[string]*savepoint.ArchiveSegment{}} }

@@ -1,0 +1,137 @@
+package savepoint_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/engine"
+)
+
+// TestWatch: one machine's records, from before it exists until it is purged;
+// other machines do not show.
+func TestWatch(t *testing.T) {
+	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
+		s := register(t, db)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		seen := make(chan uint64)
+		ended := make(chan error, 1)
+		go func() {
+			for rec, err := range s.Watch(ctx, "a", 0) {
+				if err != nil {
+					ended <- err
+					return
+				}
+				seen <- rec.Seq
+			}
+		}()
+		for i := range uint64(20) {
+			var err error
+			if i == 0 {
+				_, err = s.Append(ctx, "a", deal())
+			} else {
+				_, err = s.Append(ctx, "a", &noted{})
+			}
+			require.NoError(t, err)
+			_, err = s.Append(ctx, fmt.Sprint("b", i), deal())
+			require.NoError(t, err)
+			require.Equal(t, i+1, <-seen)
+		}
+		for rec, err := range s.Watch(ctx, "a", 18) {
+			require.NoError(t, err)
+			require.Equal(t, uint64(19), rec.Seq)
+			require.IsType(t, &noted{}, rec.Event)
+			break
+		}
+		require.NoError(t, s.Purge(ctx, "a"))
+		require.ErrorIs(t, <-ended, savepoint.ErrNotFound)
+	})
+}
+
+func TestWatch_Refuses(t *testing.T) {
+	db := open(t, savepoint.Memory, nil)
+	s := register(t, db)
+	only := tableKind()
+	only.Name, only.Strategy = "only", savepoint.SnapshotOnly
+	o, err := savepoint.Register(db, only)
+	require.NoError(t, err)
+	first := func(s *savepoint.Store[table], id string, after uint64) error {
+		for _, err := range s.Watch(t.Context(), id, after) {
+			return err
+		}
+		return nil
+	}
+	require.ErrorIs(t, first(o, "a", 0), savepoint.ErrUnsupported)
+	require.ErrorIs(t, first(s, "", 0), savepoint.ErrBadID)
+	for range 3 {
+		_, err := s.Append(t.Context(), "a", &noted{})
+		require.NoError(t, err)
+	}
+	_, err = s.Fork(t.Context(), "a", savepoint.AtSeq(2), "b")
+	require.NoError(t, err)
+	_, err = s.Append(t.Context(), "b", &noted{})
+	require.NoError(t, err)
+	require.ErrorIs(t, first(s, "b", 0), savepoint.ErrCompacted, "a fork begins at its base")
+	require.ErrorIs(t, first(s, "b", 1), savepoint.ErrCompacted)
+	require.NoError(t, first(s, "b", 2), "behind the base nothing is lost")
+}
+
+// TestWatch_Replaced: a machine that was purged is not the one that has its name
+// now, also where that has more records.
+func TestWatch_Replaced(t *testing.T) {
+	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
+		s := register(t, db)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		write := func(n int) {
+			for range n {
+				_, err := s.Append(ctx, "a", &noted{})
+				require.NoError(t, err)
+			}
+		}
+		for _, n := range []int{1, 2, 3} {
+			write(2)
+			var last error
+			for rec, err := range s.Watch(ctx, "a", 1) {
+				if last = err; err == nil {
+					require.Equal(t, uint64(2), rec.Seq)
+					require.NoError(t, s.Purge(ctx, "a"))
+					write(n)
+				}
+			}
+			require.ErrorIs(t, last, savepoint.ErrNotFound)
+			require.NoError(t, s.Purge(ctx, "a"))
+		}
+	})
+}
+
+// TestWatch_BeyondTheEnd: records up to the seq that was given are not shown, also
+// where they come later.
+func TestWatch_BeyondTheEnd(t *testing.T) {
+	f := newFaulty()
+	s := register(t, open(t, "kept", &savepoint.Options{Engine: f}))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	write := func() {
+		_, err := s.Append(ctx, "a", &noted{})
+		require.NoError(t, err)
+	}
+	write()
+	looked, seen := make(chan struct{}, 100), make(chan uint64, 100)
+	f.set(func() { f.loaded = func(string, engine.LoadRange) { looked <- struct{}{} } })
+	go func() {
+		for rec := range s.Watch(ctx, "a", 4) {
+			seen <- rec.Seq
+		}
+	}()
+	for range 4 {
+		<-looked
+		write()
+	}
+	require.Equal(t, uint64(5), <-seen)
+}
