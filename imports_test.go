@@ -35,7 +35,7 @@ var rules = []rule{
 	{"engine", nil},
 	{"engine/bolt", []string{root + "/engine", root + "/engine/bolt/internal/*", root + "/internal/format", root + "/internal/record", bbolt}},
 	{"engine/bolt/internal/*", nil},
-	{"engine/enginetest", list([]string{root + "/engine"}, testify+"/*")},
+	{"engine/enginetest", list([]string{root + "/engine", root + "/internal/long"}, testify+"/*")},
 	{"engine/*", []string{root + "/engine"}},
 	{"internal/codec", []string{msgpack, msgpack + "/*"}},
 	{"internal/record", []string{root + "/engine"}},
@@ -48,7 +48,7 @@ var rules = []rule{
 }
 
 // testRules is the table for test files: what the package itself may import comes on top, and so do the
-// package under test and testify.
+// package under test, the switch of the long tests and testify.
 var testRules = []rule{
 	{"*damage*_test.go", list(rootTestsMay, bbolt)},
 	{"*.go", rootTestsMay},
@@ -134,7 +134,7 @@ func TestImports_Table(t *testing.T) {
 			}
 			self := path.Join(root, f.dir())
 			inTests, _ := allows(testRules, f, imp)
-			ok = ok || inTests || imp == self || imp == testify || below(testify+"/*", imp)
+			ok = ok || inTests || imp == self || imp == root+"/internal/long" || imp == testify || below(testify+"/*", imp)
 			assert.True(t, ok, "%s must not import %s, not even as a test (the table is in imports_test.go)", f.path, imp)
 		}
 	}
