@@ -23,6 +23,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 const (
@@ -374,10 +375,7 @@ func TestDamage_Pages(t *testing.T) {
 		servePages(os.Stdin, os.Stdout)
 		return
 	}
-	files, seed := 240, uint64(1)
-	if testing.Short() {
-		files = 60
-	}
+	files, seed := long.N(t, 120, 2400), uint64(1)
 	if n, err := strconv.Atoi(os.Getenv("SAVEPOINT_PAGES")); err == nil {
 		files = n
 	}

@@ -111,7 +111,7 @@ func TestEquivalence_OneHistoryOneAnswer(t *testing.T) {
 		{"file", file, false, savepoint.Options{}},
 		{"file, no compression, reopened, tiny cache", file, true, savepoint.Options{NoCompression: true, Cache: tiny}},
 	}
-	seed, n := modelSeed(t), modelOps(t, 1200)
+	seed, n := modelSeed(t), modelOps(t, 400, 12_000)
 	var want []string
 	for _, way := range ways {
 		ok := t.Run(way.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // world is a database and its model.
@@ -132,16 +133,14 @@ func modelSeed(t testing.TB) uint64 {
 	return seed
 }
 
-func modelOps(t testing.TB, n int) int {
+func modelOps(t testing.TB, quick, full int) int {
+	t.Helper()
 	if s := os.Getenv("SAVEPOINT_OPS"); s != "" {
-		var err error
-		n, err = strconv.Atoi(s)
+		n, err := strconv.Atoi(s)
 		require.NoError(t, err)
+		return n
 	}
-	if testing.Short() {
-		n /= 10
-	}
-	return n
+	return long.N(t, quick, full)
 }
 
 // TestModel_RandomOperations compares random operations on machines of all
@@ -162,6 +161,6 @@ func TestModel_RandomOperations(t *testing.T) {
 		require.NoError(t, err)
 		return db
 	})
-	w.run(modelOps(t, 20_000))
+	w.run(modelOps(t, 5_000, 200_000))
 	require.Empty(t, f.broken)
 }

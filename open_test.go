@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // soon is for files that are in use: the default waits a second.
@@ -293,10 +293,7 @@ func TestOpen_ReadOnly_TwoAtOnce(t *testing.T) {
 // The test is the processes too: the variable names the machine.
 func TestOpen_TwoProcessesTakeTurns(t *testing.T) {
 	id, path := os.Getenv("SAVEPOINT_TEST_TAKE_TURNS"), os.Getenv("SAVEPOINT_TEST_FILE")
-	times := 50
-	if testing.Short() {
-		times = 15
-	}
+	times := long.N(t, 15, 200)
 	if id != "" {
 		for i := 1; i <= times; i++ {
 			db, err := savepoint.Open(path, &savepoint.Options{LockTimeout: time.Minute})
@@ -315,7 +312,7 @@ func TestOpen_TwoProcessesTakeTurns(t *testing.T) {
 	path = filepath.Join(t.TempDir(), "game.db")
 	var children []*exec.Cmd
 	for _, id := range []string{"one", "two"} {
-		c := exec.Command(os.Args[0], "-test.run=^TestOpen_TwoProcessesTakeTurns$", "-test.short="+strconv.FormatBool(testing.Short()))
+		c := exec.Command(os.Args[0], "-test.run=^TestOpen_TwoProcessesTakeTurns$")
 		c.Env = append(os.Environ(), "SAVEPOINT_TEST_TAKE_TURNS="+id, "SAVEPOINT_TEST_FILE="+path)
 		require.NoError(t, c.Start())
 		children = append(children, c)

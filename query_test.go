@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // findable is a record of a test's history, in the order of positions.
@@ -207,7 +208,7 @@ func TestQuery_TenFilters(t *testing.T) { // row E3
 						require.True(t, i >= 14 || len(want) > 0, "%+v finds nothing", f)
 					}
 				}
-				for range 60 {
+				for range long.N(t, 20, 600) {
 					q := s.some()
 					require.Equal(t, s.want(q), s.find(q, func() {}), "%+v", q)
 				}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/internal/codec"
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // recordedLine is a line of a file of recorded events.
@@ -58,7 +59,7 @@ func recordedKind(st savepoint.Strategy) savepoint.Kind[savepoint.Doc] {
 	return k
 }
 
-// recordedLines reads the recording, or skips the test.
+// recordedLines reads the recording, or skips the test. The quick size is its first lines, a tenth of the full size has all of them.
 func recordedLines(t *testing.T) (lines []recordedLine) {
 	t.Helper()
 	path := os.Getenv("SAVEPOINT_RECORDED")
@@ -85,7 +86,7 @@ func recordedLines(t *testing.T) (lines []recordedLine) {
 	}
 	require.NoError(t, scan.Err())
 	require.NotEmpty(t, lines)
-	return lines
+	return lines[:min(len(lines), long.N(t, 1000, 1<<20))]
 }
 
 // numbers makes whole numbers int64 and the others float64.

@@ -38,7 +38,7 @@ func stress(t *testing.T, file bool, o savepoint.Options) {
 	})
 	defer dog.Stop()
 	before := runtime.NumGoroutine()
-	seed, n := modelSeed(t), modelOps(t, 2400)
+	seed, n := modelSeed(t), modelOps(t, 800, 24_000)
 	path := filepath.Join(t.TempDir(), "game.db")
 	f := newFaulty()
 	f.stays = true
