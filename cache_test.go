@@ -34,6 +34,8 @@ func look(t *testing.T, s *savepoint.Store[table], id string) string {
 	return "nothing"
 }
 
+// TestCache_LeastRecentlyUsedByCount fills a cache of three machines: a fourth one evicts the one that was used least recently.
+// row H2
 func TestCache_LeastRecentlyUsedByCount(t *testing.T) {
 	db := open(t, savepoint.Memory, &savepoint.Options{Cache: savepoint.CacheOptions{Machines: 3}})
 	s := register(t, db)
@@ -49,6 +51,9 @@ func TestCache_LeastRecentlyUsedByCount(t *testing.T) {
 	assert.EqualValues(t, 3, cacheOf(db).Live+cacheOf(db).Encoded)
 }
 
+// TestCache_BytesDemoteThenEvict fills a cache beyond its bytes: machines first lose their decoded state, then are evicted,
+// and each level shows the same state.
+// row H7, H8
 func TestCache_BytesDemoteThenEvict(t *testing.T) {
 	db := open(t, savepoint.Memory, &savepoint.Options{Cache: savepoint.CacheOptions{Bytes: 400 << 10}})
 	s := register(t, db)
@@ -76,6 +81,8 @@ func TestCache_BytesDemoteThenEvict(t *testing.T) {
 	assert.NotZero(t, levels["engine"])
 }
 
+// TestCache_Expires lets the time to live of two machines pass: they leave the cache, by the monotonic clock.
+// row H3
 func TestCache_Expires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db, err := savepoint.Open(savepoint.Memory, &savepoint.Options{Cache: savepoint.CacheOptions{TTL: time.Minute}})
@@ -94,6 +101,8 @@ func TestCache_Expires(t *testing.T) {
 	})
 }
 
+// TestCache_Off switches the cache off: each read goes to the engine, and the states are right.
+// row H1
 func TestCache_Off(t *testing.T) {
 	db := open(t, engines["file"](t), &savepoint.Options{Cache: savepoint.CacheOptions{Off: true}})
 	s := register(t, db)
@@ -104,6 +113,7 @@ func TestCache_Off(t *testing.T) {
 	assert.EqualValues(t, 4, load(t, s, "a").Seq)
 }
 
+// TestCache_QueuedWritesAreNeverEvicted queues writes for twenty machines with a cache of one: none of them is lost.
 func TestCache_QueuedWritesAreNeverEvicted(t *testing.T) {
 	db := open(t, engines["file"](t), &savepoint.Options{Cache: savepoint.CacheOptions{Machines: 1}})
 	s := register(t, db)
@@ -121,6 +131,8 @@ func TestCache_QueuedWritesAreNeverEvicted(t *testing.T) {
 	}
 }
 
+// TestCache_Warm loads thirty machines at once after opening: all are live, and an id without a machine leaves no entry.
+// row D14, H4, J7
 func TestCache_Warm(t *testing.T) {
 	path := engines["file"](t)
 	db, err := savepoint.Open(path, nil)
@@ -142,6 +154,8 @@ func TestCache_Warm(t *testing.T) {
 	require.ErrorIs(t, s.Warm(t.Context(), "bad\x00id"), savepoint.ErrBadID)
 }
 
+// TestCache_UnknownMachinesLeaveNothing asks for machines that do not exist: neither the cache nor the counters keep an entry.
+// row I4
 func TestCache_UnknownMachinesLeaveNothing(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	s := register(t, db)
@@ -155,6 +169,7 @@ func TestCache_UnknownMachinesLeaveNothing(t *testing.T) {
 	assert.Zero(t, cacheOf(db).Live+cacheOf(db).Encoded)
 }
 
+// TestCache_FailedMachinesAreEvicted lets the first write of many machines fail: they do not fill the cache for ever.
 func TestCache_FailedMachinesAreEvicted(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		f := newFaulty()

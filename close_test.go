@@ -16,6 +16,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestDB_Close_EveryMethod calls every exported method of DB and Store after Close: each returns ErrClosed or is one of those
+// that read memory only. A method that is missing in its tables fails the test.
 func TestDB_Close_EveryMethod(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -134,6 +136,8 @@ func only[T any](seq func(yield func(T, error) bool)) (last error) {
 	return last
 }
 
+// TestDB_Close_WhileIterating closes the database inside a range over Events: the iterator ends with ErrClosed, never with a
+// list that is silently too short.
 func TestDB_Close_WhileIterating(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		s := register(t, db)
@@ -155,6 +159,7 @@ func TestDB_Close_WhileIterating(t *testing.T) {
 	assert.NotEmpty(t, slices.Collect(maps.Keys(engines)))
 }
 
+// TestDB_Shutdown_CallbackThatDoesNotEnd keeps a callback running: Shutdown returns when its ctx ends.
 func TestDB_Shutdown_CallbackThatDoesNotEnd(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))

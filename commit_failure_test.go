@@ -15,8 +15,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
+// TestCommit_OneWriterAtATime registers kinds while writes are committed: SetNote never runs beside a Commit.
 func TestCommit_OneWriterAtATime(t *testing.T) {
-	// SetNote never meets a Commit.
 	ctx := t.Context()
 	f := newFaulty()
 	f.delay = func() {
@@ -35,14 +35,13 @@ func TestCommit_OneWriterAtATime(t *testing.T) {
 	assert.Empty(t, f.broken)
 }
 
-// TestCommit_Failure_NothingAcknowledgedIsLost lets each commit of a run fail in each
-// way, once and for ever, while writes are queued behind it:
-//  1. what was acknowledged is there afterwards, what was refused or aborted is
-//     not, what is in doubt is whole or absent;
-//  2. a retry under the same key brings each write in exactly once, after
-//     reopening where writing stopped;
-//  3. after a failure that may have stored something nothing is acknowledged,
-//     and machines without a write in doubt can be read.
+// TestCommit_Failure_NothingAcknowledgedIsLost lets each commit of a run fail in each way, once and for ever, while writes
+// are queued after it:
+//  1. after reopening, what was acknowledged is there, what was refused or aborted is not, and what is in doubt is whole or
+//     absent;
+//  2. a retry under the same key stores each write exactly once, after reopening where writing has stopped;
+//  3. after a failure that may have stored something nothing is acknowledged, and machines without a write in doubt can be
+//     read.
 func TestCommit_Failure_NothingAcknowledgedIsLost(t *testing.T) {
 	full := fmt.Errorf("%w: %w", engine.ErrNothingStored, savepoint.ErrDiskFull)
 	faults := map[string]func(f *faulty, at func(int) bool){
@@ -181,6 +180,9 @@ func failsAt(t *testing.T, strategy savepoint.Strategy, fault func(*faulty, func
 	require.Empty(t, f.broken)
 }
 
+// TestCommit_Failure_StopsForGood lets a commit fail after it may have been stored: its group and the writes queued after it
+// are in doubt, later ones return ErrStopped, machines without such a write are still read, and the engine gets no
+// other commit.
 func TestCommit_Failure_StopsForGood(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		f := newFaulty()

@@ -15,6 +15,10 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
+// TestCompact_LogStartsAtThePoint removes the records before a point: what is after it reads as before, what is before it is
+// ErrCompacted, the report counts what is really gone, snapshots with a tag and keys stay, and a second
+// Compact up to the same point removes nothing.
+// row D12, E5
 func TestCompact_LogStartsAtThePoint(t *testing.T) {
 	for _, strategy := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
 		k := kindOf(strategy)
@@ -90,6 +94,8 @@ func TestCompact_LogStartsAtThePoint(t *testing.T) {
 	}
 }
 
+// TestCompact_StaysAfterReopening compacts and reopens, with and without a journal: the log still starts at the point, and the
+// keys of the removed records are known.
 func TestCompact_StaysAfterReopening(t *testing.T) {
 	path := engines["file"](t)
 	k := tableKind()
@@ -141,6 +147,7 @@ func TestCompact_StaysAfterReopening(t *testing.T) {
 	}
 }
 
+// TestCompact_ManySegments archives more bytes than one segment takes.
 func TestCompact_ManySegments(t *testing.T) {
 	k := kindOf(savepoint.Hybrid)
 	k.Snapshot.Events = 3
@@ -170,6 +177,8 @@ type dice struct{}
 
 func (dice) Apply(t *table, _ savepoint.Meta) error { t.Turn = rand.IntN(1 << 40); return nil }
 
+// TestCompact_RefusesWhatItCannotProve has an Apply that is not deterministic in the log: Compact returns an error and removes
+// nothing. A log of snapshots only has nothing to compact.
 func TestCompact_RefusesWhatItCannotProve(t *testing.T) {
 	k := tableKind()
 	k.Events["dice"] = dice{}
@@ -193,8 +202,8 @@ func TestCompact_RefusesWhatItCannotProve(t *testing.T) {
 	})
 }
 
-// What a kind's Apply gives today is not what is stored: the stored states stay
-// provable as long as their records are there.
+// TestCompact_RefusesAfterApplyChanged changes Apply so that replay gives other states than those that are stored: Compact
+// removes nothing, so the stored states stay provable.
 func TestCompact_RefusesAfterApplyChanged(t *testing.T) {
 	f := newFaulty()
 	f.stays = true
@@ -227,7 +236,8 @@ func (e addedTwice) Apply(t *tally, m savepoint.Meta) error {
 	return added(e).Apply(t, m)
 }
 
-// The machine is another one when the archive has kept the first one's records.
+// TestCompact_PurgedMeanwhile purges the machine and writes a new one of the same id while the archive stores the records of
+// the first one: Compact goes on with the new one.
 func TestCompact_PurgedMeanwhile(t *testing.T) {
 	a := newShelf()
 	onEachKind(t, savepoint.Options{Archive: a}, tableKind(), func(t *testing.T, s *savepoint.Store[table]) {
@@ -249,6 +259,7 @@ func TestCompact_PurgedMeanwhile(t *testing.T) {
 	})
 }
 
+// TestCompact_ReadOnly returns ErrReadOnly from Compact and Retain.
 func TestCompact_ReadOnly(t *testing.T) {
 	path := engines["file"](t)
 	db, err := savepoint.Open(path, nil)
@@ -262,7 +273,7 @@ func TestCompact_ReadOnly(t *testing.T) {
 	require.ErrorIs(t, err, savepoint.ErrReadOnly)
 }
 
-// A recovery gave records up: the log is cut before or behind them.
+// TestCompact_AroundAGap compacts a log whose partial recovery left a gap: up to before the gap and up to after it, not into it.
 func TestCompact_AroundAGap(t *testing.T) {
 	f := newFaulty()
 	db, s := openFaulty(t, f, savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))
@@ -306,6 +317,8 @@ func TestCompact_AroundAGap(t *testing.T) {
 	}
 }
 
+// TestCompact_BesideWriters compacts while three goroutines append: each record is in the log or was counted as removed.
+// row E5
 func TestCompact_BesideWriters(t *testing.T) {
 	k := kindOf(savepoint.Hybrid)
 	k.Snapshot.Events = 7
@@ -343,8 +356,8 @@ func TestCompact_BesideWriters(t *testing.T) {
 	})
 }
 
-// What an older version wrote stays as it wrote it: there the newest snapshot
-// becomes the base.
+// TestCompact_AcrossAMigration compacts records of an older version: they are not rewritten, the newest snapshot among them
+// becomes the base, and Unarchive brings all of them back.
 func TestCompact_AcrossAMigration(t *testing.T) {
 	f := newFaulty()
 	f.stays = true
@@ -405,8 +418,9 @@ func TestCompact_AcrossAMigration(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// Readers take no lock: a log that is cut and put back under them shows no
-// damage, only less or more of the past.
+// TestCompact_BesideReaders compacts and unarchives a log of several pages while readers, which take no lock, iterate over it:
+// they see less or more of the past, never damage.
+// row D19
 func TestCompact_BesideReaders(t *testing.T) {
 	k := kindOf(savepoint.Hybrid)
 	k.Snapshot = savepoint.SnapshotPolicy{Events: 700, Keep: -1, Every: -1}
@@ -481,8 +495,8 @@ func TestCompact_BesideReaders(t *testing.T) {
 	})
 }
 
-// A snapshot by hand takes the place of the base and is one, also for a recovery
-// that has no head to ask.
+// TestCompact_SnapshotAtTheBase takes a snapshot by hand at the base: it replaces the base, also for a recovery that has no
+// head to read.
 func TestCompact_SnapshotAtTheBase(t *testing.T) {
 	f := newFaulty()
 	db, s := openFaulty(t, f, savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))

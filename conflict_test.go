@@ -30,6 +30,9 @@ func disagree(t *testing.T, change func(*savepoint.Kind[table]), base, theirs, m
 	return s, h, err
 }
 
+// TestConflict_Policies saves against a newer state under each policy and strategy: refuse, use the latest, use the incoming,
+// and manual, which returns all three states.
+// row F14, F15
 func TestConflict_Policies(t *testing.T) {
 	base := table{Phase: "turn", Note: "base", Turn: 1}
 	theirs, mine := table{Phase: "turn", Note: "theirs", Turn: 1}, table{Phase: "turn", Note: "mine", Turn: 1}
@@ -62,6 +65,8 @@ func TestConflict_Policies(t *testing.T) {
 	}
 }
 
+// TestConflict_Merge merges changes of different fields and map entries, and refuses when both sides changed the same one.
+// row F15
 func TestConflict_Merge(t *testing.T) {
 	base := table{Phase: "turn", Note: "n", Turn: 1, Seats: []string{"ann"}, Scores: map[string]int{"ann": 1, "bob": 2, "cat": 3},
 		Hands: map[int][]string{0: {"7H"}, 1: {"8H"}}}
@@ -85,6 +90,9 @@ func TestConflict_Merge(t *testing.T) {
 	assert.EqualValues(t, 2, load(t, s, "g").Seq, "nothing is stored")
 }
 
+// TestConflict_OwnFunction decides a conflict with the kind's Merge: when it fails, panics or returns an invalid state, nothing
+// is stored.
+// row F15
 func TestConflict_OwnFunction(t *testing.T) {
 	base := table{Phase: "turn", Scores: map[string]int{"ann": 1}}
 	theirs, mine := table{Phase: "turn", Scores: map[string]int{"ann": 4}}, table{Phase: "turn", Scores: map[string]int{"ann": 3}}
@@ -109,6 +117,7 @@ func TestConflict_OwnFunction(t *testing.T) {
 	}
 }
 
+// TestConflict_MissingSide saves where the base or the current state does not exist or is not kept: a ConflictError each time.
 func TestConflict_MissingSide(t *testing.T) {
 	ctx := t.Context()
 	k := tableKind()
@@ -143,6 +152,7 @@ func TestConflict_MissingSide(t *testing.T) {
 	require.ErrorContains(t, err, "naming of revisions 9")
 }
 
+// TestConflict_KeysComeFirst repeats a merged Save under its key: the first result comes back, nothing is merged twice.
 func TestConflict_KeysComeFirst(t *testing.T) {
 	ctx := t.Context()
 	k := tableKind()

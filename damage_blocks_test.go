@@ -12,9 +12,12 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestDamage_Blocks damages each block of events in turn, with many events in a block:
+//  1. the damage is found, and other machines serve;
+//  2. the states before the block are served;
+//  3. the gap is the block, not more and not less;
+//  4. a partial recovery gives up the records from the block on.
 func TestDamage_Blocks(t *testing.T) {
-	// Events stand in blocks of many: 1. damage to one is found, whichever byte of which block; 2. what is
-	// before it is served; 3. the gap is the block, no less and no more; 4. a partial recovery gives up from there on.
 	k := ledgerKind(-1)
 	const n = 600
 	path := filepath.Join(t.TempDir(), "game.db")

@@ -38,10 +38,11 @@ func sharing(t testing.TB, path string, names ...string) (n int) {
 	return n
 }
 
+// TestDamage_Dictionary removes the dictionaries that snapshots are compressed with:
+//  1. where there are events the states are rebuilt from them, and Verify names the damage;
+//  2. where there are none the machine is quarantined, and never shows an older state;
+//  3. the loss of one of the two copies changes nothing.
 func TestDamage_Dictionary(t *testing.T) {
-	// Snapshots whose dictionary is lost are damaged snapshots: 1. where there are events the states are rebuilt from them, and
-	// Verify says what is wrong; 2. where there are none the machine is set aside, never an older state in silence; 3. one
-	// lost copy costs nothing.
 	const machines, events = 5, 60
 	for _, st := range []savepoint.Strategy{savepoint.Hybrid, savepoint.SnapshotOnly} {
 		t.Run(st.String(), func(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestDamage_Head damages a machine's head: the machine is quarantined, its records are still listed with an error that says
+// there may be more, List names it, other machines serve, and Purge makes the id usable again.
 func TestDamage_Head(t *testing.T) {
 	k := ledgerKind(5)
 	path := ledgers(t, k, nil, 12, "a", "b", "c")
@@ -46,6 +48,8 @@ func TestDamage_Head(t *testing.T) {
 	well(t, s, "b", 3)
 }
 
+// TestDamage_Head_PartialRecovery recovers a machine without a head, also with damaged events and snapshots: a dry run and the
+// recovery report the same, and the machine goes on after the last good record.
 func TestDamage_Head_PartialRecovery(t *testing.T) {
 	for name, c := range map[string]struct {
 		harm func(t *testing.T, path string)
@@ -110,6 +114,8 @@ func TestDamage_Head_PartialRecovery(t *testing.T) {
 	}
 }
 
+// TestDamage_Head_EarlierGapsAreFoundAgain loses the head of a machine that a partial recovery had left with a gap: a recovery
+// without the head finds that gap again.
 func TestDamage_Head_EarlierGapsAreFoundAgain(t *testing.T) {
 	k := ledgerKind(-1)
 	path := ledgers(t, k, nil, 10, "a")

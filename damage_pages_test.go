@@ -363,13 +363,13 @@ func odd(r *rand.Rand) uint64 {
 	return r.Uint64()
 }
 
-// TestDamage_Pages damages the pages of files at random: none of them ends or
-// hangs the process that opens it, none is changed when it is refused, and what
-// is served is right. SAVEPOINT_PAGES is how many files, SAVEPOINT_SEED which,
+// TestDamage_Pages damages the pages of files at random: no file ends or hangs the process that opens it, no file that is
+// refused is changed, and what is served is right. SAVEPOINT_PAGES sets how many files, SAVEPOINT_SEED which ones,
 // SAVEPOINT_PAGES_KEEP a directory for those that failed.
 //
-// It is also the process that opens them, which a file that bbolt panics, hangs
-// or faults on would take with it.
+// The test is also the child process that opens the files: where bbolt panics, hangs or faults on one, only the
+// child ends.
+// row B19
 func TestDamage_Pages(t *testing.T) {
 	if os.Getenv(pageChild) != "" {
 		servePages(os.Stdin, os.Stdout)

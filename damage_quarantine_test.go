@@ -17,6 +17,8 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
+// TestDamage_Quarantine_Cleared takes a machine out of quarantine in each way: a recovery to a point before the damage, Purge,
+// and a new Register, which reads the machine again.
 func TestDamage_Quarantine_Cleared(t *testing.T) {
 	k := ledgerKind(-1)
 	whole := ledgers(t, k, nil, 9, "a", "b")
@@ -78,6 +80,8 @@ func (e *sick) Load(ctx context.Context, machine string, want engine.LoadRange, 
 	return e.Engine.Load(ctx, machine, want, fn)
 }
 
+// TestDamage_Quarantine_TriedAgainEveryTenSeconds reads a quarantined machine once a second: the engine is asked again after
+// ten seconds, and when it can read the machine, the quarantine ends.
 func TestDamage_Quarantine_TriedAgainEveryTenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &sick{Engine: memory.New()}
@@ -112,6 +116,8 @@ func TestDamage_Quarantine_TriedAgainEveryTenSeconds(t *testing.T) {
 	})
 }
 
+// TestDamage_Quarantine_BrokenApply lets Apply fail at replay: the machine is quarantined until a program registers the kind
+// with an Apply that works.
 func TestDamage_Quarantine_BrokenApply(t *testing.T) {
 	factor.Store(1)
 	path := filepath.Join(t.TempDir(), "game.db")

@@ -12,8 +12,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// TestDamage_Query: a record that cannot be read is told with the page it may
-// belong to, as is a head, and all others are found.
+// TestDamage_Query queries a file with damaged records and a damaged head: each page names the damage it may belong to, and
+// all other records are found.
 func TestDamage_Query(t *testing.T) {
 	k := ledgerKind(-1)
 	path := ledgers(t, k, nil, 6, "a", "b")

@@ -12,8 +12,10 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestDamage_Rebuild_TriesInOrder damages or removes snapshots of a machine with 30 events and snapshots at 0, 10, 20 and 30:
+// the state is rebuilt from the newest good one, and the report names what was tried before.
+// row E4, G5, G6, G9, G12, G16, G20
 func TestDamage_Rebuild_TriesInOrder(t *testing.T) {
-	// 30 events, snapshots 0, 10, 20, 30
 	for name, c := range map[string]struct {
 		harm   func(t *testing.T, path string)
 		source string
@@ -65,8 +67,10 @@ func TestDamage_Rebuild_TriesInOrder(t *testing.T) {
 	}
 }
 
+// TestDamage_Rebuild_FromASave damages the only snapshot, the base: the state is rebuilt from a Save in the log, and points
+// before it are damaged.
+// row G6
 func TestDamage_Rebuild_FromASave(t *testing.T) {
-	// The base is damaged too, but a whole state stands among the records.
 	k := ledgerKind(-1)
 	path := filepath.Join(t.TempDir(), "game.db")
 	db, s := reopen(t, path, k, nil)
@@ -114,8 +118,8 @@ func TestDamage_Rebuild_FromASave(t *testing.T) {
 	well(t, s, "b", 9)
 }
 
+// TestDamage_Rebuild_KeysSurvive damages snapshots: a write that is repeated under its key still happens once.
 func TestDamage_Rebuild_KeysSurvive(t *testing.T) {
-	// Losing snapshots never makes a write with a key happen twice.
 	k := ledgerKind(5)
 	path := filepath.Join(t.TempDir(), "game.db")
 	db, s := reopen(t, path, k, nil)
@@ -139,6 +143,7 @@ func TestDamage_Rebuild_KeysSurvive(t *testing.T) {
 	}
 }
 
+// TestDamage_Rebuild_WithoutSnapshots removes all snapshots but the base: every point has the same answer as before.
 func TestDamage_Rebuild_WithoutSnapshots(t *testing.T) {
 	c := newClock()
 	o := &savepoint.Options{Now: c.Now}
@@ -218,6 +223,8 @@ func TestDamage_Rebuild_WithoutSnapshots(t *testing.T) {
 	}
 }
 
+// TestDamage_Rebuild_FromALaterSnapshot damages an event before a good snapshot: the machine serves, only the points between
+// the event and the snapshot are damaged.
 func TestDamage_Rebuild_FromALaterSnapshot(t *testing.T) {
 	k := ledgerKind(10)
 	path := ledgers(t, k, nil, 25, "a")
@@ -238,6 +245,8 @@ func TestDamage_Rebuild_FromALaterSnapshot(t *testing.T) {
 	says(t, err, savepoint.ErrCorrupt, "event 5")
 }
 
+// TestDamage_Rebuild_AtTimeNeverShowsAnOlderState damages records in the middle and at the end: AtTime returns the right state
+// or an error, never an older state.
 func TestDamage_Rebuild_AtTimeNeverShowsAnOlderState(t *testing.T) {
 	for _, st := range strategies {
 		t.Run(st.String(), func(t *testing.T) {

@@ -17,9 +17,14 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestDamage_Recover_Partial damages one event of one machine:
+//  1. that machine is quarantined, others serve;
+//  2. nothing is given up unless RecoverOptions.Partial asks for it;
+//  3. a partial recovery keeps the longest good prefix and everything that is written later, also after reopening;
+//  4. what was given up is named as a gap, and no point in it shows another state.
+//
+// row A11, E4, G11, G17, G20
 func TestDamage_Recover_Partial(t *testing.T) {
-	// 1. one machine is set aside, the others serve; 2. nothing is given up but on request; 3. a partial recovery keeps the
-	// longest good prefix, and everything written later, for good; 4. what was given up is named, never shown as something else.
 	for _, st := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
 		t.Run(st.String(), func(t *testing.T) {
 			k := ledgerKind(-1)
@@ -160,6 +165,7 @@ func TestDamage_Recover_Partial(t *testing.T) {
 	}
 }
 
+// TestDamage_Recover_PartialTwice recovers a machine partially two times: both gaps stay listed, and no point in them is reached.
 func TestDamage_Recover_PartialTwice(t *testing.T) {
 	k := ledgerKind(-1)
 	path := ledgers(t, k, nil, 10, "a")
@@ -189,6 +195,9 @@ func TestDamage_Recover_PartialTwice(t *testing.T) {
 	require.ErrorIs(t, err, savepoint.ErrNoPoint)
 }
 
+// TestDamage_RecoverAll recovers many machines with several workers: it reports progress, healthy, recovered and failed ones,
+// selects by kind and time, and a dry run writes nothing.
+// row D14, G18, J7
 func TestDamage_RecoverAll(t *testing.T) {
 	c := newClock()
 	o := &savepoint.Options{Now: c.Now}
@@ -275,6 +284,9 @@ func (h told) Handle(_ context.Context, r slog.Record) error { h.what <- r.Messa
 
 func (h told) Enabled(context.Context, slog.Level) bool { return true }
 
+// TestDamage_RecoverAll_InTheBackground opens a file that was not closed: all machines are checked in the background, and a
+// damaged one is quarantined before anybody reads it. After a clean close, and with NoRecoverAll, nothing is checked.
+// row B19
 func TestDamage_RecoverAll_InTheBackground(t *testing.T) {
 	k := ledgerKind(-1)
 	path := filepath.Join(t.TempDir(), "game.db")

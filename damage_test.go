@@ -20,8 +20,9 @@ import (
 	"github.com/liap-tui/savepoint/internal/long"
 )
 
+// TestDamage_NewerValues_AreNotDamage reads values of a newer format: they return ErrNewer, the machine is not quarantined, and
+// no recovery overwrites them.
 func TestDamage_NewerValues_AreNotDamage(t *testing.T) {
-	// A machine that a newer program wrote is refused, not set aside.
 	for _, bucket := range []string{"machines", "events", "snapshots"} {
 		t.Run(bucket, func(t *testing.T) {
 			path := ledgers(t, ledgerKind(-1), nil, 5, "a", "b")
@@ -51,8 +52,12 @@ func TestDamage_NewerValues_AreNotDamage(t *testing.T) {
 	}
 }
 
+// TestDamage_EveryByte flips a bit in each byte of the values of a machine, and of some of two others:
+//  1. every flip is found, or the answer is the same; no wrong state is ever shown;
+//  2. the errors name the damaged machine, and the others serve.
+//
+// row G17
 func TestDamage_EveryByte(t *testing.T) {
-	// 1. never a wrong state in silence: the same answer, or an error of that machine; 2. the other machines serve.
 	k := ledgerKind(4)
 	from := ledgers(t, k, nil, 9, "a", "b", "c")
 	path := filepath.Join(t.TempDir(), "compact.db") // without stale copies of values
@@ -176,8 +181,9 @@ func looksRight(t *testing.T, path string, k savepoint.Kind[ledger], bucket, har
 	return right
 }
 
+// TestDamage_MovedRecords copies, swaps, moves and deletes values of machine "a", which has 12 events and snapshots at 0, 5 and
+// 10, as machine "b" has: the answers of "a" are right or errors, and "b" serves.
 func TestDamage_MovedRecords(t *testing.T) {
-	// 12 events, snapshots 0, 5, 10, in each of "a" and "b". Whatever is done to those of "a": the same answers or an error.
 	move := func(bucket string, from, to uint64, put func(tx *bolt.Tx, b *bolt.Bucket, kf, kt []byte) error) func(*testing.T, string) {
 		return func(t *testing.T, path string) {
 			inFile(t, path, func(tx *bolt.Tx) error {
@@ -278,8 +284,8 @@ func TestDamage_MovedRecords(t *testing.T) {
 	}
 }
 
+// TestDamage_Chain_ExchangedRecord puts a sound record of another history in the place of one: the digest of the chain finds it.
 func TestDamage_Chain_ExchangedRecord(t *testing.T) {
-	// A record of another history, whole in itself, at the right place: the digest of the chain finds it.
 	k := ledgerKind(-1)
 	path := ledgers(t, k, nil, 8, "a")
 	other := filepath.Join(t.TempDir(), "other.db")
@@ -303,6 +309,7 @@ func TestDamage_Chain_ExchangedRecord(t *testing.T) {
 	says(t, err, savepoint.ErrCorrupt, "digest")
 }
 
+// TestDamage_OneMachineOfAHundred damages all values of one machine: the other 99 serve and take writes.
 func TestDamage_OneMachineOfAHundred(t *testing.T) {
 	var ids []string
 	for i := range 100 {
@@ -349,6 +356,7 @@ func TestDamage_OneMachineOfAHundred(t *testing.T) {
 	require.Len(t, db.Quarantined(), 1)
 }
 
+// TestDamage_Snapshot_CanBeDeleted lists a damaged snapshot with its error, and deletes it: Verify is satisfied afterwards.
 func TestDamage_Snapshot_CanBeDeleted(t *testing.T) {
 	k := ledgerKind(5)
 	path := ledgers(t, k, nil, 12, "a")
@@ -370,12 +378,10 @@ func TestDamage_Snapshot_CanBeDeleted(t *testing.T) {
 	assert.True(t, v.OK())
 }
 
-// TestDamage_EveryValue damages each stored value of a machine in turn:
-//  1. another machine is not touched;
-//  2. the machine shows its right state, or is in quarantine; no point ever
-//     shows a wrong one;
-//  3. a partial recovery makes it serve again, from a right older state, and
-//     names what it gave up.
+// TestDamage_EveryValue damages each stored value of a machine in turn, or loses it:
+//  1. another machine is not affected;
+//  2. the machine shows its right state or is quarantined, and no point ever shows a wrong one;
+//  3. after a partial recovery it serves again, from a right older state, and the report names what was given up.
 func TestDamage_EveryValue(t *testing.T) {
 	k := tallyKind("tally", savepoint.Hybrid, savepoint.SnapshotPolicy{Events: 4, Every: -1, Keep: 3, NoClose: true})
 	for _, part := range []engine.Part{engine.PartEvent, engine.PartSnapshot} {

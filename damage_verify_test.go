@@ -10,6 +10,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestDamage_Verify_NamesANondeterministicApply verifies a log with an Apply that is not deterministic: the divergence names its
+// event, also where only the live state shows it.
 func TestDamage_Verify_NamesANondeterministicApply(t *testing.T) {
 	for name, path := range engines {
 		t.Run(name, func(t *testing.T) {
@@ -49,6 +51,8 @@ func TestDamage_Verify_NamesANondeterministicApply(t *testing.T) {
 	}
 }
 
+// TestDamage_Verify_NamesAChangedApply changes Apply between two runs: Verify names the event where snapshots are close enough,
+// and else the stretch between two snapshots, once.
 func TestDamage_Verify_NamesAChangedApply(t *testing.T) {
 	for _, every := range []int{1, 4} {
 		factor.Store(1)

@@ -16,6 +16,7 @@ type stranger struct{ Text string }
 
 func (stranger) Apply(*table, savepoint.Meta) error { return nil }
 
+// TestDraft_BadEvents appends nil, unknown types and values in place of pointers: each is ErrBadEvent, and nothing is queued.
 func TestDraft_BadEvents(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -61,6 +62,7 @@ type nothing struct{}
 
 func (nothing) Apply(*table, savepoint.Meta) error { return nil }
 
+// TestDraft_EventTooLarge appends events around MaxEvent: the limit itself fits, one byte more is ErrTooLarge.
 func TestDraft_EventTooLarge(t *testing.T) {
 	const limit = 1000
 	for name, path := range engines {
@@ -98,6 +100,8 @@ func TestDraft_EventTooLarge(t *testing.T) {
 	}
 }
 
+// TestDraft_StateTooLarge writes states beyond MaxState, by Save and by an event whose snapshot is due: each is ErrTooLarge,
+// and nothing is queued.
 func TestDraft_StateTooLarge(t *testing.T) {
 	big := table{Note: strings.Repeat("x", 2000)}
 	for name, path := range engines {
@@ -149,6 +153,8 @@ func (e judged) Apply(*table, savepoint.Meta) error { return nil }
 
 var errJudged = errors.New("judged")
 
+// TestDraft_CallbackFailsOrPanics lets each function of a kind and each callback fail and panic: the error names the machine and
+// the function, nothing is stored, and the machine takes the next write.
 func TestDraft_CallbackFailsOrPanics(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -258,6 +264,8 @@ func TestDraft_CallbackFailsOrPanics(t *testing.T) {
 	})
 }
 
+// TestDraft_IllegalPhaseAndWrongSeq writes against Legal and against IfSeq with every verb: the errors say what was expected and
+// what is there, and nothing is stored.
 func TestDraft_IllegalPhaseAndWrongSeq(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()

@@ -71,9 +71,8 @@ func (w *world) transcript() []string {
 	return out
 }
 
-// TestEquivalence_OneHistoryOneAnswer makes the same random history with
-// different options, engines and interruptions, each held against the model:
-// the answers are the same.
+// TestEquivalence_OneHistoryOneAnswer runs the same random history with different options, engines and interruptions, each
+// compared with the model: all answers are the same.
 func TestEquivalence_OneHistoryOneAnswer(t *testing.T) {
 	kept := func() func(*savepoint.Options) *savepoint.DB {
 		f := newFaulty()

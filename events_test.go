@@ -9,6 +9,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestStore_EventsAndAt reads a machine's records in both orders, by range and limit, and its state at each seq.
+// row B8, D2, D5, D6, D19, E1, E2, E12
 func TestStore_EventsAndAt(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()

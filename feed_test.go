@@ -32,8 +32,9 @@ func inOrder(t *testing.T, db *savepoint.DB, from uint64, n int) (out []string, 
 	return out, pos
 }
 
-// TestFeed_OrderAndResume: every record of every kind in the order of its
-// acknowledgement, typed where the kind is known, from any position on.
+// TestFeed_OrderAndResume reads every record of every kind in the order of the acknowledgements, typed where the kind is
+// registered, and resumes from any position.
+// row D7, D9
 func TestFeed_OrderAndResume(t *testing.T) {
 	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
 		tables := register(t, db)
@@ -72,8 +73,8 @@ func TestFeed_OrderAndResume(t *testing.T) {
 	})
 }
 
-// TestFeed_Live: a feed that has seen all waits, and shows what comes; its body
-// may write to the machine it sees.
+// TestFeed_Live keeps ranging over a feed: after the newest record it waits for the next one, and the loop's body may write to
+// the machine it sees.
 func TestFeed_Live(t *testing.T) {
 	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
 		s := register(t, db)
@@ -102,8 +103,7 @@ func TestFeed_Live(t *testing.T) {
 	})
 }
 
-// TestFeed_Ends: by ctx with its cause, by Close with ErrClosed, and by the
-// caller, whether it waits or not.
+// TestFeed_Ends ends a feed by its ctx, by Close and by the caller, while it waits and while it does not: each with its error.
 func TestFeed_Ends(t *testing.T) {
 	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
 		s := register(t, db)
@@ -130,7 +130,7 @@ func TestFeed_Ends(t *testing.T) {
 	})
 }
 
-// TestFeed_UnknownKind: without its kind a record comes as a document.
+// TestFeed_UnknownKind reads records whose kind is not registered: their events are documents.
 func TestFeed_UnknownKind(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "game.db")
 	db := open(t, path, nil)
@@ -155,8 +155,7 @@ func TestFeed_UnknownKind(t *testing.T) {
 	}
 }
 
-// TestFeed_PurgedAndCompacted: a purged machine leaves without a word, records
-// lost by a compaction are told once.
+// TestFeed_PurgedAndCompacted leaves out purged machines, and reports the records that a compaction removed once.
 func TestFeed_PurgedAndCompacted(t *testing.T) {
 	eng := memory.New()
 	db := open(t, "kept", &savepoint.Options{Engine: eng})
@@ -209,8 +208,8 @@ func (o orderly) Feed(ctx context.Context, after uint64, fn func(engine.Record) 
 	return upTo, err
 }
 
-// TestFeed_BetweenReadAndWait: what is written when a look has found nothing, but
-// the wait has not begun, is shown; also where writing stops in that moment.
+// TestFeed_BetweenReadAndWait writes in the moment after a read has found nothing and before the wait starts: the record is
+// shown, also when writing stops in that moment.
 func TestFeed_BetweenReadAndWait(t *testing.T) {
 	type take func(seq uint64, err error) bool
 	follow := map[string]func(ctx context.Context, db *savepoint.DB, s *savepoint.Store[table], yield take){
@@ -267,7 +266,7 @@ func TestFeed_BetweenReadAndWait(t *testing.T) {
 	}
 }
 
-// TestFeed_AfterFailStop: what is durable is shown, then the cause.
+// TestFeed_AfterFailStop stops writing while feeds wait: they show what is durable, then return the cause.
 func TestFeed_AfterFailStop(t *testing.T) {
 	eng := memory.New()
 	f := newFaulty()
@@ -311,6 +310,7 @@ func TestFeed_AfterFailStop(t *testing.T) {
 	}
 }
 
+// TestFeed_Unsupported ranges over a feed of an engine without one: ErrUnsupported.
 func TestFeed_Unsupported(t *testing.T) {
 	db := open(t, "kept", &savepoint.Options{Engine: newFaulty()})
 	for _, err := range db.Feed(t.Context(), 0) {
@@ -318,6 +318,7 @@ func TestFeed_Unsupported(t *testing.T) {
 	}
 }
 
+// TestFeed_SavedPosition stores a feed's position under a name, and reads it after reopening.
 func TestFeed_SavedPosition(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "game.db")
 	db := open(t, path, nil)

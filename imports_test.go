@@ -120,6 +120,7 @@ func below(pattern, p string) bool {
 	return ok && strings.HasSuffix(dir, "/") && strings.HasPrefix(p, dir)
 }
 
+// row L3
 func TestImports_Table(t *testing.T) {
 	for _, f := range goFiles(t) {
 		for _, imp := range f.imports {

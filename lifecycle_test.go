@@ -11,6 +11,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestStore_DeletePurgeFork forks, deletes and purges a machine, and starts it again after both.
+// row A11, B9
 func TestStore_DeletePurgeFork(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -50,6 +52,8 @@ func TestStore_DeletePurgeFork(t *testing.T) {
 	})
 }
 
+// TestStore_Purge_CallerStopsWaiting cancels the ctx of a Purge that is queued: the caller gets ErrInDoubt, the machine is
+// purged all the same, and a Load that comes meanwhile waits for it.
 func TestStore_Purge_CallerStopsWaiting(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		f := newFaulty()

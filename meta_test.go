@@ -13,6 +13,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestMeta_StoredAndShown writes with every option and reads each field of Meta back.
+// row A3, A5, A9, D17, E10, G19
 func TestMeta_StoredAndShown(t *testing.T) {
 	c := newClock()
 	for name, path := range engines {
@@ -42,6 +44,8 @@ func TestMeta_StoredAndShown(t *testing.T) {
 	}
 }
 
+// TestMeta_OriginFromTheActor derives the origin from the actor's name where no option sets it.
+// row A10
 func TestMeta_OriginFromTheActor(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	s := register(t, db)
@@ -57,8 +61,8 @@ func TestMeta_OriginFromTheActor(t *testing.T) {
 	assert.Equal(t, []string{"system", "system", "user", "user"}, got)
 }
 
+// TestMeta_ApplySeesWhatIsStored gives Apply the same Meta at append and at replay: in UTC, in microseconds, without a position.
 func TestMeta_ApplySeesWhatIsStored(t *testing.T) {
-	// At append and at replay Apply gets the same Meta: UTC, microseconds, no pos.
 	seen := map[uint64][]savepoint.Meta{}
 	k := savepoint.Kind[counter]{Name: "c", Events: savepoint.Events[counter]{"watched": watched{}}, Phase: func(c *counter) string { return c.Last }}
 	watch = func(m savepoint.Meta) { seen[m.Seq] = append(seen[m.Seq], m) }
@@ -91,6 +95,7 @@ func (e watched) Apply(c *counter, m savepoint.Meta) error {
 	return nil
 }
 
+// TestMeta_TooLarge refuses fields of Meta that are too large to be stored.
 func TestMeta_TooLarge(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	s := register(t, db)
@@ -103,6 +108,7 @@ func TestMeta_TooLarge(t *testing.T) {
 	assert.EqualValues(t, 2, load(t, s, "g").Seq)
 }
 
+// TestMeta_ApplyAndReplayAgree has an Apply that stores what it sees of Meta: the live state and the replayed one are equal.
 func TestMeta_ApplyAndReplayAgree(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))

@@ -17,6 +17,9 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
+// TestMigration_OnLoad loads a state of version 1 with a kind of version 2: it comes upcast, numbers, times and maps with int
+// keys as they were, and reading stores nothing.
+// row F1, F7
 func TestMigration_OnLoad(t *testing.T) {
 	onEachPlace(t, func(t *testing.T, place place) {
 		var before savepoint.State[duelV1]
@@ -46,6 +49,10 @@ func TestMigration_OnLoad(t *testing.T) {
 	})
 }
 
+// TestMigration_EachPromise checks each promise of migrations on each place and strategy: IfSeq is compared before the
+// migration's record is added, a refused write does not store it, the first write does, replay to later points never
+// crosses it, and earlier points are upcast from old snapshots and events.
+// row F7
 func TestMigration_EachPromise(t *testing.T) {
 	for _, strategy := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
 		t.Run(strategy.String(), func(t *testing.T) {
@@ -162,6 +169,8 @@ func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
 	})
 }
 
+// TestMigration_InItsOwnStep looks at the steps that the engine gets: the migration of each machine is one of its own before
+// the write's, also for an Update over several machines.
 func TestMigration_InItsOwnStep(t *testing.T) {
 	e := &lasting{Engine: memory.New()}
 	place := place(func(o savepoint.Options) (string, *savepoint.Options) { o.Engine = e; return "kept", &o })
@@ -203,6 +212,8 @@ func TestMigration_InItsOwnStep(t *testing.T) {
 	})
 }
 
+// TestMigration_EveryWriteStoresItFirst lets each kind of write be the first one after a migration: the migrated state is stored
+// before it, and the state from before is kept.
 func TestMigration_EveryWriteStoresItFirst(t *testing.T) {
 	writes := map[string]func(ctx context.Context, s *savepoint.Store[duel]) error{
 		"append": func(ctx context.Context, s *savepoint.Store[duel]) error {
@@ -254,6 +265,7 @@ func TestMigration_EveryWriteStoresItFirst(t *testing.T) {
 	}
 }
 
+// TestMigration_SnapshotFromBeforeIsKept prunes as hard as it can: the snapshot from before the migration stays.
 func TestMigration_SnapshotFromBeforeIsKept(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()
@@ -275,6 +287,8 @@ func TestMigration_SnapshotFromBeforeIsKept(t *testing.T) {
 	})
 }
 
+// TestMigration_FailedWrite lets the step of a migration fail: the machine stays at the old version, and the next writes store
+// the migration once.
 func TestMigration_FailedWrite(t *testing.T) {
 	e := &lasting{Engine: memory.New()}
 	place := place(func(o savepoint.Options) (string, *savepoint.Options) { o.Engine = e; return "kept", &o })
@@ -300,6 +314,8 @@ func TestMigration_FailedWrite(t *testing.T) {
 	})
 }
 
+// TestMigration_RecoverBeforeAnyWrite recovers a machine that has not been migrated yet: the restored state is of the new
+// version, so no migration is stored besides.
 func TestMigration_RecoverBeforeAnyWrite(t *testing.T) {
 	onEachPlace(t, func(t *testing.T, place place) {
 		ctx := t.Context()
@@ -324,6 +340,8 @@ func TestMigration_RecoverBeforeAnyWrite(t *testing.T) {
 	})
 }
 
+// TestMigration_ReadingAndClosingStoreNothing registers, reads and closes with a kind of a newer version: nothing is written,
+// and no records are read in search of renamed or dropped events.
 func TestMigration_ReadingAndClosingStoreNothing(t *testing.T) {
 	e := &lasting{Engine: memory.New()}
 	place := place(func(o savepoint.Options) (string, *savepoint.Options) { o.Engine = e; return "kept", &o })
@@ -340,6 +358,7 @@ func TestMigration_ReadingAndClosingStoreNothing(t *testing.T) {
 	assert.Empty(t, e.steps)
 }
 
+// TestMigration_DeletedMachineStartsFromNew appends to a machine that was deleted in version 1: it starts from New in version 2.
 func TestMigration_DeletedMachineStartsFromNew(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()
@@ -357,6 +376,8 @@ func TestMigration_DeletedMachineStartsFromNew(t *testing.T) {
 	})
 }
 
+// TestMigration_FailsOrPanics lets each function of a migration fail and panic: the error is a MigrationError with the
+// machine and the versions, nothing is quarantined, nothing changes, and a corrected program loads the machine.
 func TestMigration_FailsOrPanics(t *testing.T) {
 	bad := map[string]func(k *savepoint.Kind[duel]){
 		"fails": func(k *savepoint.Kind[duel]) {
@@ -419,6 +440,8 @@ func TestMigration_FailsOrPanics(t *testing.T) {
 	}
 }
 
+// TestMigration_ClockJumpsBack sets the clock a year back around a migration: the newest state, AtTime and the state from
+// before are right.
 func TestMigration_ClockJumpsBack(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()
@@ -444,6 +467,9 @@ func TestMigration_ClockJumpsBack(t *testing.T) {
 	})
 }
 
+// TestMigration_SameMajorNeedsNone raises the minor version: states are read as they are, and a migration may start at the new
+// version.
+// row F13
 func TestMigration_SameMajorNeedsNone(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()
@@ -470,6 +496,9 @@ func TestMigration_SameMajorNeedsNone(t *testing.T) {
 	})
 }
 
+// TestMigration_NoPath registers kinds whose migrations do not lead from what is stored to the kind's version, or that are
+// older than what is stored: Register refuses, and later only the history without a path is unreadable.
+// row F13, F19
 func TestMigration_NoPath(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()
@@ -519,6 +548,9 @@ type moved3 struct{}
 
 func (*moved3) Apply(*duel, savepoint.Meta) error { return nil }
 
+// TestMigration_Check runs CheckMigration over sound migrations and over ones that lose data, panic, are not deterministic or
+// lead nowhere.
+// row F6
 func TestMigration_Check(t *testing.T) {
 	full := savepoint.Doc{"Phase": "turn", "Turn": 1, "Hands": map[int64]any{0: []any{"7H"}, 1: []any{}}, "Opened": time.Unix(1e9, 5000).UTC(), "Stake": 1.5, "Big": uint64(1 << 63), "Mark": []byte{1}}
 	list := duelMigrations()
@@ -539,6 +571,8 @@ func TestMigration_Check(t *testing.T) {
 	require.ErrorContains(t, savepoint.CheckMigration(m, full), "it leads nowhere")
 }
 
+// TestVersion_Compare compares versions: equal ones are equal, whenever they were made.
+// row A8
 func TestVersion_Compare(t *testing.T) {
 	a, b := savepoint.V(1, 2, 3), savepoint.V(1, 10, 0)
 	assert.Equal(t, a, savepoint.V(1, 2, 3), "row A8: equal versions are equal, whenever they were made") // row A8
@@ -549,6 +583,9 @@ func TestVersion_Compare(t *testing.T) {
 	assert.Len(t, map[savepoint.Version]int{a: 1, savepoint.V(1, 2, 3): 2, b: 3}, 2)
 }
 
+// TestMigration_RegisterReportsAll registers kinds with wrong lists of migrations: a KindError names every problem, of each
+// migration and of the chain as a whole.
+// row F1, F3, F9
 func TestMigration_RegisterReportsAll(t *testing.T) {
 	v, up := savepoint.V, func(d savepoint.Doc) (savepoint.Doc, error) { return d, nil }
 	cases := map[string]struct {
@@ -587,6 +624,8 @@ func TestMigration_RegisterReportsAll(t *testing.T) {
 	}
 }
 
+// TestMigration_ShortestPath takes the shortest path of migrations, and always the same one among equally short paths.
+// row F2, F3
 func TestMigration_ShortestPath(t *testing.T) {
 	v := savepoint.V
 	step := func(name string) func(savepoint.Doc) (savepoint.Doc, error) {

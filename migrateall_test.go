@@ -40,6 +40,9 @@ func counts[S any](t *testing.T, s *savepoint.Store[S]) map[savepoint.Version]in
 
 var v1, v2 = savepoint.V(1, 0, 0), savepoint.V(2, 0, 0)
 
+// TestMigrate_All migrates all machines of a kind, under each strategy and on each place: the status counts machines for each
+// version before and after, and a second run finds nothing.
+// row F8, F10, F20
 func TestMigrate_All(t *testing.T) {
 	for _, strategy := range strategies {
 		t.Run(strategy.String(), func(t *testing.T) {
@@ -86,6 +89,7 @@ func TestMigrate_All(t *testing.T) {
 	}
 }
 
+// TestMigrate_DeletedMachinesToo migrates deleted machines up and down.
 func TestMigrate_DeletedMachinesToo(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()
@@ -113,6 +117,9 @@ func TestMigrate_DeletedMachinesToo(t *testing.T) {
 	})
 }
 
+// TestMigrate_DryRun runs the migrations on copies: it reports the differences, finds migrations that are not deterministic and
+// states that do not validate, and writes nothing.
+// row F4
 func TestMigrate_DryRun(t *testing.T) {
 	onEachPlace(t, func(t *testing.T, place place) {
 		ctx := t.Context()
@@ -185,6 +192,8 @@ func everything(t *testing.T, s *savepoint.Store[duel]) (all []string) {
 	return all
 }
 
+// TestMigrate_OneFails migrates machines of which one cannot be migrated: it is reported, and the others are migrated.
+// row F8
 func TestMigrate_OneFails(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()
@@ -218,6 +227,8 @@ func TestMigrate_OneFails(t *testing.T) {
 	})
 }
 
+// TestMigrate_Progress calls Progress once for each machine, in order.
+// row F5
 func TestMigrate_Progress(t *testing.T) {
 	place := somewhere(t)
 	duelsV1(t, place, duelKindV1(0), 11)
@@ -232,6 +243,9 @@ func TestMigrate_Progress(t *testing.T) {
 	})
 }
 
+// TestMigrate_ResumesAfterACrash stops a run after four machines and opens the file as a crash left it: a second run migrates
+// the other five, each once.
+// row F8
 func TestMigrate_ResumesAfterACrash(t *testing.T) {
 	for _, journal := range []int64{-1, 1 << 20} {
 		dir := t.TempDir()
@@ -270,6 +284,9 @@ func TestMigrate_ResumesAfterACrash(t *testing.T) {
 	}
 }
 
+// TestMigrate_Back migrates all machines back, by Down and by Restore: the older program reads and writes them, points from
+// the newer version are ErrNewer there, and they migrate up again.
+// row F17
 func TestMigrate_Back(t *testing.T) {
 	for _, strategy := range strategies {
 		for _, restore := range []bool{false, true} {
@@ -375,6 +392,7 @@ func migrateBack(t *testing.T, place place, strategy savepoint.Strategy, restore
 	})
 }
 
+// TestMigrate_BackAndUsedAgain migrates back and then writes with the newer program: the older program is refused.
 func TestMigrate_BackAndUsedAgain(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()
@@ -394,6 +412,8 @@ func TestMigrate_BackAndUsedAgain(t *testing.T) {
 	require.ErrorContains(t, err, "1 machines of version 2.0.0")
 }
 
+// TestMigrate_RefusedTargets refuses versions that are newer than the kind or that no migration leads to, and a ctx that is over.
+// row F17
 func TestMigrate_RefusedTargets(t *testing.T) {
 	place := somewhere(t)
 	ctx := t.Context()

@@ -143,15 +143,13 @@ func modelOps(t testing.TB, quick, full int) int {
 	return long.N(t, quick, full)
 }
 
-// TestModel_RandomOperations compares random operations on machines of all
-// strategies with a model in plain slices:
-//  1. each operation is taken or refused as the model says, with its seq;
-//  2. Load, View, At each seq, AtTime, AtRevision, Events and List show what the
-//     model has, also after reopening;
-//  3. what Compact cuts off is gone and counted, what Unarchive puts back is as it was;
-//  4. Verify finds nothing; tagged snapshots stay; every Ack is answered.
+// TestModel_RandomOperations compares random operations on machines of all strategies with a model in plain slices:
+//  1. each operation is accepted or refused as the model says, with its seq;
+//  2. Load, View, At each seq, AtTime, AtRevision, Events and List show what the model has, also after reopening;
+//  3. what Compact removes is gone and counted, and what Unarchive brings back is as it was;
+//  4. Verify finds nothing, tagged snapshots stay, and every Ack resolves.
 //
-// SAVEPOINT_SEED repeats a run, SAVEPOINT_OPS makes a longer one.
+// SAVEPOINT_SEED repeats a run, SAVEPOINT_OPS sets its length.
 func TestModel_RandomOperations(t *testing.T) {
 	f := newFaulty()
 	f.stays = true

@@ -71,6 +71,8 @@ func refuses(t *testing.T, path string, is []error, words ...string) {
 	assert.Len(t, left, 1, "nothing was left beside it")
 }
 
+// TestOpen_Locked_SameProcess opens a file that this process has open, also for reading and through a symbolic link: ErrLocked,
+// with the process that holds it.
 func TestOpen_Locked_SameProcess(t *testing.T) {
 	path := made(t)
 	db := open(t, path, nil)
@@ -89,7 +91,8 @@ func TestOpen_Locked_SameProcess(t *testing.T) {
 	open(t, path, soon())
 }
 
-// TestOpen_Locked_ChildProcess also is the child, which holds the file until its input ends.
+// TestOpen_Locked_ChildProcess opens a file that a child process holds: ErrLocked, with the child's id. When the child is
+// killed, its lock is gone. The test is also the child, which holds the file until its input ends.
 func TestOpen_Locked_ChildProcess(t *testing.T) {
 	if path := os.Getenv("SAVEPOINT_TEST_HOLD"); path != "" {
 		db := open(t, path, nil)
@@ -124,6 +127,7 @@ func TestOpen_Locked_ChildProcess(t *testing.T) {
 	assert.EqualValues(t, 4, load(t, s, "a").Seq)
 }
 
+// TestOpen_NoFile opens paths where no file is or can be: the errors name the path and what to do, and nothing is created.
 func TestOpen_NoFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "no", "such", "game.db")
@@ -146,6 +150,7 @@ func TestOpen_NoFile(t *testing.T) {
 	assert.Len(t, left, 1)
 }
 
+// TestOpen_NotWritable opens a file without the permission to write: the error names ReadOnly, which works.
 func TestOpen_NotWritable(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may write everything")
@@ -158,12 +163,14 @@ func TestOpen_NotWritable(t *testing.T) {
 	assert.EqualValues(t, 3, load(t, register(t, db), "a").Seq)
 }
 
+// TestOpen_EmptyFile refuses an empty file, and does not change it.
 func TestOpen_EmptyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "game.db")
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	refuses(t, path, []error{savepoint.ErrCorrupt}, "empty", "remove it")
 }
 
+// TestOpen_Garbage refuses noise, zeros, text and truncated files of all lengths, and does not change them.
 func TestOpen_Garbage(t *testing.T) {
 	either := []error{savepoint.ErrCorrupt, savepoint.ErrForeign}
 	whole, err := os.ReadFile(made(t))
@@ -193,6 +200,7 @@ func TestOpen_Garbage(t *testing.T) {
 	}
 }
 
+// TestOpen_ForeignFile refuses bbolt files of other programs, and does not change them.
 func TestOpen_ForeignFile(t *testing.T) {
 	for _, buckets := range [][]string{nil, {"users"}, {"meta"}, {"meta", "events"}} {
 		path := filepath.Join(t.TempDir(), "other.db")
@@ -201,6 +209,8 @@ func TestOpen_ForeignFile(t *testing.T) {
 	}
 }
 
+// TestOpen_NewerFile refuses a file of a newer format with ErrNewer, which is neither damage nor a foreign file.
+// row F19
 func TestOpen_NewerFile(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, path string){"file": newerFile, "value": newerFileValue} {
 		t.Run(name, func(t *testing.T) {
@@ -214,6 +224,8 @@ func TestOpen_NewerFile(t *testing.T) {
 	}
 }
 
+// TestOpen_ReadOnly_TwoAtOnce opens a file for reading two times at once: every read works, every write is ErrReadOnly, and the
+// file stays as it is.
 func TestOpen_ReadOnly_TwoAtOnce(t *testing.T) {
 	path := made(t)
 	before, err := os.ReadFile(path)
@@ -288,9 +300,8 @@ func TestOpen_ReadOnly_TwoAtOnce(t *testing.T) {
 	assert.True(t, bytes.Equal(before, after), "reading wrote")
 }
 
-// TestOpen_TwoProcessesTakeTurns: two processes open one file 50 times each, write and
-// close it. They never have it at the same time, and nothing of either is lost.
-// The test is the processes too: the variable names the machine.
+// TestOpen_TwoProcessesTakeTurns lets two processes open one file many times each, write and close it: they never have it at the
+// same time, and no write of either is lost. The test is also the processes: the variable names the machine.
 func TestOpen_TwoProcessesTakeTurns(t *testing.T) {
 	id, path := os.Getenv("SAVEPOINT_TEST_TAKE_TURNS"), os.Getenv("SAVEPOINT_TEST_FILE")
 	times := long.N(t, 15, 200)

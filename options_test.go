@@ -15,6 +15,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestOptions_BadValues refuses negative and unknown values: the error names the field, and no file is created.
 func TestOptions_BadValues(t *testing.T) {
 	for field, o := range map[string]*savepoint.Options{
 		"LockTimeout": {LockTimeout: -1}, "MaxEvent": {MaxEvent: -1}, "MaxState": {MaxState: -1}, "Queue": {Queue: -1},
@@ -27,6 +28,8 @@ func TestOptions_BadValues(t *testing.T) {
 	}
 }
 
+// TestOptions_LoggerSilentByDefault writes nothing to the standard outputs, and to the Logger where there is one.
+// row I8
 func TestOptions_LoggerSilentByDefault(t *testing.T) {
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
@@ -51,6 +54,8 @@ func TestOptions_LoggerSilentByDefault(t *testing.T) {
 	assert.Contains(t, log.String(), "machine recovered")
 }
 
+// TestFromEnv reads each variable, and reports all bad values at once, each with its variable.
+// row K1, K5
 func TestFromEnv(t *testing.T) {
 	none, err := savepoint.FromEnv(nil)
 	require.NoError(t, err)

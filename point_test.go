@@ -10,6 +10,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestStore_At_HeadDoesNotDependOnSnapshots reads a point with and without a snapshot at it: state and head are equal.
 func TestStore_At_HeadDoesNotDependOnSnapshots(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))

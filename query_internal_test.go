@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCursor_TextIsStable: programs keep cursors over restarts and updates, so their text
-// stays what it is, with the sum of what was asked. What is cut off is none, and what goes on behind its end.
+// TestCursor_TextIsStable holds the text of a cursor, which programs keep over restarts and updates, with the checksum of the
+// query. A text that is cut short or continued is no cursor.
 func TestCursor_TextIsStable(t *testing.T) {
 	q := Query{Kind: "game", ID: "g-42", Since: time.Unix(1, 2), Until: time.Unix(3, 4), From: "a", To: "b", Name: "c", Actor: "d",
 		Origin: OriginTimeout, Correlation: "e", Newest: true, Limit: 7, Cursor: "not in the sum"}

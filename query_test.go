@@ -187,10 +187,10 @@ func (s *searched) some() (q savepoint.Query) {
 	return q
 }
 
-// TestQuery_TenFilters: each filter alone and any of them together give what a
-// look at every record gives, in both orders, in pages of any size, before and
-// after reopening.
-func TestQuery_TenFilters(t *testing.T) { // row E3
+// TestQuery_TenFilters compares each filter alone, and any of them together, with a scan of every record: in both orders, in
+// pages of any size, before and after reopening.
+// row D17, E2, E3
+func TestQuery_TenFilters(t *testing.T) {
 	for name, way := range feedEngines {
 		t.Run(name, func(t *testing.T) {
 			path, o := way(t)
@@ -221,8 +221,8 @@ func TestQuery_TenFilters(t *testing.T) { // row E3
 	}
 }
 
-// TestQuery_CursorSurvives: appends and restarts between two pages neither hide a
-// record nor show one twice.
+// TestQuery_CursorSurvives appends and reopens between two pages: no record is missed and none is shown twice.
+// row E3
 func TestQuery_CursorSurvives(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "game.db")
 	s := newSearched(t, path, nil)
@@ -247,8 +247,8 @@ func TestQuery_CursorSurvives(t *testing.T) {
 	}
 }
 
-// TestQuery_PurgedMachine: what is purged is not found any more, and a cursor
-// goes on in the machine that took the name.
+// TestQuery_PurgedMachine purges a machine between two pages: its records are not found any more, and the cursor goes on in the
+// new machine of the same id.
 func TestQuery_PurgedMachine(t *testing.T) {
 	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
 		s := register(t, db)
@@ -293,6 +293,7 @@ func TestQuery_PurgedMachine(t *testing.T) {
 	})
 }
 
+// TestQuery_Refuses refuses cursors of other queries, damaged cursors and contradictory queries.
 func TestQuery_Refuses(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	s := register(t, db)

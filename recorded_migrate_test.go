@@ -103,8 +103,12 @@ func asDocument(t *testing.T, v any) map[string]any {
 	return numbers(out).(map[string]any)
 }
 
+// TestExampleGame_Migrations runs the original's two example migrations over a game of the example.
+// row F18
 func TestExampleGame_Migrations(t *testing.T) { migrateLines(t, exampleLines(t)) }
 
+// TestRecorded_Migrations runs the original's two example migrations over the recorded games.
+// row F18
 func TestRecorded_Migrations(t *testing.T) { migrateLines(t, recordedLines(t)) }
 
 // migrateLines writes two thirds of the lines in version 1, migrates, writes the

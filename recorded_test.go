@@ -258,6 +258,8 @@ func same(t *testing.T, want any, got savepoint.Doc, where string) {
 	}
 }
 
+// TestRecorded_EveryStrategy writes the recorded games under each strategy and reopens the file: the states at many points and
+// times are those of a computation without the library.
 func TestRecorded_EveryStrategy(t *testing.T) {
 	lines := recordedLines(t)
 	want := moments(t, lines)
@@ -328,6 +330,7 @@ func TestRecorded_EveryStrategy(t *testing.T) {
 	}
 }
 
+// TestRecorded_EventsAndVerify reads every recorded event back as it was written, and verifies every room.
 func TestRecorded_EventsAndVerify(t *testing.T) {
 	lines := recordedLines(t)
 	var now time.Time

@@ -11,6 +11,9 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestStore_Recover_ReplayLimitIsAnError recovers with MaxReplay: more records are an error, never a shorter replay. Points are
+// tried in their order, and every recovery is listed with its reason and actor.
+// row G6, G10, G14
 func TestStore_Recover_ReplayLimitIsAnError(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -49,6 +52,8 @@ func TestStore_Recover_ReplayLimitIsAnError(t *testing.T) {
 	})
 }
 
+// TestStore_RecoverAndPurge_UnsavedWritesAndAQueueOfOne recovers and purges while unsaved writes wait, with a queue of one:
+// nothing waits for ever.
 func TestStore_RecoverAndPurge_UnsavedWritesAndAQueueOfOne(t *testing.T) {
 	for _, what := range []string{"recover", "purge"} {
 		t.Run(what, func(t *testing.T) {
@@ -69,9 +74,9 @@ func TestStore_RecoverAndPurge_UnsavedWritesAndAQueueOfOne(t *testing.T) {
 	}
 }
 
+// TestStore_Recover_KeepsTheKeys repeats writes that a recovery rolled back: their keys return the first results, with and
+// without the snapshot of the recovery.
 func TestStore_Recover_KeepsTheKeys(t *testing.T) {
-	// A retry of a write that was rolled back finds the first result, with and
-	// without the snapshot of the recovery.
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		f := newFaulty()
 		f.stays = true
@@ -104,6 +109,8 @@ func TestStore_Recover_KeepsTheKeys(t *testing.T) {
 	})
 }
 
+// TestStore_Recover_StateThatIsNotKept recovers a snapshot-only machine to states that are not kept: ErrNoPoint, also with
+// Partial, because the machine is healthy.
 func TestStore_Recover_StateThatIsNotKept(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, snapshotOnly(-1))

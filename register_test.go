@@ -14,6 +14,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestRegister_UnregisteredKindStaysIntact opens and writes a file without registering one of its kinds: that kind's machines
+// stay as they are.
 func TestRegister_UnregisteredKindStaysIntact(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "game.db")
 	ctx := t.Context()
@@ -64,6 +66,9 @@ func TestRegister_UnregisteredKindStaysIntact(t *testing.T) {
 	}
 }
 
+// TestRegister_Twice registers the same kind again, which returns the same store, and different kinds of the same name, which
+// are refused.
+// row A2, F11
 func TestRegister_Twice(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	s := register(t, db)
@@ -109,6 +114,8 @@ func (e secretMove) Apply(t *table, _ savepoint.Meta) error {
 
 func (e piped) Apply(*table, savepoint.Meta) error { return nil }
 
+// TestRegister_BadKinds registers kinds that cannot work: a KindError names every problem, and nothing of them is kept.
+// row B6
 func TestRegister_BadKinds(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	for name, c := range map[string]struct {
@@ -156,6 +163,9 @@ func TestRegister_BadKinds(t *testing.T) {
 	require.NoError(t, err, "what was refused left nothing behind")
 }
 
+// TestRegister_LostEventsAndOlderVersions registers a kind without an event that the file has, and with other versions than the
+// file's: each is refused with what to do, and nothing of the refused kind is kept.
+// row F19
 func TestRegister_LostEventsAndOlderVersions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "game.db")
 	again := func(change func(*savepoint.Kind[table])) error {

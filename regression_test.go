@@ -13,8 +13,9 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestOriginal_09_ChecksumsAreCompared: checksums were written and never compared, so that a tampered snapshot was restored.
+// row C10
 func TestOriginal_09_ChecksumsAreCompared(t *testing.T) {
-	// Checksums were written and never compared: a tampered snapshot restored happily.
 	for _, st := range strategies {
 		t.Run(st.String(), func(t *testing.T) {
 			k := ledgerKind(5)
@@ -50,8 +51,10 @@ func TestOriginal_09_ChecksumsAreCompared(t *testing.T) {
 	}
 }
 
+// TestOriginal_01_RecoverySucceeds: recovering a state always failed, because the manager built its recovery without any
+// strategy.
+// row B13, G1, G11
 func TestOriginal_01_RecoverySucceeds(t *testing.T) {
-	// Recovering a state always failed: the manager built its recovery without any strategy.
 	_, s := docs(t, nil, nil)
 	ctx := t.Context()
 	for i := range 5 {
@@ -70,8 +73,10 @@ func TestOriginal_01_RecoverySucceeds(t *testing.T) {
 	assert.Equal(t, savepoint.Doc{"phase": "turn", "n": int64(2)}, st.Value)
 }
 
+// TestOriginal_02_HybridReloadsTheNewest: after two saves and dropped caches a load returned the first save, and a replay nested
+// the second one inside it.
+// row B4, B7, D4
 func TestOriginal_02_HybridReloadsTheNewest(t *testing.T) {
-	// Hybrid: save twice, drop the caches, load: the first save came back, and a replay nested the second inside it.
 	path := engines["file"](t)
 	db, err := savepoint.Open(path, nil)
 	require.NoError(t, err)
@@ -94,8 +99,10 @@ func TestOriginal_02_HybridReloadsTheNewest(t *testing.T) {
 	assert.Equal(t, st.Value, at.Value)
 }
 
+// TestOriginal_03_SnapshotOnlySavesAreStored: under snapshot-only a save within the snapshot interval reported success and wrote
+// nothing.
+// row B2
 func TestOriginal_03_SnapshotOnlySavesAreStored(t *testing.T) {
-	// Snapshot-only: a save inside the snapshot interval reported success and wrote nothing.
 	path := engines["file"](t)
 	kind := savepoint.DocKind("game")
 	kind.Strategy = savepoint.SnapshotOnly
@@ -117,8 +124,9 @@ func TestOriginal_03_SnapshotOnlySavesAreStored(t *testing.T) {
 	}
 }
 
+// TestOriginal_04_DeletedMachinesStayDeleted: a deleted machine still loaded.
+// row B9
 func TestOriginal_04_DeletedMachinesStayDeleted(t *testing.T) {
-	// A deleted machine still loaded.
 	for _, st := range strategies {
 		_, s := docs(t, nil, func(k *savepoint.Kind[savepoint.Doc]) { k.Strategy = st })
 		ctx := t.Context()
@@ -134,8 +142,10 @@ func TestOriginal_04_DeletedMachinesStayDeleted(t *testing.T) {
 	}
 }
 
+// TestOriginal_05_RecoveryReplaysRecentEvents: hybrid recovery ignored every transition of the hour after the snapshot, and
+// ignored the point in time.
+// row G3, G7, G12
 func TestOriginal_05_RecoveryReplaysRecentEvents(t *testing.T) {
-	// Hybrid recovery ignored what came less than an hour after the snapshot, and ignored point in time.
 	c := newClock()
 	_, s := docs(t, &savepoint.Options{Now: c.Now}, func(k *savepoint.Kind[savepoint.Doc]) { k.Snapshot.Events = 4 })
 	ctx := t.Context()
@@ -159,8 +169,10 @@ func TestOriginal_05_RecoveryReplaysRecentEvents(t *testing.T) {
 	assert.Equal(t, int64(5), st.Value["n"])
 }
 
+// TestOriginal_06_RetentionKeepsTheCreatedState: retention by count dropped the "created" event silently, and the state was
+// rebuilt without it.
+// row D10
 func TestOriginal_06_RetentionKeepsTheCreatedState(t *testing.T) {
-	// Retention by count dropped the "created" event silently; the state was rebuilt without it.
 	path, o := engines["file"](t), &savepoint.Options{RetainEvery: -1, Retention: savepoint.RetentionPolicy{MaxRecords: 10, Batch: 1}}
 	for _, st := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
 		db, err := savepoint.Open(path, o)
@@ -195,8 +207,9 @@ func TestOriginal_06_RetentionKeepsTheCreatedState(t *testing.T) {
 	}
 }
 
+// TestOriginal_07_LogKeepsMachinesApart: the log in memory returned another machine's transitions once its ring wrapped.
+// row E7
 func TestOriginal_07_LogKeepsMachinesApart(t *testing.T) {
-	// The in-memory log returned another machine's transitions once its ring wrapped.
 	for name, path := range engines {
 		db := open(t, path(t), &savepoint.Options{RetainEvery: -1, Retention: savepoint.RetentionPolicy{MaxRecords: 8, Batch: 1}})
 		s, err := savepoint.Register(db, savepoint.DocKind("game"))
@@ -227,8 +240,9 @@ func TestOriginal_07_LogKeepsMachinesApart(t *testing.T) {
 	}
 }
 
+// TestOriginal_08_SnapshotsInNumericOrder: the newest snapshot was chosen by the order of strings, so that number 9 beat number 12.
+// row C12, C13, G9
 func TestOriginal_08_SnapshotsInNumericOrder(t *testing.T) {
-	// The newest snapshot was chosen by string order: number 9 beat number 12.
 	db, s := docs(t, nil, func(k *savepoint.Kind[savepoint.Doc]) {
 		k.Snapshot = savepoint.SnapshotPolicy{Events: 1, Keep: -1}
 	})
@@ -250,8 +264,10 @@ func TestOriginal_08_SnapshotsInNumericOrder(t *testing.T) {
 	_ = db
 }
 
+// TestOriginal_10_BeforeErrorIsBeforeIt: "before error" returned what happened after the error, and its validator could never
+// fail.
+// row A13, G4, G8
 func TestOriginal_10_BeforeErrorIsBeforeIt(t *testing.T) {
-	// "Before error" returned what happened after the error, and its validator could never fail.
 	_, s := docs(t, nil, nil)
 	ctx := t.Context()
 	for i := range 6 {
@@ -284,8 +300,9 @@ func TestOriginal_10_BeforeErrorIsBeforeIt(t *testing.T) {
 	require.ErrorContains(t, err, "thirteen")
 }
 
+// TestOriginal_11_VerifyWithManyMachines: the integrity check failed for every machine as soon as a second one existed.
+// row D15
 func TestOriginal_11_VerifyWithManyMachines(t *testing.T) {
-	// The integrity check failed for every machine as soon as a second one existed.
 	_, s := docs(t, nil, nil)
 	ctx := t.Context()
 	for i := range 30 {
@@ -300,8 +317,10 @@ func TestOriginal_11_VerifyWithManyMachines(t *testing.T) {
 	}
 }
 
+// TestOriginal_12_CacheIsolatesAndStaysFresh: the cache was first in, first out, returned the caller's live object, and went
+// stale when an event was stored by another path.
+// row H5
 func TestOriginal_12_CacheIsolatesAndStaysFresh(t *testing.T) {
-	// The cache was first in, first out, handed out the caller's live object, and went stale when an event came another way.
 	db, s := docs(t, &savepoint.Options{Cache: savepoint.CacheOptions{Machines: 2}}, nil)
 	ctx := t.Context()
 	mine := savepoint.Doc{"hand": map[string]any{"ann": "7H"}}
@@ -342,8 +361,10 @@ func TestOriginal_12_CacheIsolatesAndStaysFresh(t *testing.T) {
 	assert.Equal(t, "8H", st.Value["hand"].(map[string]any)["ann"])
 }
 
+// TestOriginal_13_VersionsCompareAndMigrate: the second save of versions crashed, equal versions made at different times were
+// unequal, and no migration could be registered.
+// row B5
 func TestOriginal_13_VersionsCompareAndMigrate(t *testing.T) {
-	// Versions: the second save crashed, equal versions made at different times were unequal, and no migration could be registered at all.
 	path := engines["file"](t)
 	kind := savepoint.DocKind("game")
 	kind.Strategy = savepoint.Versioned

@@ -22,6 +22,7 @@ func retaining(t *testing.T, f *faulty, o savepoint.Options, p savepoint.Retenti
 	return openFaulty(t, f, o, k)
 }
 
+// TestRetention_OffUnlessSet keeps every record where no policy is set.
 func TestRetention_OffUnlessSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
@@ -36,6 +37,8 @@ func TestRetention_OffUnlessSet(t *testing.T) {
 	})
 }
 
+// TestRetention_ByCountInTheBackground keeps the newest records of many machines, in batches and in few groups, without a call.
+// row B14, D10, D11, K5
 func TestRetention_ByCountInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
@@ -69,6 +72,8 @@ func TestRetention_ByCountInTheBackground(t *testing.T) {
 	})
 }
 
+// TestRetention_ByBytes keeps a log within its bytes while it grows.
+// row E6
 func TestRetention_ByBytes(t *testing.T) {
 	onEachKind(t, savepoint.Options{RetainEvery: -1, Retention: savepoint.RetentionPolicy{MaxBytes: 2000}}, tableKind(), func(t *testing.T, s *savepoint.Store[table]) {
 		note(t, s, "g", 100)
@@ -96,7 +101,9 @@ func TestRetention_ByBytes(t *testing.T) {
 	})
 }
 
-// A clock that jumps, at any time and in any direction, makes nothing older.
+// TestRetention_ByAge_ClocksThatJump lets the clock jump a year in either direction, open and closed: records are removed by
+// the age that the monotonic clock saw, not by their times.
+// row J6
 func TestRetention_ByAge_ClocksThatJump(t *testing.T) {
 	for _, jump := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -138,7 +145,7 @@ func TestRetention_ByAge_ClocksThatJump(t *testing.T) {
 	}
 }
 
-// A process that never lives for an hour counts, too.
+// TestRetention_ByAge_ShortLives opens and closes the database for forty minutes at a time: the lives add up to the age.
 func TestRetention_ByAge_ShortLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFaulty()
@@ -159,6 +166,7 @@ func TestRetention_ByAge_ShortLives(t *testing.T) {
 	})
 }
 
+// TestRetention_AroundAGap keeps the newest records of a log with a gap: the base never lies in the gap.
 func TestRetention_AroundAGap(t *testing.T) {
 	f := newFaulty()
 	db, s := retaining(t, f, savepoint.Options{RetainEvery: -1}, savepoint.RetentionPolicy{MaxRecords: 14, Batch: 1})
@@ -191,6 +199,7 @@ func TestRetention_AroundAGap(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
+// TestRetention_UnarchivedBytesCountAgain brings archived records back: after a day they count again, and are removed again.
 func TestRetention_UnarchivedBytesCountAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newShelf()
@@ -208,6 +217,9 @@ func TestRetention_UnarchivedBytesCountAgain(t *testing.T) {
 	})
 }
 
+// TestRetention_FinishedMachinesAreArchivedAndComeBack archives the records of finished and deleted machines after a day: the
+// states stay, and Unarchive brings everything back as it was.
+// row J5
 func TestRetention_FinishedMachinesAreArchivedAndComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
@@ -256,6 +268,8 @@ func TestRetention_FinishedMachinesAreArchivedAndComeBack(t *testing.T) {
 	})
 }
 
+// TestRetention_FailingArchive lets the archive fail and panic for one machine: nothing of that machine is removed, and the
+// others are not affected.
 func TestRetention_FailingArchive(t *testing.T) {
 	for what, put := range map[string]func(*savepoint.ArchiveSegment) error{
 		"error": func(*savepoint.ArchiveSegment) error { return errDisk },
@@ -298,6 +312,7 @@ func TestRetention_FailingArchive(t *testing.T) {
 	}
 }
 
+// TestRetention_BadPolicies refuses policies that cannot work, and takes values below zero as off.
 func TestRetention_BadPolicies(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	k := tableKind()
@@ -320,7 +335,7 @@ func TestRetention_BadPolicies(t *testing.T) {
 	require.ErrorIs(t, err, savepoint.ErrUnsupported)
 }
 
-// A pass ends where it is when writing stops, or its caller goes away.
+// TestRetention_Stops ends a pass when writing stops, and when its ctx ends.
 func TestRetention_Stops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()

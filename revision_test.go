@@ -11,6 +11,9 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestRevisions_Names names the revisions in all four ways, with clocks that stand and jump: each revision is found by its name
+// and by its number, after reopening too.
+// row B5, F12, F16
 func TestRevisions_Names(t *testing.T) {
 	saves := []savepoint.Doc{
 		{"a": 1}, {"a": 2}, {"a": 2, "b": map[string]any{"x": 1}}, {"a": 2, "b": map[string]any{"x": 2}}, {"a": 2, "b": map[string]any{"y": 2}}, {"a": 1},
@@ -82,6 +85,8 @@ func TestRevisions_Names(t *testing.T) {
 	}
 }
 
+// TestRevisions_HashIsOfTheContent gives equal states the same name, in whatever order their maps are encoded.
+// row F12
 func TestRevisions_HashIsOfTheContent(t *testing.T) {
 	ctx := t.Context()
 	k := tableKind()
@@ -104,6 +109,8 @@ func TestRevisions_HashIsOfTheContent(t *testing.T) {
 	assert.NotContains(t, names, h.RevisionName)
 }
 
+// TestRevisions_MajorIsTheKinds takes the major number of a revision's name from the kind's version.
+// row F12
 func TestRevisions_MajorIsTheKinds(t *testing.T) {
 	ctx := t.Context()
 	place := somewhere(t)

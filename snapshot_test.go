@@ -14,6 +14,9 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
+// TestSnapshot_ByEvents_KeepPrunes takes a snapshot every five events and by hand: the newest ones, the base and those with a
+// tag are kept, they are listed in both orders and by tag, restored, and deleted, except the base.
+// row A7, B4, B10, B12, C3, C6, C8, C9, C11, C14, C19, D13, G2, G15, J6
 func TestSnapshot_ByEvents_KeepPrunes(t *testing.T) {
 	k := tableKind()
 	k.Snapshot = savepoint.SnapshotPolicy{Events: 5, Keep: 3}
@@ -55,8 +58,9 @@ func TestSnapshot_ByEvents_KeepPrunes(t *testing.T) {
 	})
 }
 
+// TestSnapshot_Interval_CountsFromTheLastStored takes snapshots by time: the interval goes on over a restart.
+// row C5
 func TestSnapshot_Interval_CountsFromTheLastStored(t *testing.T) {
-	// row C5: the interval survives a restart
 	c := newClock()
 	k := tableKind()
 	k.Snapshot = savepoint.SnapshotPolicy{Events: -1, Every: time.Minute, NoClose: true}
@@ -85,6 +89,9 @@ func TestSnapshot_Interval_CountsFromTheLastStored(t *testing.T) {
 	assert.Equal(t, []uint64{0, 5}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})))
 }
 
+// TestSnapshot_PhaseErrorPredicateAgeClose takes snapshots on a change of phase, on a mark, by predicate and at Close, and
+// prunes by age, but never the newest one and never the base.
+// row A11, B15, B16, C4, C7, C18, J3, J8
 func TestSnapshot_PhaseErrorPredicateAgeClose(t *testing.T) {
 	c := newClock()
 	k := tableKind()
@@ -127,8 +134,8 @@ func TestSnapshot_PhaseErrorPredicateAgeClose(t *testing.T) {
 	assert.EqualValues(t, 1, before.Seq)
 }
 
+// TestSnapshot_ManyMoreThanTen takes 120 snapshots of one machine. In the original the eleventh one hung for ever.
 func TestSnapshot_ManyMoreThanTen(t *testing.T) {
-	// the eleventh snapshot of a machine hung for ever
 	k := tableKind()
 	k.Snapshot = savepoint.SnapshotPolicy{Events: 1, Keep: -1}
 	onEachKind(t, savepoint.Options{}, k, func(t *testing.T, s *savepoint.Store[table]) {
@@ -142,8 +149,9 @@ func TestSnapshot_ManyMoreThanTen(t *testing.T) {
 	})
 }
 
+// TestSnapshot_TagKeepsFromPruningAfterReopening tags the first snapshot after opening: pruning keeps it. Its tag was once
+// missing in the list that pruning reads.
 func TestSnapshot_TagKeepsFromPruningAfterReopening(t *testing.T) {
-	// the first snapshot after opening lost its tag in the index that pruning reads
 	path := t.TempDir() + "/game.db"
 	k := tableKind()
 	k.Snapshot = savepoint.SnapshotPolicy{Events: -1, Every: -1, Keep: 1, NoClose: true}
@@ -167,7 +175,8 @@ func TestSnapshot_TagKeepsFromPruningAfterReopening(t *testing.T) {
 	assert.Equal(t, []uint64{0, 1, 4}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})))
 }
 
-// A clock that jumps prunes snapshots sooner or later, and changes no answer.
+// TestSnapshot_MaxAge_ClockJumps lets the clock jump a year: snapshots are pruned sooner or later, and every answer is the same.
+// row C4
 func TestSnapshot_MaxAge_ClockJumps(t *testing.T) {
 	k := tableKind()
 	k.Snapshot = savepoint.SnapshotPolicy{Events: 2, Every: -1, MaxAge: time.Hour}
@@ -191,6 +200,7 @@ func TestSnapshot_MaxAge_ClockJumps(t *testing.T) {
 	}
 }
 
+// TestSnapshot_RefusedWritesDoNotDisturbPruning mixes queued and refused writes: as many snapshots are kept as without.
 func TestSnapshot_RefusedWritesDoNotDisturbPruning(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		f := newFaulty()
@@ -214,6 +224,7 @@ func TestSnapshot_RefusedWritesDoNotDisturbPruning(t *testing.T) {
 	})
 }
 
+// TestSnapshot_SameRecordAgain_KeepsTheTags takes several snapshots at one record: the tags add up.
 func TestSnapshot_SameRecordAgain_KeepsTheTags(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))
@@ -235,6 +246,7 @@ func TestSnapshot_SameRecordAgain_KeepsTheTags(t *testing.T) {
 	})
 }
 
+// TestStore_DeleteSnapshot_Damaged deletes a damaged snapshot, which makes the machine verify again.
 func TestStore_DeleteSnapshot_Damaged(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		f := newFaulty()

@@ -10,6 +10,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// TestStats_CountWhatHappened compares the counters of the database and of a machine with a few operations of each sort.
+// row I1, I3, I4
 func TestStats_CountWhatHappened(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -62,6 +64,7 @@ func TestStats_CountWhatHappened(t *testing.T) {
 	})
 }
 
+// TestStats_PositionsSurviveAPurge counts the positions that were given out, also those of purged machines.
 func TestStats_PositionsSurviveAPurge(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))

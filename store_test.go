@@ -17,6 +17,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
+// TestStore_AppendLoadView appends a few events and reads the state by Load and View, with its head.
+// row A4, A6, B1, B11, D3, D7, G13
 func TestStore_AppendLoadView(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -43,6 +45,9 @@ func TestStore_AppendLoadView(t *testing.T) {
 	})
 }
 
+// TestStore_Append_RefusesAndGoesOn refuses events by Check, Apply, Validate, Legal, IfSeq and size: nothing changes, and the
+// machine takes the next event.
+// row A13, D16, E11, L9
 func TestStore_Append_RefusesAndGoesOn(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -82,6 +87,7 @@ func TestStore_Append_RefusesAndGoesOn(t *testing.T) {
 	})
 }
 
+// TestStore_GoAcksInOrder resolves the acks of one machine in the order of its records.
 func TestStore_GoAcksInOrder(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -105,6 +111,8 @@ func TestStore_GoAcksInOrder(t *testing.T) {
 	})
 }
 
+// TestStore_Keys repeats writes under their keys: each happens once and returns its first result, and the key refuses another
+// write.
 func TestStore_Keys(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -134,9 +142,13 @@ func TestStore_Keys(t *testing.T) {
 	})
 }
 
+// TestStore_Concurrent appends from many goroutines:
+//  1. every acknowledged event is there once;
+//  2. the seqs have no holes;
+//  3. the states are those of the events.
+//
+// row B17, D1
 func TestStore_Concurrent(t *testing.T) {
-	// 1. every acknowledged event is there once; 2. seq has no holes; 3. the
-	// state is what the events say.
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
 		s := register(t, db)
@@ -171,6 +183,7 @@ func TestStore_Concurrent(t *testing.T) {
 	})
 }
 
+// TestStore_View_Free views a cached machine without any allocation.
 func TestStore_View_Free(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	s := register(t, db)
@@ -181,9 +194,8 @@ func TestStore_View_Free(t *testing.T) {
 	assert.Zero(t, testing.AllocsPerRun(1000, func() { _ = s.View(ctx, "g-1", look) }))
 }
 
+// TestStore_View_NotDurable views a state whose write then fails: View returns the error, whatever the engine's reason is.
 func TestStore_View_NotDurable(t *testing.T) {
-	// What was seen and then not stored is not told as durable, whatever the
-	// engine's reason.
 	for _, why := range []error{errDisk, savepoint.ErrClosed, savepoint.ErrDiskFull} {
 		bubble(t, func(t *testing.T, ctx context.Context) {
 			f := newFaulty()
@@ -205,8 +217,8 @@ func TestStore_View_NotDurable(t *testing.T) {
 	}
 }
 
+// TestStore_Reads_WhileOthersWrite lets the machine go on between any two loads of a reader: the readers succeed.
 func TestStore_Reads_WhileOthersWrite(t *testing.T) {
-	// The machine goes on between any two looks of a reader at the engine.
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		f := newFaulty()
 		db, s := openFaulty(t, f, savepoint.Options{}, snapshotOnly(-1))
@@ -248,8 +260,10 @@ type keeper struct {
 	Hand  map[string]any
 }
 
+// TestStore_CallersAreIsolated changes events, states and records after handing them over and after getting them: nothing that
+// is stored changes.
+// row H6
 func TestStore_CallersAreIsolated(t *testing.T) {
-	// row H6: nobody's later change reaches what is stored
 	db := open(t, engines["file"](t), nil)
 	s, err := savepoint.Register(db, savepoint.Kind[keeper]{Name: "keeper", Events: savepoint.Events[keeper]{"kept": kept{}}})
 	require.NoError(t, err)
@@ -281,6 +295,9 @@ func TestStore_CallersAreIsolated(t *testing.T) {
 	assert.Equal(t, map[string]any{"bob": []any{int64(1)}}, again.Value.Hand)
 }
 
+// TestStore_List_PagesInOrder lists more machines than one page has: in the order of their ids, by prefix, start and limit,
+// and without those of a kind whose name has the same beginning.
+// row A1
 func TestStore_List_PagesInOrder(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		s := register(t, db)
@@ -316,6 +333,7 @@ func TestStore_List_PagesInOrder(t *testing.T) {
 	})
 }
 
+// TestStore_BadIDs gives bad ids to every method: each returns ErrBadID with the reason, and nothing is queued.
 func TestStore_BadIDs(t *testing.T) {
 	bad := map[string]string{
 		"":                         "empty",
@@ -362,6 +380,8 @@ func TestStore_BadIDs(t *testing.T) {
 	})
 }
 
+// TestStore_StrangeIDsDoNotMix uses ids that look alike or are prefixes of others, in two kinds: no two share anything.
+// row A1
 func TestStore_StrangeIDsDoNotMix(t *testing.T) {
 	ids := []string{
 		"a", "aa", "aaa", "ab", "a/", "a/b", "a b", " a", "a ", "A", "а" /* Cyrillic */, "ａ" /* full width */, "á", "a\u0301",

@@ -14,6 +14,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
+// TestStrategy_DurableOnReturn appends, saves and reopens under each strategy: what was acknowledged is there.
+// row B2, B3, B7, G5
 func TestStrategy_DurableOnReturn(t *testing.T) {
 	for _, st := range strategies {
 		t.Run(st.String(), func(t *testing.T) {
@@ -44,6 +46,8 @@ func TestStrategy_DurableOnReturn(t *testing.T) {
 	}
 }
 
+// TestStrategy_Events counts what each strategy stores: events, or a state with each write.
+// row B3
 func TestStrategy_Events(t *testing.T) {
 	for _, st := range strategies {
 		onEachKind(t, savepoint.Options{}, kindOf(st), func(t *testing.T, s *savepoint.Store[table]) {
@@ -67,6 +71,8 @@ func TestStrategy_Events(t *testing.T) {
 	}
 }
 
+// TestStrategy_SnapshotOnly_PointsAreKeptSnapshots reads points of a snapshot-only machine: those that are kept, and ErrNoPoint
+// for all others, never an older state.
 func TestStrategy_SnapshotOnly_PointsAreKeptSnapshots(t *testing.T) {
 	k := kindOf(savepoint.SnapshotOnly)
 	k.Snapshot.Keep = 2
@@ -97,6 +103,9 @@ func TestStrategy_SnapshotOnly_PointsAreKeptSnapshots(t *testing.T) {
 	})
 }
 
+// TestStrategy_SnapshotOnly_GoCoalesces makes writes with Go under snapshot-only: they are stored together, at the interval, at
+// Flush, with the next waiting write, before Load shows them, and at Close.
+// row B2, B14, B15, J4
 func TestStrategy_SnapshotOnly_GoCoalesces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := kindOf(savepoint.SnapshotOnly)
@@ -155,6 +164,8 @@ func TestStrategy_SnapshotOnly_GoCoalesces(t *testing.T) {
 	})
 }
 
+// TestStrategy_Versioned_Revisions saves more revisions than snapshots are kept: each one is still found.
+// row B5, B10
 func TestStrategy_Versioned_Revisions(t *testing.T) {
 	onEachKind(t, savepoint.Options{}, kindOf(savepoint.Versioned), func(t *testing.T, s *savepoint.Store[table]) {
 		ctx := t.Context()
@@ -176,8 +187,8 @@ func TestStrategy_Versioned_Revisions(t *testing.T) {
 	})
 }
 
+// TestStrategy_MayChange changes a kind from each strategy to each other one: nothing it had is lost.
 func TestStrategy_MayChange(t *testing.T) {
-	// A kind that goes from one strategy to another loses nothing it had.
 	for _, from := range strategies {
 		for _, to := range strategies {
 			t.Run(from.String()+" to "+to.String(), func(t *testing.T) {
@@ -208,8 +219,9 @@ func TestStrategy_MayChange(t *testing.T) {
 	}
 }
 
+// TestStrategy_SnapshotOnly_WritesThatChangeNothing makes writes that change nothing after writes with Go: they do not wait for
+// the interval, and what they saw is durable when they return.
 func TestStrategy_SnapshotOnly_WritesThatChangeNothing(t *testing.T) {
-	// They do not wait for an interval, and what they saw is durable.
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, snapshotOnly(-1))
 		defer db.Close()
@@ -231,6 +243,7 @@ func TestStrategy_SnapshotOnly_WritesThatChangeNothing(t *testing.T) {
 	})
 }
 
+// TestStrategy_SnapshotOnly_DeleteSnapshotStoresTheState deletes a snapshot while an unsaved write waits: the write is stored.
 func TestStrategy_SnapshotOnly_DeleteSnapshotStoresTheState(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		f := newFaulty()
@@ -254,8 +267,9 @@ func TestStrategy_SnapshotOnly_DeleteSnapshotStoresTheState(t *testing.T) {
 	})
 }
 
+// TestStrategy_SnapshotOnly_EveryAckResolves resolves the ack of an unsaved write after writing has stopped, and after a
+// Shutdown whose ctx is over.
 func TestStrategy_SnapshotOnly_EveryAckResolves(t *testing.T) {
-	// Also when nothing can be written any more.
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		f := newFaulty()
 		db, s := openFaulty(t, f, savepoint.Options{}, snapshotOnly(-1))
@@ -280,9 +294,9 @@ func TestStrategy_SnapshotOnly_EveryAckResolves(t *testing.T) {
 	})
 }
 
+// TestStrategy_SnapshotOnly_AfterAFailedWrite makes an unsaved write after a queued one that fails: it is aborted after that one,
+// and Flush, View and Append do not report it as durable.
 func TestStrategy_SnapshotOnly_AfterAFailedWrite(t *testing.T) {
-	// Unsaved writes behind a queued one that fails are aborted, after it, and
-	// nobody is told that they are durable.
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		for _, what := range []string{"flush", "view", "append"} {
 			f := newFaulty()

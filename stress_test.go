@@ -17,12 +17,10 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// TestStress_AllVerbs lets 16 goroutines use all verbs on a few machines, with
-// Close in their midst:
-//  1. nothing waits for ever, every Ack is answered, those of one machine in
-//     the order of their records;
+// TestStress_AllVerbs lets 16 goroutines use all verbs on a few machines, with Close in between:
+//  1. nothing waits for ever, and every Ack resolves;
 //  2. what was acknowledged is there after reopening;
-//  3. no goroutine stays.
+//  3. no goroutine is left.
 func TestStress_AllVerbs(t *testing.T) {
 	for _, file := range []bool{false, true} {
 		for _, o := range []savepoint.Options{{}, {Queue: 2, Cache: savepoint.CacheOptions{Machines: 2}}} {

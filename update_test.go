@@ -16,6 +16,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
+// TestStore_Update_AllOrNothing lets a callback append several events: all are stored, or none when one fails or the callback
+// panics.
 func TestStore_Update_AllOrNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -52,6 +54,8 @@ func TestStore_Update_AllOrNothing(t *testing.T) {
 	})
 }
 
+// TestDB_Update_SeveralMachines writes to machines of two kinds at once: all of it is stored, or nothing.
+// row B18
 func TestDB_Update_SeveralMachines(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -96,9 +100,9 @@ func TestDB_Update_SeveralMachines(t *testing.T) {
 	})
 }
 
+// TestStore_Update_CallbackEndsItsGoroutine ends the goroutine inside a callback, as a failing test does: nothing stays locked,
+// no place in the queue stays taken, and nothing of the callback is kept.
 func TestStore_Update_CallbackEndsItsGoroutine(t *testing.T) {
-	// A test that fails within a callback ends its goroutine: nothing stays
-	// locked, no place stays taken, nothing of the callback stays.
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		db, s := openFaulty(t, newFaulty(), savepoint.Options{Queue: 1}, tallyKind("tally", savepoint.Hybrid, noPolicy))
 		_, err := s.Append(ctx, "g", added{N: 1})
@@ -144,9 +148,9 @@ func TestStore_Update_CallbackEndsItsGoroutine(t *testing.T) {
 	})
 }
 
+// TestDB_Update_DependsOnWhatItRead reads one machine and writes another: when the write that was read fails, the rest is
+// aborted.
 func TestDB_Update_DependsOnWhatItRead(t *testing.T) {
-	// A machine that was only looked at has to become durable too, or the rest
-	// is aborted.
 	for _, strategy := range []savepoint.Strategy{savepoint.Hybrid, savepoint.SnapshotOnly} {
 		bubble(t, func(t *testing.T, ctx context.Context) {
 			f := newFaulty()
@@ -197,6 +201,7 @@ func TestDB_Update_DependsOnWhatItRead(t *testing.T) {
 	}
 }
 
+// TestDB_Update_SameMachineTwice takes a machine a second time in a Tx: its IfSeq is compared then, too.
 func TestDB_Update_SameMachineTwice(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))
@@ -215,6 +220,8 @@ func TestDB_Update_SameMachineTwice(t *testing.T) {
 	})
 }
 
+// TestStore_Update_WithoutEvents_ReturnsItsOwnHead appends nothing after an Update over several machines: it waits for that
+// one, and returns the head of its own machine.
 func TestStore_Update_WithoutEvents_ReturnsItsOwnHead(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		f := newFaulty()
@@ -243,6 +250,7 @@ func TestStore_Update_WithoutEvents_ReturnsItsOwnHead(t *testing.T) {
 	})
 }
 
+// TestStore_Update_DeletedMachine_StartsFromNew updates a deleted machine: the callback sees the state of New.
 func TestStore_Update_DeletedMachine_StartsFromNew(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		db, s := openFaulty(t, newFaulty(), savepoint.Options{}, tallyKind("tally", savepoint.Hybrid, noPolicy))
@@ -271,6 +279,8 @@ func TestStore_Update_DeletedMachine_StartsFromNew(t *testing.T) {
 	})
 }
 
+// TestStore_Update_RunsAgainOnlyForAnotherProcess lets another process write first: the callback runs again on the fresh state,
+// three times at most, and after no other error.
 func TestStore_Update_RunsAgainOnlyForAnotherProcess(t *testing.T) {
 	bubble(t, func(t *testing.T, ctx context.Context) {
 		k := tallyKind("tally", savepoint.Hybrid, noPolicy)
@@ -325,6 +335,7 @@ func TestStore_Update_RunsAgainOnlyForAnotherProcess(t *testing.T) {
 	})
 }
 
+// TestMachine_With_NamesTheActorOfEachEvent changes actor and tags between the events of one Update; a key belongs to all of it.
 func TestMachine_With_NamesTheActorOfEachEvent(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
@@ -352,8 +363,8 @@ func TestMachine_With_NamesTheActorOfEachEvent(t *testing.T) {
 	})
 }
 
-// TestDB_Update_BesideAppends: an Update over several machines gets its own answer,
-// whatever else uses the room of its step again; the race detector sees when not.
+// TestDB_Update_BesideAppends runs Updates over several machines beside appends: each gets its own result, also where the memory
+// of its step is used again, which the race detector checks.
 func TestDB_Update_BesideAppends(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	s, err := savepoint.Register(db, ledgerKind(-1))

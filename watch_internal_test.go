@@ -8,8 +8,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// TestNotifier: a group rings for each machine in it and for those who wait for any,
-// a stop for all; nobody takes the bell of another one along.
+// TestNotifier notifies of groups of machines and of a stop: a group wakes the subscriptions of its machines and those to any
+// machine, a stop wakes all, and an unsubscribe takes no other one along.
 func TestNotifier(t *testing.T) {
 	var n notifier
 	rung := func(b *subscription) bool {

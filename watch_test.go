@@ -12,8 +12,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// TestWatch: one machine's records, from before it exists until it is purged;
-// other machines do not show.
+// TestWatch watches one machine from before it exists until it is purged; records of other machines do not show.
+// row D9
 func TestWatch(t *testing.T) {
 	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
 		s := register(t, db)
@@ -53,6 +53,7 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// TestWatch_Refuses refuses to watch a snapshot-only kind, a bad id, and records before the base of a fork.
 func TestWatch_Refuses(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	s := register(t, db)
@@ -81,8 +82,8 @@ func TestWatch_Refuses(t *testing.T) {
 	require.NoError(t, first(s, "b", 2), "behind the base nothing is lost")
 }
 
-// TestWatch_Replaced: a machine that was purged is not the one that has its name
-// now, also where that has more records.
+// TestWatch_Replaced purges the watched machine and writes a new one of the same id: the watch ends with ErrNotFound, also when
+// the new one has more records.
 func TestWatch_Replaced(t *testing.T) {
 	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
 		s := register(t, db)
@@ -110,8 +111,7 @@ func TestWatch_Replaced(t *testing.T) {
 	})
 }
 
-// TestWatch_BeyondTheEnd: records up to the seq that was given are not shown, also
-// where they come later.
+// TestWatch_BeyondTheEnd watches from a seq beyond the newest record: records up to that seq are not shown when they come.
 func TestWatch_BeyondTheEnd(t *testing.T) {
 	f := newFaulty()
 	s := register(t, open(t, "kept", &savepoint.Options{Engine: f}))
