@@ -34,8 +34,8 @@ func BenchmarkView(b *testing.B) {
 
 var longNote = strings.Repeat("the seat plays and the others look on; ", 2)
 
-// BenchmarkAppend is a durable append of one event of about 120 bytes, by so
-// many writers, to 10,000 machines in memory.
+// BenchmarkAppend is a durable append of one event of about 120 bytes, by 1 to 512 writers, to 10,000 machines
+// that are in the cache.
 func BenchmarkAppend(b *testing.B) {
 	const machines = 10000
 	ids := make([]string, machines)

@@ -17,7 +17,7 @@ import (
 
 func cacheOf(db *savepoint.DB) savepoint.CacheStats { return db.Stats().Cache }
 
-// look views a machine and says which level had it.
+// look views a machine and returns the level that had it.
 func look(t *testing.T, s *savepoint.Store[table], id string) string {
 	t.Helper()
 	before := cacheOf(s.DB())
@@ -42,12 +42,12 @@ func TestCache_LeastRecentlyUsedByCount(t *testing.T) {
 	for _, id := range []string{"a", "b", "c"} {
 		begin(t, s, id, 1)
 	}
-	assert.Equal(t, "live", look(t, s, "a")) // now b is the oldest
+	assert.Equal(t, "live", look(t, s, "a")) // b is the least recently used one now
 	begin(t, s, "d", 1)
 	for id, want := range map[string]string{"a": "live", "c": "live", "d": "live"} {
 		assert.Equal(t, want, look(t, s, id), id)
 	}
-	assert.Equal(t, "engine", look(t, s, "b"), "row H2: the least recently used one went") // row H2
+	assert.Equal(t, "engine", look(t, s, "b"), "the least recently used one was evicted")
 	assert.EqualValues(t, 3, cacheOf(db).Live+cacheOf(db).Encoded)
 }
 
@@ -66,7 +66,7 @@ func TestCache_BytesDemoteThenEvict(t *testing.T) {
 		want[id] = load(t, s, id)
 	}
 	c := cacheOf(db)
-	assert.LessOrEqual(t, c.Bytes, int64(400<<10), "row H8") // row H8
+	assert.LessOrEqual(t, c.Bytes, int64(400<<10), "the cache stays within its bytes")
 	assert.NotZero(t, c.Demoted)
 	assert.NotZero(t, c.Evicted)
 	assert.NotZero(t, c.Encoded)
@@ -74,7 +74,7 @@ func TestCache_BytesDemoteThenEvict(t *testing.T) {
 	for i := range n {
 		id := fmt.Sprint("g-", n-1-i)
 		levels[look(t, s, id)]++
-		assert.Equal(t, want[id], load(t, s, id), "row H7: the levels cannot disagree") // row H7
+		assert.Equal(t, want[id], load(t, s, id), "each level shows the same state")
 	}
 	assert.NotZero(t, levels["live"])
 	assert.NotZero(t, levels["encoded"])
@@ -95,7 +95,7 @@ func TestCache_Expires(t *testing.T) {
 		assert.Equal(t, "live", look(t, s, "a"))
 		time.Sleep(61 * time.Second)
 		begin(t, s, "c", 1)
-		assert.EqualValues(t, 2, cacheOf(db).Expired, "row H3: on the monotonic clock") // row H3
+		assert.EqualValues(t, 2, cacheOf(db).Expired, "both machines expired by the monotonic clock")
 		assert.Equal(t, "engine", look(t, s, "a"))
 		require.NoError(t, db.Close())
 	})
@@ -147,7 +147,7 @@ func TestCache_Warm(t *testing.T) {
 	db = open(t, path, nil)
 	s = register(t, db)
 	require.NoError(t, s.Warm(t.Context(), append(ids, "not there")...))
-	assert.EqualValues(t, 30, cacheOf(db).Live, "row H4; and no entry for what is not there") // row H4
+	assert.EqualValues(t, 30, cacheOf(db).Live, "all machines are live, and an unknown id has no entry")
 	for _, id := range ids {
 		assert.Equal(t, "live", look(t, s, id))
 	}
@@ -164,7 +164,7 @@ func TestCache_UnknownMachinesLeaveNothing(t *testing.T) {
 		require.ErrorIs(t, err, savepoint.ErrNotFound)
 		_, ok, err := s.MachineStats(t.Context(), fmt.Sprint("g-", i))
 		require.NoError(t, err)
-		assert.False(t, ok, "row I4") // row I4
+		assert.False(t, ok, "an unknown machine has no counters")
 	}
 	assert.Zero(t, cacheOf(db).Live+cacheOf(db).Encoded)
 }

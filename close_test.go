@@ -39,14 +39,14 @@ func TestDB_Close_EveryMethod(t *testing.T) {
 			assert.NotPanics(t, func() {
 				assert.Equal(t, "g", m.ID())
 				_ = m.Head()
-				assert.Nil(t, m.State(), "the live state dies with the callback")
+				assert.Nil(t, m.State(), "the live state is out of reach after the callback")
 			})
 		}
 		_, err = s.In(keptTx, "g")
 		says(t, err, nil, "after its callback")
 
 		require.NoError(t, db.Close())
-		require.NoError(t, db.Close(), "twice")
+		require.NoError(t, db.Close(), "a second Close")
 		update := func(m *savepoint.Machine[table]) error { t.Error("it ran"); return nil }
 		never := func(tx *savepoint.Tx) error { t.Error("it ran"); return nil }
 		harmless := func() error { return savepoint.ErrClosed }
@@ -124,7 +124,7 @@ func TestDB_Close_EveryMethod(t *testing.T) {
 	})
 }
 
-// only is the error of an iterator that has nothing else.
+// only returns the error of an iterator that yields nothing but that error.
 func only[T any](seq func(yield func(T, error) bool)) (last error) {
 	n := 0
 	for _, err := range seq {
@@ -153,7 +153,7 @@ func TestDB_Close_WhileIterating(t *testing.T) {
 			}
 			last = err
 		}
-		require.ErrorIs(t, last, savepoint.ErrClosed, "never a short list in silence")
+		require.ErrorIs(t, last, savepoint.ErrClosed, "a short list ends with an error")
 		require.ErrorIs(t, only(s.List(t.Context(), savepoint.ListOptions{})), savepoint.ErrClosed)
 	})
 	assert.NotEmpty(t, slices.Collect(maps.Keys(engines)))
@@ -174,12 +174,12 @@ func TestDB_Shutdown_CallbackThatDoesNotEnd(t *testing.T) {
 		defer cancel()
 		closed := make(chan error, 1)
 		go func() { closed <- db.Shutdown(short) }()
-		time.Sleep(2 * time.Minute) // in the bubble
+		time.Sleep(2 * time.Minute) // of the bubble's clock
 		select {
 		case err := <-closed:
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		default:
-			t.Error("Shutdown goes on after its ctx")
+			t.Error("Shutdown still waits after its ctx has ended")
 		}
 		close(end)
 		<-ended

@@ -138,7 +138,7 @@ func failsAt(t *testing.T, strategy savepoint.Strategy, fault func(*faulty, func
 			require.False(t, stopped, "acknowledged after a failed sync")
 			continue
 		case errors.Is(err, savepoint.ErrStopped):
-			stopped = strategy != savepoint.SnapshotOnly // there Go's oldest writes may be answered last
+			stopped = strategy != savepoint.SnapshotOnly // under that strategy the acks of Go may resolve after later ones
 		case errors.Is(err, savepoint.ErrInDoubt), errors.Is(err, savepoint.ErrAborted), errors.Is(err, savepoint.ErrDiskFull),
 			errors.Is(err, savepoint.ErrConflict), errors.Is(err, errDisk), errors.Is(err, savepoint.ErrClosed):
 		default:

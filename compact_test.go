@@ -47,7 +47,7 @@ func TestCompact_LogStartsAtThePoint(t *testing.T) {
 			require.NoError(t, err)
 			bytes := rep.Bytes
 			assert.EqualValues(t, 25, rep.Base)
-			assert.Equal(t, 25, rep.Records, "row D12: what is really gone") // row D12
+			assert.Equal(t, 25, rep.Records, "the report counts what is really gone")
 			assert.Positive(t, rep.Bytes)
 			assert.Equal(t, map[savepoint.Strategy]int{savepoint.Hybrid: 3, savepoint.EventSourced: 1, savepoint.Versioned: 3}[strategy], rep.Snapshots)
 			assert.Equal(t, full.from(25), pastOf(t, s, "g", 25))
@@ -60,12 +60,12 @@ func TestCompact_LogStartsAtThePoint(t *testing.T) {
 			}
 			st, err := s.At(ctx, "g", savepoint.AtTime(times[25].Add(-1)))
 			require.NoError(t, err)
-			assert.EqualValues(t, 25, st.Seq, "the base is the newest record at that time")
+			assert.EqualValues(t, 25, st.Seq, "the base is the newest record of that time")
 			st, err = s.At(ctx, "g", savepoint.AtSnapshot(12))
 			require.NoError(t, err, "a snapshot with a tag stays")
 			assert.Equal(t, full.at[12].Value, st.Value)
 
-			for i := range 60 { // what was done stays done
+			for i := range 60 { // the keys of the removed records are still known
 				h, err := s.Append(ctx, "g", &noted{Text: fmt.Sprint(i)}, savepoint.Key(fmt.Sprint("key ", i)))
 				require.NoError(t, err)
 				require.EqualValues(t, i+1, h.Seq)
@@ -73,7 +73,7 @@ func TestCompact_LogStartsAtThePoint(t *testing.T) {
 			for _, to := range []uint64{25, 10} {
 				rep, err = s.Compact(ctx, "g", savepoint.AtSeq(to))
 				require.NoError(t, err)
-				assert.Zero(t, rep.Records, "row E5: nothing went") // row E5
+				assert.Zero(t, rep.Records, "nothing was removed a second time")
 				assert.EqualValues(t, 25, rep.Base)
 			}
 			_, err = s.Compact(ctx, "g", savepoint.AtSeq(62))
@@ -129,7 +129,7 @@ func TestCompact_StaysAfterReopening(t *testing.T) {
 		assert.Equal(t, full.from(4), pastOf(t, s, "g", 4))
 		h, err := s.Append(t.Context(), "g", plays[2], savepoint.Key("once"))
 		require.NoError(t, err)
-		assert.EqualValues(t, 4, h.Seq, "what was done stays done")
+		assert.EqualValues(t, 4, h.Seq, "the key of the removed record is known")
 		verified(t, s, "g")
 		_, err = s.Snapshot(t.Context(), "g", savepoint.Tag("end"))
 		require.NoError(t, err)
@@ -156,7 +156,7 @@ func TestCompact_ManySegments(t *testing.T) {
 		text[i] = byte('a' + rand.IntN(26))
 	}
 	onEachKind(t, savepoint.Options{Archive: newShelf()}, k, func(t *testing.T, s *savepoint.Store[table]) {
-		for i := range 25 { // more than a chapter
+		for i := range 25 { // more bytes than one segment takes
 			_, err := s.Append(t.Context(), "g", &noted{Text: fmt.Sprint(i, string(text))})
 			require.NoError(t, err)
 		}
@@ -172,7 +172,7 @@ func TestCompact_ManySegments(t *testing.T) {
 	})
 }
 
-// dice is an event that cheats.
+// dice is an event whose Apply is not deterministic.
 type dice struct{}
 
 func (dice) Apply(t *table, _ savepoint.Meta) error { t.Turn = rand.IntN(1 << 40); return nil }
@@ -292,7 +292,7 @@ func TestCompact_AroundAGap(t *testing.T) {
 		}
 	})
 	_, err := s.Compact(ctx, "g", savepoint.AtSeq(5))
-	require.ErrorIs(t, err, savepoint.ErrCorrupt, "behind a damaged record nothing is proven")
+	require.ErrorIs(t, err, savepoint.ErrCorrupt, "the records after a damaged one cannot be proven")
 	rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{Partial: true})
 	require.NoError(t, err)
 	require.EqualValues(t, 20, rep.LostTo)
@@ -393,7 +393,7 @@ func TestCompact_AcrossAMigration(t *testing.T) {
 		assert.EqualValues(t, 30, rep.Base)
 	}
 	assert.Equal(t, full.from(30), pastOf(t, s, "g", 30))
-	_, err := s.Append(ctx, "g", transition("turn", 35)) // the migration, and this
+	_, err := s.Append(ctx, "g", transition("turn", 35)) // stores the migration and this event
 	require.NoError(t, err)
 	rep, err := s.Compact(ctx, "g", savepoint.AtSeq(34))
 	require.NoError(t, err)
@@ -407,7 +407,7 @@ func TestCompact_AcrossAMigration(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
 	old, err := s.At(ctx, "g", savepoint.AtSnapshot(30))
-	require.NoError(t, err, "what the migration began with stays")
+	require.NoError(t, err, "the snapshot that the migration started from stays")
 	assert.Equal(t, full.at[30].Value, old.Value)
 	verified(t, s, "g")
 	back, err := s.Unarchive(ctx, "g")
@@ -426,7 +426,7 @@ func TestCompact_BesideReaders(t *testing.T) {
 	k.Snapshot = savepoint.SnapshotPolicy{Events: 700, Keep: -1, Every: -1}
 	onEachKind(t, savepoint.Options{Archive: newShelf(), Cache: savepoint.CacheOptions{Off: true}}, k, func(t *testing.T, s *savepoint.Store[table]) {
 		ctx := t.Context()
-		const records = 3000 // more than one look takes
+		const records = 3000 // more than one page
 		for range records / 500 {
 			_, err := s.Update(ctx, "g", func(m *savepoint.Machine[table]) error {
 				for range 500 {

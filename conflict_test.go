@@ -10,8 +10,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// disagree saves base, then theirs, and tries to save mine as if theirs had not
-// been.
+// disagree saves base, then theirs, and then mine as if base were still the newest state.
 func disagree(t *testing.T, change func(*savepoint.Kind[table]), base, theirs, mine table) (*savepoint.Store[table], savepoint.Head, error) {
 	t.Helper()
 	k := tableKind()
@@ -43,24 +42,24 @@ func TestConflict_Policies(t *testing.T) {
 		s, _, err := disagree(t, on(savepoint.ConflictRefuse), base, theirs, mine)
 		var c *savepoint.ConflictError
 		require.ErrorAs(t, err, &c)
-		assert.Equal(t, []any{uint64(1), uint64(2), nil, nil}, []any{c.Want, c.Have, c.Mine, c.Theirs}) // row F14
+		assert.Equal(t, []any{uint64(1), uint64(2), nil, nil}, []any{c.Want, c.Have, c.Mine, c.Theirs})
 		assert.Equal(t, "theirs", load(t, s, "g").Value.Note)
 
 		s, h, err := disagree(t, on(savepoint.ConflictUseLatest), base, theirs, mine)
 		require.NoError(t, err)
-		assert.EqualValues(t, 2, h.Seq) // row F15: use-latest
+		assert.EqualValues(t, 2, h.Seq, "use the latest: nothing is written")
 		assert.Equal(t, "theirs", load(t, s, "g").Value.Note)
 
 		s, h, err = disagree(t, on(savepoint.ConflictUseIncoming), base, theirs, mine)
 		require.NoError(t, err)
 		assert.EqualValues(t, 3, h.Seq)
-		assert.Equal(t, "mine", load(t, s, "g").Value.Note) // row F15: use-incoming
+		assert.Equal(t, "mine", load(t, s, "g").Value.Note, "use the incoming")
 
 		s, _, err = disagree(t, on(savepoint.ConflictManual), base, theirs, mine)
 		require.ErrorAs(t, err, &c)
 		assert.Equal(t, base, c.Base)
 		assert.Equal(t, mine, c.Mine)
-		assert.Equal(t, theirs, c.Theirs) // row F15: manual
+		assert.Equal(t, theirs, c.Theirs)
 		assert.Equal(t, "theirs", load(t, s, "g").Value.Note)
 	}
 }
@@ -79,7 +78,7 @@ func TestConflict_Merge(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, h.Seq)
 	assert.Equal(t, table{Phase: "turn", Note: "m", Turn: 2, Seats: []string{"ann", "bob"}, Scores: map[string]int{"ann": 9, "bob": 8, "dan": 4},
-		Hands: map[int][]string{1: {}}}, load(t, s, "g").Value) // row F15: merge
+		Hands: map[int][]string{1: {}}}, load(t, s, "g").Value)
 
 	mine.Scores["ann"], mine.Hands[1] = 7, []string{"9H"}
 	s, _, err = disagree(t, merge, base, theirs, mine)
@@ -104,7 +103,7 @@ func TestConflict_OwnFunction(t *testing.T) {
 	}, base, theirs, mine)
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, h.Seq)
-	assert.Equal(t, 6, load(t, s, "g").Value.Scores["ann"]) // row F15: an own function
+	assert.Equal(t, 6, load(t, s, "g").Value.Scores["ann"])
 
 	for _, bad := range []func(base, mine, theirs table) (table, error){
 		func(_, _, theirs table) (table, error) { theirs.Scores["ann"] = 99; return theirs, errors.New("no") },
@@ -133,7 +132,7 @@ func TestConflict_MissingSide(t *testing.T) {
 		require.NoError(t, err)
 	}
 	_, err = s.Save(ctx, "g", table{}, savepoint.IfSeq(9))
-	require.ErrorAs(t, err, &c, "the machine was never there")
+	require.ErrorAs(t, err, &c, "the machine never had that seq")
 	_, err = s.Save(ctx, "g", table{}, savepoint.IfSeq(1))
 	require.ErrorAs(t, err, &c)
 	require.ErrorIs(t, err, savepoint.ErrNoPoint, "the state is not kept")

@@ -12,8 +12,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// sharing counts the snapshots of a closed file that need a dictionary, and takes
-// all dictionaries away.
+// sharing returns how many snapshots of a closed file need a dictionary, and removes all entries of the named buckets.
 func sharing(t testing.TB, path string, names ...string) (n int) {
 	t.Helper()
 	inFile(t, path, func(tx *bolt.Tx) error {

@@ -25,8 +25,8 @@ func TestDamage_Head(t *testing.T) {
 	_, err = s.Append(ctx, "b", entry(13))
 	require.ErrorIs(t, err, savepoint.ErrQuarantined)
 	g := history(t, s, "b", savepoint.EventRange{})
-	assert.Equal(t, fromTo(1, 12), g.seqs, "what can be found is shown")
-	require.Len(t, g.errs, 1, "and that there may have been more")
+	assert.Equal(t, fromTo(1, 12), g.seqs, "the records that can be found are listed")
+	require.Len(t, g.errs, 1, "and an error says that there may be more")
 	says(t, g.errs[0], savepoint.ErrCorrupt, "head", `"b"`)
 	var list []string
 	for h, err := range s.List(ctx, savepoint.ListOptions{}) {
@@ -42,7 +42,7 @@ func TestDamage_Head(t *testing.T) {
 	require.Len(t, all.Failed, 1)
 	well(t, s, "a", 12)
 	well(t, s, "c", 12)
-	require.NoError(t, s.Purge(ctx, "b"), "a damaged head does not keep the id for ever")
+	require.NoError(t, s.Purge(ctx, "b"), "Purge makes the id usable again")
 	assert.Empty(t, db.Quarantined())
 	write(t, s, "b", 1, 3)
 	well(t, s, "b", 3)
@@ -74,7 +74,7 @@ func TestDamage_Head_PartialRecovery(t *testing.T) {
 			rep, err := s.Recover(ctx, "b", savepoint.RecoverOptions{Partial: true})
 			require.NoError(t, err)
 			for _, r := range []*savepoint.RecoverReport{dry, rep} {
-				assert.Equal(t, savepoint.RecoverPartial, r.Status, "nobody can say whether it is all")
+				assert.Equal(t, savepoint.RecoverPartial, r.Status, "without a head nothing proves that the records are complete")
 				assert.EqualValues(t, c.good, r.Seq)
 			}
 			assert.EqualValues(t, 13, rep.Restored)
@@ -123,7 +123,7 @@ func TestDamage_Head_EarlierGapsAreFoundAgain(t *testing.T) {
 	db, s := reopen(t, path, k, nil)
 	_, err := s.Recover(t.Context(), "a", savepoint.RecoverOptions{Partial: true})
 	require.NoError(t, err)
-	write(t, s, "a", 4, 5) // 12 and 13
+	write(t, s, "a", 4, 5) // seqs 12 and 13
 	require.NoError(t, db.Close())
 	spoil(t, path, "machines", "a")
 	db, s = reopen(t, path, k, nil)

@@ -29,22 +29,21 @@ import (
 const (
 	pageChild  = "SAVEPOINT_PAGE_CHILD"
 	pageEvents = 60
-	// pageWait is how long a file may take; far more than it does, also where the
-	// machine is busy.
+	// pageWait is how long the child may take for a file; it is far more than it takes, also on a busy machine.
 	pageWait = 30 * time.Second
 )
 
 var pageIDs = []string{"a", "b", "c", "d", "e", "f"}
 
-// servePages opens each file named on a line and answers with one.
+// servePages opens each file that a line of in names, and writes one line about it to out.
 func servePages(in io.Reader, out io.Writer) {
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		fmt.Fprintln(out, strings.ReplaceAll(tryPages(lines.Text()), "\n", " "))
 	}
 }
 
-// tryPages opens a damaged file, for reading and for writing, and tells whether
-// it was refused, or what it served is right or called damaged.
+// tryPages opens a damaged file, for reading and then for writing. It returns "served" when what it read is right or
+// is reported as damaged, "refused" with the error, or "WRONG" with what is wrong.
 func tryPages(path string) string {
 	before, err := os.ReadFile(path)
 	if err != nil {
@@ -79,8 +78,8 @@ type wrongPages struct{ what string }
 
 func (e *wrongPages) Error() string { return e.what }
 
-// usePages reads everything and appends to each machine that serves. Damage that
-// one machine or call answers with is fine, wrong data is not.
+// usePages reads everything and appends to each machine that serves. It returns nil when a machine or a call reports
+// damage, and a wrongPages error for wrong data.
 func usePages(path string, o *savepoint.Options) error {
 	db, err := savepoint.Open(path, o)
 	if err != nil {
@@ -117,13 +116,13 @@ func usePage(s *savepoint.Store[ledger], id string, rep *savepoint.OpenReport, r
 	case damaged(err):
 		return nil
 	case errors.Is(err, savepoint.ErrNotFound) && rep.DamagedHeads > 0:
-		return nil // its name was changed, which the report says
+		return nil // the id in its head is damaged, and the report says so
 	case err != nil:
 		return &wrongPages{fmt.Sprintf("load %s: %v", id, err)}
 	case st.Value != after(int(st.Seq)):
 		return &wrongPages{fmt.Sprintf("%s at %d is %+v", id, st.Seq, st.Value)}
 	case st.Seq < pageEvents && !rep.MetaDamaged:
-		return &wrongPages{fmt.Sprintf("%s went back to %d in silence", id, st.Seq)}
+		return &wrongPages{fmt.Sprintf("%s is at seq %d only, and nothing reports damage", id, st.Seq)}
 	}
 	seq := uint64(0)
 	for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
@@ -150,8 +149,8 @@ func usePage(s *savepoint.Store[ledger], id string, rep *savepoint.OpenReport, r
 	return nil
 }
 
-// pageFile is a file of small pages, so that its trees are deep, that was closed
-// or not, with a ring that holds something or not.
+// pageFile returns a file with many pages. With clean it was closed, else it is a copy of an open one, with
+// records in its journal.
 func pageFile(t testing.TB, pageSize int, clean bool) []byte {
 	path := filepath.Join(t.TempDir(), "game.db")
 	o := &savepoint.Options{Journal: 64 << 10, NoCompression: true}
@@ -190,13 +189,13 @@ func pageFile(t testing.TB, pageSize int, clean bool) []byte {
 	return b
 }
 
-// pagesOf is a file taken apart: what bbolt has in its pages.
+// pagesOf is the content of a file and the numbers of its pages by what bbolt keeps in them.
 type pagesOf struct {
 	b      []byte
 	size   int
 	tree   []int // branch and leaf pages in use
-	branch []int // of these
-	free   int   // the free list
+	branch []int // those of tree that are branch pages
+	free   int   // the page of the free list
 }
 
 func takeApart(t testing.TB, b []byte, size int) *pagesOf {
@@ -227,7 +226,7 @@ func takeApart(t testing.TB, b []byte, size int) *pagesOf {
 	return p
 }
 
-// at is a page and what follows it.
+// at returns the bytes from the start of a page to the end of the file.
 func (p *pagesOf) at(id int) []byte { return p.b[id*p.size:] }
 
 // metas changes both meta pages and makes their checksums right again.
@@ -241,7 +240,7 @@ func (p *pagesOf) metas(change func(meta []byte)) {
 	}
 }
 
-// pageDamages are ways to damage a file. Each gets a copy.
+// pageDamages are the ways to damage a file. Each gets a copy of it and returns the damaged one.
 var pageDamages = []struct {
 	name string
 	do   func(r *rand.Rand, p *pagesOf) []byte
@@ -278,7 +277,7 @@ var pageDamages = []struct {
 		}
 		return p.b
 	}},
-	{"a child", func(r *rand.Rand, p *pagesOf) []byte { // another page of the tree, an ancestor, itself
+	{"a child", func(r *rand.Rand, p *pagesOf) []byte { // it may be any page of the tree: another one, an ancestor or the page itself
 		page := p.at(pick(r, p.branch))
 		n := int(binary.NativeEndian.Uint16(page[10:]))
 		binary.NativeEndian.PutUint64(page[16+r.IntN(n)*16+8:], uint64(pick(r, p.tree)))
@@ -308,7 +307,7 @@ var pageDamages = []struct {
 		was := bytes.Clone(one)
 		copy(one, two)
 		copy(two, was)
-		if r.IntN(2) == 0 { // and say where they are
+		if r.IntN(2) == 0 { // each page has the number of its new place
 			copy(two[:8], one[:8])
 			copy(one[:8], was[:8])
 		}
@@ -322,7 +321,7 @@ var pageDamages = []struct {
 	{"the free list", func(r *rand.Rand, p *pagesOf) []byte {
 		page := p.at(p.free)
 		n := int(binary.NativeEndian.Uint16(page[10:]))
-		if n == 0 || r.IntN(3) == 0 { // one more
+		if n == 0 || r.IntN(3) == 0 { // one entry more
 			n++
 			binary.NativeEndian.PutUint16(page[10:], uint16(n))
 		}
@@ -350,7 +349,7 @@ var pageDamages = []struct {
 
 func pick(r *rand.Rand, from []int) int { return from[r.IntN(len(from))] }
 
-// odd is a number of the kind that lengths and page numbers should not be.
+// odd returns a number that is seldom right as a length or a page number: small, near a power of two, huge or random.
 func odd(r *rand.Rand) uint64 {
 	switch r.IntN(4) {
 	case 0:
@@ -407,7 +406,7 @@ func TestDamage_Pages(t *testing.T) {
 		p.b = bytes.Clone(p.b)
 		bad := how.do(r, &p)
 		require.NoError(t, os.WriteFile(path, bad, 0o600))
-		switch answer := c.try(t, path); { // row B19
+		switch answer := c.try(t, path); {
 		case answer == "served":
 			served[how.name]++
 		case strings.HasPrefix(answer, "refused "):
@@ -460,7 +459,7 @@ func (c *pageChildProcess) end() {
 	_ = c.cmd.Wait()
 }
 
-// try is the child's answer about a file, or what became of the child.
+// try returns the child's line about a file, or "DIED" or "HANGS" with what is known of the child.
 func (c *pageChildProcess) try(t *testing.T, path string) string {
 	t.Helper()
 	if _, err := fmt.Fprintln(c.in, path); err != nil {

@@ -40,7 +40,7 @@ func TestDamage_Quarantine_Cleared(t *testing.T) {
 			_, err := savepoint.Register(db, k)
 			require.NoError(t, err)
 			assert.Empty(t, db.Quarantined())
-			_, err = s.Load(t.Context(), "a") // tried at once, and found wanting
+			_, err = s.Load(t.Context(), "a") // it is read at once, and is still damaged
 			require.ErrorIs(t, err, savepoint.ErrQuarantined)
 			assert.Len(t, db.Quarantined(), 1)
 			_, err = savepoint.Register(db, k)
@@ -57,17 +57,17 @@ func TestDamage_Quarantine_Cleared(t *testing.T) {
 			assert.Empty(t, db.Quarantined())
 			require.NoError(t, db.Close())
 			db, s = reopen(t, path, k, nil)
-			assert.Empty(t, db.Quarantined(), "it lives in memory")
+			assert.Empty(t, db.Quarantined(), "the quarantine is kept in memory only")
 			well(t, s, "b", 9)
 		})
 	}
 }
 
-// sick is an engine whose machines cannot be read while it is told so.
+// sick is an engine whose machines cannot be read while ill is set.
 type sick struct {
 	engine.Engine
 	ill   atomic.Bool
-	loads atomic.Int64 // of events
+	loads atomic.Int64 // how many loads asked for records or snapshots
 }
 
 func (e *sick) Load(ctx context.Context, machine string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
@@ -96,16 +96,16 @@ func TestDamage_Quarantine_TriedAgainEveryTenSeconds(t *testing.T) {
 		require.ErrorIs(t, err, savepoint.ErrQuarantined)
 		since, loads := db.Quarantined()[0].Since, e.loads.Load()
 		for range 9 {
-			time.Sleep(time.Second) // of the bubble
+			time.Sleep(time.Second) // of the bubble's clock
 			_, err = s.Load(t.Context(), "a")
 			require.ErrorIs(t, err, savepoint.ErrQuarantined)
 			says(t, err, nil, "it is ill")
 		}
-		assert.Equal(t, loads, e.loads.Load(), "not tried again")
+		assert.Equal(t, loads, e.loads.Load(), "the engine is not asked within ten seconds")
 		time.Sleep(time.Second)
 		_, err = s.Load(t.Context(), "a")
 		require.ErrorIs(t, err, savepoint.ErrQuarantined)
-		assert.Greater(t, e.loads.Load(), loads, "tried again")
+		assert.Greater(t, e.loads.Load(), loads, "the engine is asked again after ten seconds")
 		assert.Equal(t, since, db.Quarantined()[0].Since)
 		e.ill.Store(false)
 		_, err = s.Load(t.Context(), "a")

@@ -19,7 +19,7 @@ func TestDamage_Query(t *testing.T) {
 	path := ledgers(t, k, nil, 6, "a", "b")
 	spoil(t, path, "events", "a", 3)
 	spoil(t, path, "machines", "b")
-	inFile(t, path, func(tx *bolt.Tx) error { // a whole block with an event that is none
+	inFile(t, path, func(tx *bolt.Tx) error { // the block is sound, but its event cannot be decoded
 		key := valueKey(t, tx, "a", 5)
 		h, payload, err := format.ParseValue(value(t, tx, "events", key), 1<<20)
 		require.NoError(t, err)

@@ -46,10 +46,10 @@ func TestDamage_Rebuild_TriesInOrder(t *testing.T) {
 			require.NoError(t, err)
 			rep, err := s.Recover(t.Context(), "a", savepoint.RecoverOptions{})
 			require.NoError(t, err)
-			assert.Equal(t, savepoint.RecoverHealthy, rep.Status, "the answer is the same")
+			assert.Equal(t, savepoint.RecoverHealthy, rep.Status, "the state is the same as without damage")
 			assert.Zero(t, rep.Restored)
 			for _, r := range []*savepoint.RecoverReport{dry, rep} {
-				assert.Equal(t, c.source, r.Source) // row E4
+				assert.Equal(t, c.source, r.Source)
 				assert.Equal(t, c.from, r.From)
 				assert.EqualValues(t, 30-c.from, r.Replayed)
 				require.Len(t, r.Tried, c.tried)
@@ -114,7 +114,7 @@ func TestDamage_Rebuild_FromASave(t *testing.T) {
 	}
 	h, err := s.Append(ctx, "a", entry(6), savepoint.Key("six"))
 	require.NoError(t, err)
-	assert.EqualValues(t, 7, h.Seq, "the key is known: nothing is written twice")
+	assert.EqualValues(t, 7, h.Seq, "the key is known, so nothing is written twice")
 	well(t, s, "b", 9)
 }
 
@@ -206,7 +206,7 @@ func TestDamage_Rebuild_WithoutSnapshots(t *testing.T) {
 				assert.Greater(t, len(seqs), 4)
 			}
 			require.NoError(t, db.Close())
-			delete(seqs, 0) // the base
+			delete(seqs, 0) // the base is needed
 			for seq := range seqs {
 				remove(t, path, "snapshots", "a", seq)
 			}

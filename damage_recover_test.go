@@ -53,7 +53,7 @@ func TestDamage_Recover_Partial(t *testing.T) {
 			assert.Equal(t, 1, db.Stats().Quarantined)
 
 			at57, err := s.At(ctx, "a", savepoint.AtSeq(57))
-			require.NoError(t, err, "before the damage")
+			require.NoError(t, err, "the point is before the damage")
 			assert.Equal(t, after(57), at57.Value)
 			for _, seq := range []uint64{58, 59, 100} {
 				_, err = s.At(ctx, "a", savepoint.AtSeq(seq))
@@ -68,7 +68,7 @@ func TestDamage_Recover_Partial(t *testing.T) {
 			require.ErrorIs(t, err, savepoint.ErrCorrupt)
 
 			rep, err := s.Recover(ctx, "a", savepoint.RecoverOptions{})
-			require.ErrorIs(t, err, savepoint.ErrCorrupt, "not without being asked")
+			require.ErrorIs(t, err, savepoint.ErrCorrupt, "nothing is given up without Partial")
 			require.NotNil(t, rep)
 			assert.Equal(t, savepoint.RecoverFailed, rep.Status)
 			require.NotEmpty(t, rep.Tried)
@@ -99,9 +99,9 @@ func TestDamage_Recover_Partial(t *testing.T) {
 			require.NoError(t, err)
 			for turn := range 4 {
 				switch turn {
-				case 1, 2: // reopened
+				case 1, 2: // the file is closed and opened again
 					require.NoError(t, db.Close())
-					if turn == 2 { // without the snapshot of the recovery: the record itself tells the state
+					if turn == 2 { // without the snapshot of the recovery its record alone has the state
 						remove(t, path, "snapshots", "a", 101)
 					}
 					db, s = reopen(t, path, k, nil)
@@ -174,7 +174,7 @@ func TestDamage_Recover_PartialTwice(t *testing.T) {
 	db, s := reopen(t, path, k, nil)
 	_, err := s.Recover(ctx, "a", savepoint.RecoverOptions{Partial: true})
 	require.NoError(t, err)
-	write(t, s, "a", 4, 9) // 12 to 17
+	write(t, s, "a", 4, 9) // seqs 12 to 17
 	require.NoError(t, db.Close())
 	spoil(t, path, "events", "a", 15)
 	_, s = reopen(t, path, k, nil)
@@ -246,15 +246,15 @@ func TestDamage_RecoverAll(t *testing.T) {
 
 	rep, err = db.RecoverAll(ctx, savepoint.RecoverAllOptions{Kinds: []string{"ledger"}, Since: start.Add(5 * time.Hour), Until: start.Add(9 * time.Hour)})
 	require.NoError(t, err)
-	assert.Equal(t, 5, rep.Machines, "hours 5 to 9")
-	assert.Len(t, rep.Failed, 1, "m-07 in hour 8")
+	assert.Equal(t, 5, rep.Machines, "the machines written in hours 5 to 9")
+	assert.Len(t, rep.Failed, 1, "m-07 was written in hour 8")
 	rep, err = db.RecoverAll(ctx, savepoint.RecoverAllOptions{Kinds: []string{"wallet"}})
 	require.NoError(t, err)
 	assert.Equal(t, 1, rep.Machines)
 
 	rep, err = db.RecoverAll(ctx, savepoint.RecoverAllOptions{Partial: true, DryRun: true})
 	require.NoError(t, err)
-	assert.Equal(t, 3, rep.Recovered, "would be")
+	assert.Equal(t, 3, rep.Recovered, "a dry run reports what it would recover")
 	assert.Zero(t, db.Stats().Groups)
 	rep, err = db.RecoverAll(ctx, savepoint.RecoverAllOptions{Partial: true, Until: start.Add(9 * time.Hour), Workers: 2})
 	require.NoError(t, err)
@@ -274,7 +274,7 @@ func TestDamage_RecoverAll(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// told hands on the messages of a log.
+// told is a handler of a log that sends each message to what.
 type told struct {
 	slog.Handler
 	what chan string
@@ -293,7 +293,7 @@ func TestDamage_RecoverAll_InTheBackground(t *testing.T) {
 	_, s := reopen(t, path, k, &savepoint.Options{Journal: -1})
 	write(t, s, "a", 1, 9)
 	write(t, s, "b", 1, 9)
-	unclean := copied(t, path) // as a crash would leave it
+	unclean := copied(t, path) // the file as a crash leaves it
 	spoil(t, unclean, "events", "a", 5)
 	looked := func(path string, o savepoint.Options) bool {
 		t.Helper()
@@ -305,7 +305,7 @@ func TestDamage_RecoverAll_InTheBackground(t *testing.T) {
 		if !o.NoRecoverAll && path == unclean {
 			for m := range h.what {
 				if found = strings.HasPrefix(m, "looked at all machines"); found {
-					require.Len(t, db.Quarantined(), 1, "before anybody asked for it")
+					require.Len(t, db.Quarantined(), 1, "it is quarantined before anybody reads it")
 					break
 				}
 			}
@@ -320,8 +320,8 @@ func TestDamage_RecoverAll_InTheBackground(t *testing.T) {
 	again := copied(t, unclean)
 	assert.True(t, looked(unclean, savepoint.Options{}))
 	assert.False(t, looked(again, savepoint.Options{NoRecoverAll: true}))
-	again = copied(t, unclean) // closed now
-	assert.False(t, looked(again, savepoint.Options{}), "it was closed")
+	again = copied(t, unclean) // it has been closed by now
+	assert.False(t, looked(again, savepoint.Options{}), "the file was closed cleanly")
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
 	assert.NotEmpty(t, b)

@@ -43,7 +43,7 @@ func TestDamage_NewerValues_AreNotDamage(t *testing.T) {
 			_, err = s.Append(t.Context(), "a", entry(6))
 			require.ErrorIs(t, err, savepoint.ErrNewer)
 			_, err = s.Recover(t.Context(), "a", savepoint.RecoverOptions{Partial: true})
-			require.ErrorIs(t, err, savepoint.ErrNewer, "a recovery would throw away what the newer program knows")
+			require.ErrorIs(t, err, savepoint.ErrNewer, "a recovery would overwrite what the newer program wrote")
 			_, err = s.Verify(t.Context(), "a")
 			require.ErrorIs(t, err, savepoint.ErrNewer)
 			assert.Empty(t, db.Quarantined())
@@ -60,7 +60,7 @@ func TestDamage_NewerValues_AreNotDamage(t *testing.T) {
 func TestDamage_EveryByte(t *testing.T) {
 	k := ledgerKind(4)
 	from := ledgers(t, k, nil, 9, "a", "b", "c")
-	path := filepath.Join(t.TempDir(), "compact.db") // without stale copies of values
+	path := filepath.Join(t.TempDir(), "compact.db") // its pages have no stale copies of values
 	src, err := bolt.Open(from, 0o600, nil)
 	require.NoError(t, err)
 	dst, err := bolt.Open(path, 0o600, nil)
@@ -117,10 +117,11 @@ func TestDamage_EveryByte(t *testing.T) {
 		}
 	}
 	t.Logf("%d flips, %d found", flips, found)
-	assert.Equal(t, flips, found, "each byte is covered")
+	assert.Equal(t, flips, found, "each byte is covered by a checksum")
 }
 
-// looksRight opens a file for reading, of which one value of one machine is damaged, and says whether nothing was found.
+// looksRight opens a file for reading in which one value of the machine harmed is damaged, checks that nothing wrong is
+// shown, and returns whether nothing reported the damage.
 func looksRight(t *testing.T, path string, k savepoint.Kind[ledger], bucket, harmed string) (right bool) {
 	db, err := savepoint.Open(path, &savepoint.Options{ReadOnly: true})
 	require.NoError(t, err)
@@ -135,7 +136,7 @@ func looksRight(t *testing.T, path string, k savepoint.Kind[ledger], bucket, har
 				return true
 			}
 			right = false
-			assert.Equal(t, harmed, id, "another machine: %v", err)
+			assert.Equal(t, harmed, id, "a machine that is not damaged returns %v", err)
 			assert.ErrorIs(t, err, savepoint.ErrCorrupt)
 			return false
 		}
@@ -144,7 +145,7 @@ func looksRight(t *testing.T, path string, k savepoint.Kind[ledger], bucket, har
 			assert.EqualValues(t, 9, st.Seq)
 		} else {
 			assert.ErrorIs(t, err, savepoint.ErrQuarantined)
-			assert.NotEqual(t, "snapshots", bucket, "older ones lead there too: %v", err)
+			assert.NotEqual(t, "snapshots", bucket, "the state can be rebuilt from an older snapshot: %v", err)
 		}
 		if id != harmed {
 			continue
@@ -169,7 +170,7 @@ func looksRight(t *testing.T, path string, k savepoint.Kind[ledger], bucket, har
 				want++
 			}
 		}
-		if bucket != "machines" || want > 1 { // without a head they may not be found, which was told
+		if bucket != "machines" || want > 1 { // without a head the records may not be found, and an error said so
 			assert.EqualValues(t, 10, want)
 		}
 		for info, err := range s.Snapshots(ctx, id, savepoint.SnapshotRange{}) {
@@ -206,7 +207,7 @@ func TestDamage_MovedRecords(t *testing.T) {
 	for name, c := range map[string]struct {
 		do      func(*testing.T, string)
 		loads   bool
-		damaged []uint64 // records that have to be told of
+		damaged []uint64 // the records that Events has to report as a gap
 	}{
 		"event deleted, tail":      {func(t *testing.T, p string) { remove(t, p, "events", "a", 11) }, false, []uint64{11}},
 		"last event deleted":       {func(t *testing.T, p string) { remove(t, p, "events", "a", 12) }, false, []uint64{12}},
@@ -387,7 +388,7 @@ func TestDamage_EveryValue(t *testing.T) {
 	for _, part := range []engine.Part{engine.PartEvent, engine.PartSnapshot} {
 		for _, lost := range []bool{true, false} {
 			if lost && part == engine.PartSnapshot {
-				continue // then an engine gives the next older one
+				continue // an engine then returns the next older one
 			}
 			for bad := range uint64(16) {
 				bubble(t, func(t *testing.T, ctx context.Context) {

@@ -38,7 +38,7 @@ func TestDamage_Verify_NamesANondeterministicApply(t *testing.T) {
 			require.NoError(t, err)
 			assert.True(t, v.OK())
 
-			write(t, s, "live", 1, 2) // no snapshot is behind it: only the live state tells
+			write(t, s, "live", 1, 2) // no snapshot follows: only the live state shows the divergence
 			_, err = s.Append(ctx, "live", cheated{})
 			require.NoError(t, err)
 			write(t, s, "live", 4, 4)
@@ -67,7 +67,7 @@ func TestDamage_Verify_NamesAChangedApply(t *testing.T) {
 		_, s = reopen(t, path, unsteadyKind(every), nil)
 		v, err := s.Verify(t.Context(), "a")
 		require.NoError(t, err)
-		require.Len(t, v.Divergences, 1, "told once: %v", v.Divergences)
+		require.Len(t, v.Divergences, 1, "the divergence is reported once: %v", v.Divergences)
 		d := v.Divergences[0]
 		if every == 1 {
 			assert.Equal(t, savepoint.Divergence{Seq: 6, Name: "multiplied", At: 6, What: d.What}, d)

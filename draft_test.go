@@ -75,7 +75,7 @@ func TestDraft_EventTooLarge(t *testing.T) {
 			ctx := t.Context()
 			_, err = s.Append(ctx, "g", nothing{})
 			require.NoError(t, err, "0 bytes")
-			fits := 0 // the longest text that is taken
+			fits := 0 // the longest text that is accepted
 			for step := 512; step > 0; step /= 2 {
 				if _, err := s.Append(ctx, "g", &noted{Text: strings.Repeat("x", fits+step)}); err == nil {
 					fits += step
@@ -118,7 +118,7 @@ func TestDraft_StateTooLarge(t *testing.T) {
 			says(t, err, savepoint.ErrTooLarge, `"g"`, "state", "MaxState 1000")
 			_, err = s.Update(ctx, "g", func(m *savepoint.Machine[table]) error { return m.Save(big) })
 			says(t, err, savepoint.ErrTooLarge, "MaxState 1000")
-			_, err = s.Append(ctx, "g", &noted{Text: big.Note}) // its snapshot is due
+			_, err = s.Append(ctx, "g", &noted{Text: big.Note}) // a snapshot is due with it
 			says(t, err, savepoint.ErrTooLarge, "MaxState 1000")
 			assert.Equal(t, before, load(t, s, "g"))
 			assert.Equal(t, groups, db.Stats().Groups)
@@ -136,7 +136,7 @@ func TestDraft_StateTooLarge(t *testing.T) {
 	}
 }
 
-// judged fails as it is told, in Check.
+// judged fails or panics in Check, as its fields say.
 type judged struct{ Fail, Panic bool }
 
 func (e judged) Check(*table, savepoint.Meta) error {
@@ -181,7 +181,7 @@ func TestDraft_CallbackFailsOrPanics(t *testing.T) {
 		before, groups := load(t, s, "g"), db.Stats().Groups
 		for name, c := range map[string]struct {
 			ev savepoint.Event[table]
-			in string // of a panic
+			in string // where the panic is, empty for an error
 			is error
 		}{
 			"Check fails":     {judged{Fail: true}, "", errJudged},
@@ -244,7 +244,7 @@ func TestDraft_CallbackFailsOrPanics(t *testing.T) {
 		says(t, s.View(ctx, "g", nil), nil, `"g"`, "callback")
 		assert.Equal(t, before, load(t, s, "g"))
 		assert.Equal(t, groups, db.Stats().Groups)
-		_, err = s.Append(ctx, "g", plays[2], savepoint.IfSeq(3)) // the lock is free, the committer lives
+		_, err = s.Append(ctx, "g", plays[2], savepoint.IfSeq(3)) // the machine is not locked, and the committer runs
 		require.NoError(t, err)
 
 		k = tableKind()
@@ -287,7 +287,7 @@ func TestDraft_IllegalPhaseAndWrongSeq(t *testing.T) {
 				return db.Update(ctx, func(tx *savepoint.Tx) error { _, err := s.In(tx, "g", o...); return err })
 			},
 			5: func(o ...savepoint.WriteOption) error {
-				_, err := s.Update(ctx, "g", func(*savepoint.Machine[table]) error { t.Error("it ran"); return nil }, o...)
+				_, err := s.Update(ctx, "g", func(*savepoint.Machine[table]) error { t.Error("the callback ran"); return nil }, o...)
 				return err
 			},
 		} {

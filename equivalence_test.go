@@ -16,8 +16,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// transcript is every answer about every machine, but for positions, which
-// depend on when what was stored, and for when snapshots were taken.
+// transcript returns every answer about every machine, without the positions, which depend on the order of the commits,
+// and without the times of the snapshots.
 func (w *world) transcript() []string {
 	ctx := context.Background()
 	var out []string
@@ -44,10 +44,10 @@ func (w *world) transcript() []string {
 			p := w.model[k][id]
 			for seq := range p.seq() + 2 {
 				if s.Kind() == "only" && seq < p.seq() {
-					continue // what is kept depends on when it was saved
+					continue // which states are kept depends on when they were saved
 				}
 				if seq < p.begins() {
-					continue // a snapshot with a tag may answer, unless deleteSnapshot chose it among those there were
+					continue // a snapshot with a tag may still be there, unless deleteSnapshot chose it
 				}
 				st, err := s.At(ctx, id, savepoint.AtSeq(seq))
 				st.Pos = 0
@@ -61,7 +61,7 @@ func (w *world) transcript() []string {
 					say("event %+v", reflect.Indirect(reflect.ValueOf(rec.Event)))
 				}
 				if rec.Reason == "restored" {
-					rec.Error = "" // how it was done
+					rec.Error = "" // the report depends on the snapshots there were
 				}
 				rec.Event = nil
 				say("%+v %s", rec, why(err))

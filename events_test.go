@@ -33,10 +33,10 @@ func TestStore_EventsAndAt(t *testing.T) {
 			require.NoError(t, err)
 			got = append(got, rec.Event.(played).Card)
 			assert.Equal(t, "seat", rec.Actor)
-			assert.Equal(t, "played", rec.Name) // row E1
+			assert.Equal(t, "played", rec.Name)
 			assert.NotZero(t, rec.Pos)
 		}
-		assert.Equal(t, []string{"7H", "7S", "8H"}, got) // row E12
+		assert.Equal(t, []string{"7H", "7S", "8H"}, got)
 		got = nil
 		for rec, err := range s.Events(ctx, "g-1", savepoint.EventRange{Newest: true, Limit: 2}) {
 			require.NoError(t, err)

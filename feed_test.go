@@ -14,7 +14,7 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
-// inOrder are n records of a feed, as text.
+// inOrder reads n records of a feed after a position, and returns them as text with the position of the last one.
 func inOrder(t *testing.T, db *savepoint.DB, from uint64, n int) (out []string, pos uint64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -65,7 +65,7 @@ func TestFeed_OrderAndResume(t *testing.T) {
 			"table/t1 7 _deleted *savepoint.Deleted[github.com/liap-tui/savepoint_test.table]")
 		got, _ := inOrder(t, db, 0, len(want))
 		require.Equal(t, want, got)
-		for at, pos := 0, uint64(0); at < len(want); at += 9 { // row D9
+		for at, pos := 0, uint64(0); at < len(want); at += 9 {
 			n := min(9, len(want)-at)
 			got, pos = inOrder(t, db, pos, n)
 			require.Equal(t, want[at:at+n], got)
@@ -186,17 +186,17 @@ func TestFeed_PurgedAndCompacted(t *testing.T) {
 			break
 		}
 	}
-	got, _ = inOrder(t, db, 3, 2) // begins behind what was lost
+	got, _ = inOrder(t, db, 3, 2) // it starts after the removed records
 	require.Len(t, got, 2)
 }
 
-// orderly is a faulty engine that knows the order of records.
+// orderly is a faulty engine that has a feed.
 type orderly struct {
 	*faulty
 	engine.Feeder
 }
 
-// Feed counts as a Load of machine "".
+// Feed calls loaded as a Load of machine "" does.
 func (o orderly) Feed(ctx context.Context, after uint64, fn func(engine.Record) error) (uint64, error) {
 	upTo, err := o.Feeder.Feed(ctx, after, fn)
 	o.mu.Lock()
@@ -256,7 +256,7 @@ func TestFeed_BetweenReadAndWait(t *testing.T) {
 				}
 				return stops || seq == 1
 			})
-			require.Equal(t, []uint64{1, 2}, seqs, "looks at %q, stops: %v", looks, stops)
+			require.Equal(t, []uint64{1, 2}, seqs, "reads of %q, writing stops: %v", looks, stops)
 			if stops {
 				require.ErrorIs(t, last, broken)
 			} else {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// clock is a clock that tests turn.
+// clock is a clock that stands until a test turns it.
 type clock struct{ at atomic.Int64 }
 
 func (c *clock) Now() time.Time { return time.UnixMicro(c.at.Load()).UTC() }

@@ -8,8 +8,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// counter is a small state with a small event, so that the benchmark shows the
-// library and not the game.
+// counter is a small state with a small event, so that a benchmark measures the library and not the game.
 type counter struct {
 	N     int64
 	Last  string

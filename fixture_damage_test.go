@@ -16,8 +16,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// ledgers is a closed file with machines of n events each, each event in a
-// block of its own, so that one alone can be damaged.
+// ledgers returns a closed file with machines of n events each. Each event has a block of its own, so that it can be
+// damaged alone.
 func ledgers(t testing.TB, k savepoint.Kind[ledger], o *savepoint.Options, n int, ids ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "game.db")
@@ -30,14 +30,14 @@ func ledgers(t testing.TB, k savepoint.Kind[ledger], o *savepoint.Options, n int
 	return path
 }
 
-// apart puts each event into a block of its own.
+// apart splits the blocks of events, so that each event has its own.
 func apart(t testing.TB, tx *bolt.Tx) error {
 	b := tx.Bucket([]byte("events"))
 	blocks := map[string][]byte{}
 	require.NoError(t, b.ForEach(func(key, v []byte) error {
 		h, payload, err := format.ParseValue(v, 1<<20)
 		if err != nil || len(key) > 16 {
-			return nil // damaged, or in pieces: one event
+			return nil // a damaged value, or an event in pieces, stays as it is
 		}
 		payload, _, err = format.Decode(nil, h.Codec, payload, h.Raw)
 		require.NoError(t, err)
@@ -74,10 +74,10 @@ func inFile(t testing.TB, path string, fn func(tx *bolt.Tx) error) {
 	require.NoError(t, db.Close())
 }
 
-// headKey is a machine's key in the bucket machines.
+// headKey returns a machine's key in the bucket machines.
 func headKey(kind, id string) []byte { return append([]byte{byte(len(kind))}, kind+id...) }
 
-// valueKey is the key in events or snapshots of a machine's value that begins with seq.
+// valueKey returns the key, in the bucket events or snapshots, of a machine's value whose first seq is seq.
 func valueKey(t testing.TB, tx *bolt.Tx, id string, seq uint64) []byte {
 	t.Helper()
 	v := tx.Bucket([]byte("machines")).Get(headKey("ledger", id))
@@ -85,7 +85,7 @@ func valueKey(t testing.TB, tx *bolt.Tx, id string, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, format.PeekHeader(v).Number), seq)
 }
 
-// value is a value that has to be there, a copy.
+// value returns a copy of a value, which has to exist.
 func value(t testing.TB, tx *bolt.Tx, bucket string, key []byte) []byte {
 	t.Helper()
 	v := tx.Bucket([]byte(bucket)).Get(key)
@@ -93,13 +93,13 @@ func value(t testing.TB, tx *bolt.Tx, bucket string, key []byte) []byte {
 	return bytes.Clone(v)
 }
 
-// harm changes one byte in the middle of the payload.
+// harm flips a bit in the middle of the value's payload, in place, and returns the value.
 func harm(v []byte) []byte {
 	v[format.HeaderLen+(len(v)-format.HeaderLen)/2] ^= 0x10
 	return v
 }
 
-// spoil damages values of a machine: of bucket events or snapshots those of the seqs, or its head.
+// spoil damages values of a machine: those with the seqs in the bucket events or snapshots, or its head in machines.
 func spoil(t testing.TB, path, bucket, id string, seqs ...uint64) {
 	t.Helper()
 	inFile(t, path, func(tx *bolt.Tx) error {
@@ -120,7 +120,7 @@ func spoil(t testing.TB, path, bucket, id string, seqs ...uint64) {
 	})
 }
 
-// remove takes values of a machine away.
+// remove deletes the values of a machine with the seqs.
 func remove(t testing.TB, path, bucket, id string, seqs ...uint64) {
 	t.Helper()
 	inFile(t, path, func(tx *bolt.Tx) error {
@@ -136,7 +136,7 @@ func remove(t testing.TB, path, bucket, id string, seqs ...uint64) {
 	})
 }
 
-// copied is a copy of a file.
+// copied copies a file and returns the path of the copy.
 func copied(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -146,7 +146,7 @@ func copied(t testing.TB, path string) string {
 	return to
 }
 
-// foreignFile makes a bbolt file of another program.
+// foreignFile creates a bbolt file of another program, with the buckets.
 func foreignFile(t testing.TB, path string, buckets ...string) {
 	t.Helper()
 	inFile(t, path, func(tx *bolt.Tx) error {
@@ -163,25 +163,25 @@ func foreignFile(t testing.TB, path string, buckets ...string) {
 	})
 }
 
-// newerFile raises the number of the file's format.
+// newerFile raises the number of the file's format by one.
 func newerFile(t *testing.T, path string) {
 	inFile(t, path, func(tx *bolt.Tx) error {
 		h, payload, err := format.ParseValue(value(t, tx, "meta", []byte("file")), 1<<20)
 		require.NoError(t, err)
-		at := 1 + int(payload[0]) // behind the app id
+		at := 1 + int(payload[0]) // the number follows the id of the program
 		binary.BigEndian.PutUint32(payload[at:], binary.BigEndian.Uint32(payload[at:])+1)
 		return tx.Bucket([]byte("meta")).Put([]byte("file"), format.AppendValue(nil, &h, payload, nil))
 	})
 }
 
-// newerFileValue raises the number of the format of the value that says what the file is.
+// newerFileValue raises the format of the value that identifies the file.
 func newerFileValue(t *testing.T, path string) {
 	inFile(t, path, func(tx *bolt.Tx) error {
 		return tx.Bucket([]byte("meta")).Put([]byte("file"), newer(value(t, tx, "meta", []byte("file"))))
 	})
 }
 
-// newer is a value as a later version would write it: a higher format and a right checksum.
+// newer raises the format of a value and makes its checksum right, as a later version of the library would write it.
 func newer(v []byte) []byte {
 	v[4]++
 	return sealed(v)
@@ -195,7 +195,7 @@ func sealed(v []byte) []byte {
 	return v
 }
 
-// blocks are the first seqs of a machine's values in events.
+// blocks returns the first seq of each block of a machine's events.
 func blocks(t testing.TB, path, id string) (firsts []uint64) {
 	t.Helper()
 	inFile(t, path, func(tx *bolt.Tx) error {

@@ -12,7 +12,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// engines are the ways to open a database that every test of behaviour runs on.
+// engines are the places of a database that the tests of the verbs run on: each returns a path for Open.
 var engines = map[string]func(t *testing.T) string{
 	"memory": func(*testing.T) string { return savepoint.Memory },
 	"file":   func(t *testing.T) string { return filepath.Join(t.TempDir(), "game.db") },
@@ -35,8 +35,8 @@ func open(t testing.TB, path string, o *savepoint.Options) *savepoint.DB {
 	return db
 }
 
-// feedEngines are the ways to keep records in order: in memory, with both ways of
-// the file to make a write durable, and with a journal too small for anything.
+// feedEngines are the ways to keep the order of the records: in memory, in a file without a journal, with one, and with
+// one that is too small for any group.
 var feedEngines = map[string]func(t *testing.T) (string, *savepoint.Options){
 	"memory": func(*testing.T) (string, *savepoint.Options) { return savepoint.Memory, nil },
 	"direct": func(t *testing.T) (string, *savepoint.Options) {
@@ -57,8 +57,8 @@ func onEachFeed(t *testing.T, fn func(t *testing.T, db *savepoint.DB)) {
 	}
 }
 
-// says checks that err matches the sentinel (nil = any error) and that its text has all the words: what is wrong, where,
-// and what to do.
+// says checks that err matches the sentinel, if there is one, and that its text has all the words: what is wrong,
+// where, and what to do.
 func says(t testing.TB, err, sentinel error, words ...string) {
 	t.Helper()
 	if !assert.Error(t, err) {

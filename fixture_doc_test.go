@@ -8,9 +8,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// The thirteen ways in which the Python original lost or mixed up games, as
-// regression tests. Each begins with what went wrong there.
-
+// docs opens a database in a file and registers the kind of documents, after change if that is not nil.
 func docs(t *testing.T, o *savepoint.Options, change func(*savepoint.Kind[savepoint.Doc])) (*savepoint.DB, *savepoint.Store[savepoint.Doc]) {
 	t.Helper()
 	db := open(t, engines["file"](t), o)

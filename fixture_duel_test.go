@@ -33,10 +33,8 @@ func records[S any](t *testing.T, s *savepoint.Store[S], id string) (all []savep
 	return all
 }
 
-// The same game in two versions. From 1 to 2 the phase "turn" becomes "playing",
-// a pot is computed, "played" becomes "laid" with its card taken apart, and
-// "noted" is gone.
-
+// duelV1 and duel are one game in two versions. From 1 to 2 the phase "turn" becomes "playing", a pot is computed,
+// "played" becomes "laid" with its card in two parts, and "noted" is dropped.
 type duelV1 struct {
 	Phase  string
 	Turn   int
@@ -56,7 +54,7 @@ type duel struct {
 	Big    uint64
 	Mark   []byte
 	Pot    int
-	Left   int // cards in all hands
+	Left   int // the cards in all hands
 }
 
 type playedV1 struct {
@@ -159,13 +157,13 @@ func duelKind(st savepoint.Strategy) savepoint.Kind[duel] {
 		Legal:  map[string][]string{"": {"playing"}, "playing": {"over"}}}
 }
 
-// lasting is an engine that outlives its database, and remembers the steps.
+// lasting is an engine that outlives its database and records the steps of each Commit.
 type lasting struct {
 	engine.Engine
 	steps []engine.Step
-	fail  error // the next Commit answers it
+	fail  error // the next Commit returns it
 
-	events atomic.Int64 // looks at records
+	events atomic.Int64 // how many loads asked for records
 }
 
 func (k *lasting) Load(ctx context.Context, machine string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
@@ -188,7 +186,7 @@ func (k *lasting) Commit(ctx context.Context, steps []engine.Step, out []engine.
 	return k.Engine.Commit(ctx, steps, out)
 }
 
-// places are where a database is that is opened again and again.
+// places are the places of a database that a test opens several times. Each returns the path and options of Open.
 var places = map[string]func(t *testing.T) func(o savepoint.Options) (string, *savepoint.Options){
 	"memory": func(*testing.T) func(savepoint.Options) (string, *savepoint.Options) {
 		e := &lasting{Engine: memory.New()}
@@ -214,7 +212,7 @@ func onEachPlace(t *testing.T, fn func(t *testing.T, at place)) {
 	}
 }
 
-// use opens the place for the length of fn.
+// use opens the place, registers the kind, runs fn and closes it.
 func use[S any](t *testing.T, at place, k savepoint.Kind[S], fn func(s *savepoint.Store[S])) {
 	t.Helper()
 	useWith(t, at, savepoint.Options{}, k, fn)
@@ -231,7 +229,7 @@ func useWith[S any](t *testing.T, at place, o savepoint.Options, k savepoint.Kin
 	fn(s)
 }
 
-// play appends the first n moves of a duel, with a note before the last.
+// playV1 appends the first n moves of a duel, with a note before the last one.
 func playV1(t *testing.T, s *savepoint.Store[duelV1], id string, n int) {
 	t.Helper()
 	for i := range n {

@@ -14,23 +14,22 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
-// faulty is an engine around another one that fails where a test wants it to,
-// and that checks how the library uses it.
+// faulty wraps an engine: it fails where a test wants it to, and checks how the library uses it.
 type faulty struct {
 	engine.Engine
-	stays bool // Close leaves the engine within open
+	stays bool // Close leaves the wrapped engine open
 
 	mu      sync.Mutex
-	writing bool // a Commit or SetNote runs
+	writing bool // a Commit or SetNote is running
 	broken  []string
 	commits int
-	refuse  func(commit, step int, s engine.Step) error       // one step
-	fail    func(commit int) (stored bool, err error)         // the whole Commit
-	damage  func(machine string, it *engine.Item) (lost bool) // an item that is read
-	head    func(machine string) error                        // a head that is read
-	loaded  func(machine string, want engine.LoadRange)       // after each Load
-	gate    chan struct{}                                     // a Commit waits for it, if not nil
-	delay   func()                                            // runs within each Commit
+	refuse  func(commit, step int, s engine.Step) error       // refuses one step
+	fail    func(commit int) (stored bool, err error)         // fails the whole Commit
+	damage  func(machine string, it *engine.Item) (lost bool) // changes or loses an item that is read
+	head    func(machine string) error                        // damages a head that is read
+	loaded  func(machine string, want engine.LoadRange)       // is called after each Load
+	gate    chan struct{}                                     // each Commit waits for it, if it is not nil
+	delay   func()                                            // is called within each Commit
 }
 
 func (f *faulty) begin(what string) {
@@ -48,7 +47,7 @@ func (f *faulty) end() {
 	f.mu.Unlock()
 }
 
-// set changes the faults.
+// set runs change, which sets the faults, under the lock.
 func (f *faulty) set(change func()) {
 	f.mu.Lock()
 	change()
@@ -75,8 +74,8 @@ func (f *faulty) Commit(ctx context.Context, steps []engine.Step, out []engine.R
 	if !stored {
 		return err
 	}
-	// A machine of which one step was refused takes no other one in this group:
-	// that step was made for a state that is not there.
+	// After a refused step the engine refuses the machine's other steps of the group: they were made for a state
+	// that was not stored.
 	refused := map[string]bool{}
 	for i := range steps {
 		var why error
@@ -151,8 +150,7 @@ func openFaulty(t testing.TB, f *faulty, o savepoint.Options, k savepoint.Kind[t
 	return db, s
 }
 
-// bubble runs a test with a clock of its own, in which a wait that never ends
-// is found out at once.
+// bubble runs a test in a bubble of testing/synctest, with a clock of its own: a wait that never ends fails at once.
 func bubble(t *testing.T, fn func(t *testing.T, ctx context.Context)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// ledger is a state that no lost, doubled or swapped event leaves as it was.
+// ledger is a state that every lost, doubled or swapped event changes.
 type ledger struct {
 	Sum   uint64
 	Count int
@@ -28,7 +28,7 @@ func (e booked) Apply(l *ledger, _ savepoint.Meta) error {
 	return nil
 }
 
-// after is the ledger after the events 1 to n of write.
+// after returns the ledger after the events 1 to n of write.
 func after(n int) (l ledger) {
 	for i := range n {
 		_ = entry(i+1).Apply(&l, savepoint.Meta{})
@@ -40,7 +40,7 @@ func entry(i int) booked {
 	return booked{N: i * i, Text: string(rune('A'+i%26)) + " says a word or two"}
 }
 
-// ledgerKind takes a snapshot with every so many events and none when it closes.
+// ledgerKind returns a kind with a snapshot after each number of events, below zero none, and none at Close.
 func ledgerKind(every int) savepoint.Kind[ledger] {
 	return savepoint.Kind[ledger]{
 		Name:     "ledger",
@@ -49,7 +49,7 @@ func ledgerKind(every int) savepoint.Kind[ledger] {
 	}
 }
 
-// write appends the events from to to, each with a commit of its own.
+// write appends the events with the numbers from to to, each with a commit of its own.
 func write(t testing.TB, s *savepoint.Store[ledger], id string, from, to int) {
 	t.Helper()
 	for i := from; i <= to; i++ {
@@ -66,7 +66,7 @@ func reopen(t testing.TB, path string, k savepoint.Kind[ledger], o *savepoint.Op
 	return db, s
 }
 
-// well checks that a machine serves and has its n events.
+// well checks that a machine serves and is at the state after n events.
 func well(t testing.TB, s *savepoint.Store[ledger], id string, n int) {
 	t.Helper()
 	st, err := s.Load(t.Context(), id)
@@ -76,7 +76,7 @@ func well(t testing.TB, s *savepoint.Store[ledger], id string, n int) {
 	}
 }
 
-// gone is a history with a hole, as Events shows it.
+// gone is what Events shows of a history with gaps.
 type gone struct {
 	seqs []uint64
 	gaps []savepoint.GapError
@@ -107,8 +107,8 @@ func fromTo(from, to uint64) (out []uint64) {
 }
 
 var (
-	cheats atomic.Int64 // what a cheating Apply reads
-	factor atomic.Int64 // what an Apply that changes multiplies with
+	cheats atomic.Int64 // cheated adds one and applies the result
+	factor atomic.Int64 // multiplied multiplies by it; a test changes it to change Apply
 	broken atomic.Bool
 )
 

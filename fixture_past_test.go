@@ -8,14 +8,14 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// past is all that can be asked of a machine's history.
+// past is everything that can be read of a machine's history.
 type past[S any] struct {
 	head   savepoint.State[S]
 	events []savepoint.Record[S]
 	at     map[uint64]savepoint.State[S]
 }
 
-// from is p as it is once the log begins at a base.
+// from returns p as it reads when the log starts at the base.
 func (p past[S]) from(base uint64) past[S] {
 	short := past[S]{head: p.head, at: map[uint64]savepoint.State[S]{}}
 	for _, rec := range p.events {
@@ -50,7 +50,7 @@ func pastOf[S any](t *testing.T, s *savepoint.Store[S], id string, from uint64) 
 		at, err := s.At(t.Context(), id, savepoint.AtSeq(seq))
 		require.NoError(t, err, "seq %d", seq)
 		if seq == from {
-			at.Pos = 0 // of the base nobody knows it
+			at.Pos = 0 // a base has no position
 		}
 		p.at[seq] = at
 	}

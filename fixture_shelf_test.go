@@ -7,7 +7,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// shelf is an archive in memory that can be made to fail.
+// shelf is an archive in memory; put, if not nil, is called before each Put and may fail it.
 type shelf struct {
 	chapters map[string]*savepoint.ArchiveSegment
 	put      func(*savepoint.ArchiveSegment) error

@@ -12,7 +12,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// table is a small card game, the state of most tests here.
+// table is a small card game, the state of most tests.
 type table struct {
 	Phase  string
 	Seats  []string
@@ -65,7 +65,7 @@ func (e played) Apply(t *table, _ savepoint.Meta) error {
 
 var errNotYourTurn = errors.New("not your turn")
 
-// noted is an event by pointer; it can be made to fail in Apply.
+// noted is an event by pointer. Its Apply fails or panics as the fields say.
 type noted struct {
 	Text  string
 	Fail  bool
@@ -84,7 +84,7 @@ func (e *noted) Apply(t *table, m savepoint.Meta) error {
 	return nil
 }
 
-// moved goes to any phase.
+// moved sets the phase to any other one.
 type moved struct{ To string }
 
 func (e moved) Apply(t *table, _ savepoint.Meta) error { t.Phase = e.To; return nil }
@@ -121,7 +121,7 @@ func register(t testing.TB, db *savepoint.DB) *savepoint.Store[table] {
 	return s
 }
 
-// begin deals and plays n cards.
+// begin deals, plays n cards and returns the last head.
 func begin(t testing.TB, s *savepoint.Store[table], id string, n int) savepoint.Head {
 	t.Helper()
 	ctx := context.Background()
@@ -157,7 +157,7 @@ func note(t testing.TB, s *savepoint.Store[table], id string, n int) {
 	}
 }
 
-// onEachKind is onEach with a kind and options of the test's own.
+// onEachKind runs a test on each engine with a kind and options of its own.
 func onEachKind(t *testing.T, o savepoint.Options, k savepoint.Kind[table], fn func(t *testing.T, s *savepoint.Store[table])) {
 	for name, path := range engines {
 		t.Run(name, func(t *testing.T) {

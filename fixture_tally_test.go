@@ -12,14 +12,14 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// tally is a state that shows each event it went through.
+// tally is a state in which each applied event leaves a trace.
 type tally struct {
 	Phase string
 	Count int
 	Sum   int64
 	Slots map[string]int64
-	Last  []int64 // the last five
-	By    string  // actor, key and time of the newest event, as Apply saw them
+	Last  []int64 // the numbers of the last five events
+	By    string  // actor, key, time and seq of the newest event, as Apply saw them
 }
 
 type added struct {
@@ -58,8 +58,7 @@ var errOdd = errors.New("no odd number while the phase is even")
 
 const failsInApply = 666
 
-// turned changes the phase; it is an event by pointer that holds more than
-// plain values.
+// turned is an event by pointer, with a map, that changes the phase.
 type turned struct {
 	To   string
 	More map[string]int64

@@ -29,14 +29,14 @@ func TestMigration_OnLoad(t *testing.T) {
 			before, err = s.Load(t.Context(), "d")
 			require.NoError(t, err)
 		})
-		for _, readOnly := range []bool{false, true, false} { // looking stores nothing
+		for _, readOnly := range []bool{false, true, false} { // reading stores nothing
 			useWith(t, place, savepoint.Options{ReadOnly: readOnly}, duelKind(0), func(s *savepoint.Store[duel]) {
 				st, err := s.Load(t.Context(), "d")
 				require.NoError(t, err)
 				want, err := duelUp(before.Value)
 				require.NoError(t, err)
-				assert.Equal(t, want, st.Value) // row F7: numbers, times, int-keyed maps as they were
-				assert.True(t, st.Upcast)       // row F1
+				assert.Equal(t, want, st.Value, "numbers, times and maps with int keys are as they were")
+				assert.True(t, st.Upcast)
 				assert.Equal(t, savepoint.V(1, 0, 0), st.Version)
 				assert.Equal(t, "playing", st.Phase)
 				assert.EqualValues(t, 4, st.Seq)
@@ -76,14 +76,14 @@ func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
 		require.ErrorAs(t, err, &c)
 		assert.EqualValues(t, 4, c.Have)
 
-		// A refused write stores nothing, the migration neither.
+		// A refused write stores nothing, not even the migration.
 		_, err = s.Append(ctx, "d", laid{0, "9", "H"})
 		require.ErrorIs(t, err, errNotYourTurn)
 		_, err = s.Append(ctx, "d", laid{1, "A", "S"})
 		require.ErrorContains(t, err, "has no AS")
 		assert.Len(t, records(t, s, "d"), 4)
 
-		// The first write stores it.
+		// The first write stores the migration.
 		h, err := s.Append(ctx, "d", laid{1, "8", "S"}, savepoint.IfSeq(4), savepoint.Key("k"), savepoint.By("bob"))
 		require.NoError(t, err)
 		assert.EqualValues(t, 6, h.Seq)
@@ -105,7 +105,7 @@ func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
 		assert.Empty(t, m.Key)
 		assert.Equal(t, lifted.Value, m.Event.(*savepoint.Replaced[duel]).State)
 
-		// Old events come as the kind has them now.
+		// Old events are returned as the kind has them now.
 		assert.Equal(t, laid{0, "7", "H"}, all[0].Event)
 		assert.Equal(t, "laid", all[0].Name)
 		assert.True(t, all[0].Upcast)
@@ -115,12 +115,12 @@ func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
 		require.NoError(t, err)
 	})
 
-	// Replay to later points never crosses it: the old states and events may be beyond reading.
+	// Replay to later points never crosses the migration: the old states and events may be unreadable.
 	broken := k2
 	broken.Migrations = duelMigrations()
 	for i := range broken.Migrations {
 		if broken.Migrations[i].Up != nil {
-			broken.Migrations[i].Up = func(savepoint.Doc) (savepoint.Doc, error) { panic("nobody goes here") }
+			broken.Migrations[i].Up = func(savepoint.Doc) (savepoint.Doc, error) { panic("no replay gets here") }
 		}
 	}
 	use(t, place, broken, func(s *savepoint.Store[duel]) {
@@ -135,7 +135,7 @@ func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
 			require.ErrorAs(t, err, &me)
 			assert.Equal(t, "d", me.ID)
 			assert.Empty(t, s.DB().Quarantined())
-			if i == 0 { // not even without the snapshots
+			if i == 0 { // in the second round the snapshots are gone, too
 				var drop []uint64
 				for info, err := range s.Snapshots(ctx, "d", savepoint.SnapshotRange{}) {
 					require.NoError(t, err)
@@ -151,7 +151,7 @@ func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
 		}
 	})
 
-	// Earlier points are lifted from old snapshots and events, and marked.
+	// Earlier points are upcast from old snapshots and events, and marked.
 	use(t, place, k2, func(s *savepoint.Store[duel]) {
 		st := at(t, s, 4)
 		assert.True(t, st.Upcast)
@@ -331,7 +331,7 @@ func TestMigration_RecoverBeforeAnyWrite(t *testing.T) {
 			st, err := s.Load(ctx, "d")
 			require.NoError(t, err)
 			assert.False(t, st.Upcast)
-			assert.EqualValues(t, 6, st.Seq, "the restored record is whole, none of a migration is needed")
+			assert.EqualValues(t, 6, st.Seq, "the restored record has the whole state, so no record of a migration is needed")
 			assert.Equal(t, 5, st.Value.Left)
 			rep, err := s.Verify(ctx, "d")
 			require.NoError(t, err)
@@ -349,9 +349,9 @@ func TestMigration_ReadingAndClosingStoreNothing(t *testing.T) {
 	e.steps = nil
 	e.events.Store(0)
 	k := duelKind(0)
-	k.Snapshot.NoClose = false // Close takes a snapshot of what is behind its newest one
+	k.Snapshot.NoClose = false // Close takes a snapshot of each machine that has records after its newest one
 	use(t, place, k, func(s *savepoint.Store[duel]) {
-		assert.Zero(t, e.events.Load(), "no records are searched for events that migrations rename or drop")
+		assert.Zero(t, e.events.Load(), "no records are read in search of renamed or dropped events")
 		_, err := s.Load(t.Context(), "d")
 		require.NoError(t, err)
 	})
@@ -479,12 +479,12 @@ func TestMigration_SameMajorNeedsNone(t *testing.T) {
 	use(t, place, k, func(s *savepoint.Store[duelV1]) {
 		st, err := s.Load(ctx, "d")
 		require.NoError(t, err)
-		assert.False(t, st.Upcast) // row F13: within a major version nothing newly required, so nothing to migrate
+		assert.False(t, st.Upcast, "within a major version nothing is newly required")
 		h, err := s.Append(ctx, "d", playedV1{1, "8S"})
 		require.NoError(t, err)
 		assert.EqualValues(t, 5, h.Seq)
 	})
-	k2 := duelKind(0) // 1.0.0 is the way of 1.3.0 too: it begins at 1.3.0
+	k2 := duelKind(0) // a state of 1.0.0 is readable as 1.3.0, so the path may start there
 	for i := range k2.Migrations {
 		k2.Migrations[i].From = savepoint.V(1, 3, 0)
 	}
@@ -522,13 +522,13 @@ func TestMigration_NoPath(t *testing.T) {
 	assert.ErrorContains(t, err, `1 records of event "noted"`)
 	require.NoError(t, register(func(*savepoint.Kind[duel]) {}))
 	err = register(func(k *savepoint.Kind[duel]) { k.Version, k.Migrations = savepoint.V(1, 9, 0), nil })
-	require.ErrorIs(t, err, savepoint.ErrNewer, "2.0.0 was registered") // row F19
+	require.ErrorIs(t, err, savepoint.ErrNewer, "2.0.0 was registered")
 
 	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
 		_, err := s.Append(ctx, "d", laid{1, "8", "S"})
 		require.NoError(t, err)
 	})
-	k3 := duelKind(0) // the old migrations are gone: the newest states are read, the history is not
+	k3 := duelKind(0) // without the old migrations the newest states are readable, the history is not
 	k3.Version, k3.Migrations = savepoint.V(2, 1, 0), nil
 	k3.Events["played"], k3.Events["noted"] = moved2{}, &moved3{}
 	use(t, place, k3, func(s *savepoint.Store[duel]) {
@@ -554,7 +554,7 @@ func (*moved3) Apply(*duel, savepoint.Meta) error { return nil }
 func TestMigration_Check(t *testing.T) {
 	full := savepoint.Doc{"Phase": "turn", "Turn": 1, "Hands": map[int64]any{0: []any{"7H"}, 1: []any{}}, "Opened": time.Unix(1e9, 5000).UTC(), "Stake": 1.5, "Big": uint64(1 << 63), "Mark": []byte{1}}
 	list := duelMigrations()
-	require.NoError(t, savepoint.CheckMigration(list[0], full)) // row F6
+	require.NoError(t, savepoint.CheckMigration(list[0], full))
 	require.NoError(t, savepoint.CheckMigration(list[2], nil))
 	require.NoError(t, savepoint.CheckMigration(list[1], savepoint.Doc{"Seat": 1, "Card": "7H"}))
 	assert.Equal(t, 1, full["Turn"], "the document stays as it is")
@@ -575,7 +575,7 @@ func TestMigration_Check(t *testing.T) {
 // row A8
 func TestVersion_Compare(t *testing.T) {
 	a, b := savepoint.V(1, 2, 3), savepoint.V(1, 10, 0)
-	assert.Equal(t, a, savepoint.V(1, 2, 3), "row A8: equal versions are equal, whenever they were made") // row A8
+	assert.Equal(t, a, savepoint.V(1, 2, 3), "equal versions are equal, whenever they were made")
 	assert.Negative(t, a.Compare(b))
 	assert.Positive(t, savepoint.V(2, 0, 0).Compare(b))
 	assert.Zero(t, a.Compare(savepoint.V(1, 2, 3)))
@@ -614,11 +614,10 @@ func TestMigration_RegisterReportsAll(t *testing.T) {
 			k.Migrations = c.list
 			_, err := savepoint.Register(open(t, savepoint.Memory, nil), k)
 			var ke *savepoint.KindError
-			require.ErrorAs(t, err, &ke) // row F3: a chain is checked as a whole
+			require.ErrorAs(t, err, &ke)
 			for _, want := range c.want {
 				assert.Contains(t, strings.Join(ke.Problems, "\n"), want)
 			}
-			// row F9: the list in the kind is all there is
 			assert.Len(t, ke.Problems, max(len(c.want), map[string]int{"library": 2}[name]))
 		})
 	}
@@ -649,8 +648,8 @@ func TestMigration_ShortestPath(t *testing.T) {
 		return k
 	}
 	for from, want := range map[savepoint.Version]string{
-		v(1, 0, 0): "ae", // as short as dc, and 2.0.0 is older than 3.0.0
-		v(1, 5, 0): "",   // no migration begins there, and none behind it in 1
+		v(1, 0, 0): "ae", // it is as short as dc, and 2.0.0 is older than 3.0.0
+		v(1, 5, 0): "",   // no migration starts there or later in major version 1
 		v(2, 0, 0): "e",
 		v(3, 0, 0): "c",
 		v(3, 1, 0): "f",
@@ -674,7 +673,7 @@ func TestMigration_ShortestPath(t *testing.T) {
 			use(t, place, k, func(s *savepoint.Store[savepoint.Doc]) {
 				st, err := s.Load(t.Context(), "x")
 				require.NoError(t, err)
-				assert.Equal(t, want, st.Value["way"], "from %s", from) // row F2: the shortest, and always the same
+				assert.Equal(t, want, st.Value["way"], "from %s", from)
 			})
 		}
 	}

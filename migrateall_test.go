@@ -16,7 +16,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// duelsV1 plays n duels, named d-0 and so on, in version 1.
+// duelsV1 plays n duels in version 1. Their ids are d-0, d-1 and so on.
 func duelsV1(t *testing.T, at place, k savepoint.Kind[duelV1], n int) {
 	t.Helper()
 	use(t, at, k, func(s *savepoint.Store[duelV1]) {
@@ -26,7 +26,7 @@ func duelsV1(t *testing.T, at place, k savepoint.Kind[duelV1], n int) {
 	})
 }
 
-// counts are the machines per version.
+// counts returns how many machines each version has.
 func counts[S any](t *testing.T, s *savepoint.Store[S]) map[savepoint.Version]int64 {
 	t.Helper()
 	st, err := s.MigrationStatus(t.Context())
@@ -50,19 +50,19 @@ func TestMigrate_All(t *testing.T) {
 				ctx := t.Context()
 				duelsV1(t, place, duelKindV1(strategy), 12)
 				use(t, place, duelKind(strategy), func(s *savepoint.Store[duel]) {
-					_, err := s.Delete(ctx, "d-0") // is migrated by that
+					_, err := s.Delete(ctx, "d-0") // Delete is a write, so it stores the migration
 					require.NoError(t, err)
 					_, err = s.Append(ctx, "new", laid{0, "7", "H"})
 					require.NoError(t, err)
-					assert.Equal(t, map[savepoint.Version]int64{v1: 11, v2: 2}, counts(t, s)) // row F20
+					assert.Equal(t, map[savepoint.Version]int64{v1: 11, v2: 2}, counts(t, s))
 					st, err := s.MigrationStatus(ctx)
 					require.NoError(t, err)
 					assert.False(t, st.Done())
-					assert.Equal(t, savepoint.VersionStatus{Version: v1, Machines: 11, Path: []savepoint.Version{v1, v2}, Back: true}, st.Versions[0]) // row F10
+					assert.Equal(t, savepoint.VersionStatus{Version: v1, Machines: 11, Path: []savepoint.Version{v1, v2}, Back: true}, st.Versions[0])
 
 					rep, err := s.Migrate(ctx, savepoint.MigrateOptions{Workers: 3})
 					require.NoError(t, err)
-					assert.Equal(t, []int{11, 11, 0}, []int{rep.Machines, rep.Migrated, len(rep.Failed)}) // row F8
+					assert.Equal(t, []int{11, 11, 0}, []int{rep.Machines, rep.Migrated, len(rep.Failed)})
 					assert.Equal(t, map[savepoint.Version]int64{v2: 13}, counts(t, s))
 					again, err := s.Migrate(ctx, savepoint.MigrateOptions{})
 					require.NoError(t, err)
@@ -76,7 +76,7 @@ func TestMigrate_All(t *testing.T) {
 					assert.EqualValues(t, 5, st.Seq)
 					assert.Equal(t, 5, st.Value.Left)
 					before, err := s.At(ctx, "d-1", savepoint.AtSeq(4))
-					require.NoError(t, err, "what was before is kept")
+					require.NoError(t, err, "the state from before the migration is kept")
 					assert.True(t, before.Upcast)
 					_, err = s.Load(ctx, "d-0")
 					require.ErrorIs(t, err, savepoint.ErrDeleted)
@@ -141,7 +141,7 @@ func TestMigrate_DryRun(t *testing.T) {
 			n.Store(0)
 			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{DryRun: true, Workers: 1})
 			require.NoError(t, err)
-			assert.GreaterOrEqual(t, n.Load(), int64(8), "it really runs") // row F4
+			assert.GreaterOrEqual(t, n.Load(), int64(8), "the migration really runs")
 			assert.Equal(t, []int{4, 4, 0, 4}, []int{rep.Machines, rep.Migrated, len(rep.Failed), len(rep.Changes)})
 			c := rep.Changes[2]
 			assert.Equal(t, []any{"d-2", uint64(4), v1, v2}, []any{c.ID, c.Seq, c.From, c.To})
@@ -170,7 +170,7 @@ func TestMigrate_DryRun(t *testing.T) {
 			before := everything(t, s)
 			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{DryRun: true})
 			require.NoError(t, err)
-			require.Len(t, rep.Failed, 4, "it validates")
+			require.Len(t, rep.Failed, 4, "a dry run validates the states")
 			var me *savepoint.MigrationError
 			require.ErrorAs(t, rep.Failed[0], &me)
 			assert.Equal(t, before, everything(t, s))
@@ -178,7 +178,7 @@ func TestMigrate_DryRun(t *testing.T) {
 	})
 }
 
-// everything is all that a store shows without looking at states.
+// everything returns all heads and snapshots of a store as text.
 func everything(t *testing.T, s *savepoint.Store[duel]) (all []string) {
 	t.Helper()
 	for h, err := range s.List(t.Context(), savepoint.ListOptions{Deleted: true}) {
@@ -239,7 +239,7 @@ func TestMigrate_Progress(t *testing.T) {
 			told = append(told, done)
 		}})
 		require.NoError(t, err)
-		assert.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, told) // row F5
+		assert.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, told)
 	})
 }
 
@@ -257,8 +257,8 @@ func TestMigrate_ResumesAfterACrash(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		use(t, file(path), duelKind(0), func(s *savepoint.Store[duel]) {
 			rep, err := s.Migrate(ctx, savepoint.MigrateOptions{Workers: 1, Progress: func(done, _ int) {
-				if done == 4 { // the file as a crash leaves it
-					cancel(errors.New("the lights go out"))
+				if done == 4 { // copies the file as a crash would leave it
+					cancel(errors.New("a power cut"))
 					in, err := os.Open(path)
 					require.NoError(t, err)
 					out, err := os.Create(crashed)
@@ -267,7 +267,7 @@ func TestMigrate_ResumesAfterACrash(t *testing.T) {
 					require.NoError(t, errors.Join(err, in.Close(), out.Close()))
 				}
 			}})
-			require.ErrorContains(t, err, "the lights go out")
+			require.ErrorContains(t, err, "a power cut")
 			assert.Equal(t, 4, rep.Migrated)
 		})
 		use(t, file(crashed), duelKind(0), func(s *savepoint.Store[duel]) {
@@ -278,7 +278,7 @@ func TestMigrate_ResumesAfterACrash(t *testing.T) {
 			for i := range 9 {
 				st, err := s.Load(t.Context(), fmt.Sprint("d-", i))
 				require.NoError(t, err)
-				assert.EqualValues(t, 5, st.Seq, "each once")
+				assert.EqualValues(t, 5, st.Seq, "each machine is migrated once")
 			}
 		})
 	}
@@ -317,7 +317,7 @@ func migrateBack(t *testing.T, place place, strategy savepoint.Strategy, restore
 	if restore {
 		next, left = playedV1{1, "8S"}, 5
 	}
-	if restore && strategy == savepoint.EventSourced { // its one snapshot is the base
+	if restore && strategy == savepoint.EventSourced { // the base is its only snapshot
 		next, left = playedV1{0, "7H"}, 0
 	}
 	use(t, place, k2, func(s *savepoint.Store[duel]) {
@@ -340,13 +340,13 @@ func migrateBack(t *testing.T, place place, strategy savepoint.Strategy, restore
 		require.NoError(t, err)
 		assert.Equal(t, []int{3, 3, 0}, []int{rep.Machines, rep.Migrated, len(rep.Failed)})
 		assert.Equal(t, map[savepoint.Version]int64{v1: 3}, counts(t, s))
-		st, err := s.Load(ctx, "d-0") // lifted again
+		st, err := s.Load(ctx, "d-0") // it is upcast again
 		require.NoError(t, err)
 		assert.True(t, st.Upcast)
 		assert.EqualValues(t, 7, st.Seq)
 		assert.Equal(t, left, st.Value.Left)
 	})
-	use(t, place, k1, func(s *savepoint.Store[duelV1]) { // row F17: the older program goes on
+	use(t, place, k1, func(s *savepoint.Store[duelV1]) { // the older program continues
 		st, err := s.Load(ctx, "d-0")
 		require.NoError(t, err)
 		assert.False(t, st.Upcast)
@@ -382,7 +382,7 @@ func migrateBack(t *testing.T, place place, strategy savepoint.Strategy, restore
 		_, err := s.Load(ctx, "d-0")
 		require.NoError(t, err)
 	})
-	use(t, place, duelKind(strategy), func(s *savepoint.Store[duel]) { // and forth again
+	use(t, place, duelKind(strategy), func(s *savepoint.Store[duel]) { // and the newer one migrates again
 		st, err := s.Load(ctx, "d-0")
 		require.NoError(t, err)
 		assert.EqualValues(t, 8, st.Seq)
@@ -402,7 +402,7 @@ func TestMigrate_BackAndUsedAgain(t *testing.T) {
 		require.NoError(t, err)
 		_, err = s.Migrate(ctx, savepoint.MigrateOptions{To: v1})
 		require.NoError(t, err)
-		_, err = s.Append(ctx, "d-1", laid{1, "8", "S"}) // goes up again
+		_, err = s.Append(ctx, "d-1", laid{1, "8", "S"}) // stores the migration again
 		require.NoError(t, err)
 		assert.Equal(t, map[savepoint.Version]int64{v1: 1, v2: 1}, counts(t, s))
 	})

@@ -10,7 +10,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// look compares the newest state.
+// look compares the newest state by Load and View.
 func (w *world) look(k int, id string, p *plain) {
 	want := p.newest()
 	st, err := w.stores[k].Load(context.Background(), id)
@@ -169,7 +169,7 @@ func (w *world) verify(k int, id string, p *plain) {
 	w.same("verify", p.seq(), rep.Head)
 }
 
-// settle waits for all acks.
+// settle flushes and compares all waiting acks.
 func (w *world) settle() {
 	w.t.Helper()
 	w.answered("flush", nil, w.db.Flush(context.Background()))
@@ -187,7 +187,7 @@ func (w *world) acked() {
 	w.acks = w.acks[:0]
 }
 
-// again closes and opens.
+// again closes and reopens the database.
 func (w *world) again() {
 	w.t.Helper()
 	if w.skip {
@@ -199,7 +199,7 @@ func (w *world) again() {
 	w.start()
 }
 
-// all compares everything.
+// all compares everything, and purges machines that have become long.
 func (w *world) all() {
 	w.t.Helper()
 	for k := range w.kinds {

@@ -30,7 +30,7 @@ func (w *world) state() tally {
 	return t
 }
 
-// options of a write, for both sides.
+// options returns random options of a write, for the model and for the library.
 func (w *world) options(p *plain) (wm *writeModel, opts []savepoint.WriteOption, admit func(*plain) error) {
 	r := w.rng
 	wm = &writeModel{actor: []string{"", "ann", "system:x"}[r.IntN(3)], now: w.now}
@@ -62,7 +62,7 @@ func (w *world) options(p *plain) (wm *writeModel, opts []savepoint.WriteOption,
 	return wm, opts, admit
 }
 
-// write runs one single-machine write on both sides.
+// write runs one write to one machine on the model and on the library, and compares the results.
 func (w *world) write(op string, k int, id string, what any, model func(*plain, *writeModel) error,
 	do func(opts []savepoint.WriteOption) (*savepoint.Ack, savepoint.Head, error)) {
 	w.t.Helper()
@@ -94,7 +94,7 @@ func (w *world) write(op string, k int, id string, what any, model func(*plain, 
 	}
 }
 
-// step is one random operation.
+// step runs one random operation.
 func (w *world) step() {
 	ctx, r := context.Background(), w.rng
 	w.ops++
@@ -275,7 +275,7 @@ func (w *world) there(p *plain) error {
 	return savepoint.ErrNotFound
 }
 
-// across is db.Update on some machines.
+// across runs DB.Update on some machines.
 func (w *world) across() {
 	type one struct {
 		k  int
@@ -378,7 +378,7 @@ func (w *world) fork(k int, id string, p *plain, only bool) {
 	}
 	h, err := w.stores[k].Fork(context.Background(), id, savepoint.AtSeq(seq), to)
 	reached := err
-	if errors.Is(err, savepoint.ErrConflict) { // the point is there, and so is the other machine
+	if errors.Is(err, savepoint.ErrConflict) { // the point exists, and so does the other machine
 		reached = nil
 	}
 	want := w.reach(p, seq, only, reached)
@@ -395,8 +395,8 @@ func (w *world) fork(k int, id string, p *plain, only bool) {
 	}
 }
 
-// reach is the error of going to a seq. Under snapshot-only it depends on what
-// is kept: then the answer may be ErrNoPoint, but never another state.
+// reach returns the error of reaching a seq. Under snapshot-only it depends on what is kept: got may then be ErrNoPoint,
+// but the state is never another one.
 func (w *world) reach(p *plain, seq uint64, only bool, got error) error {
 	switch {
 	case p.seq() == 0:
@@ -413,7 +413,7 @@ func (w *world) reach(p *plain, seq uint64, only bool, got error) error {
 	return nil
 }
 
-// compact cuts a log, or puts all of it back.
+// compact runs Compact, or Unarchive, which brings the whole log back.
 func (w *world) compact(k int, id string, p *plain, only bool) {
 	ctx, s := context.Background(), w.stores[k]
 	if w.rng.IntN(3) == 0 {
@@ -486,7 +486,7 @@ func (w *world) recover(k int, id string, p *plain, only bool) {
 	}
 }
 
-// answered compares an answer with the model's.
+// answered compares an error with the model's.
 func (w *world) answered(op string, want, got error) {
 	w.t.Helper()
 	switch {

@@ -10,9 +10,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// The model: what the library has to answer, kept in plain slices.
-
-// plainRecord is a record of the model and what it left.
+// plainRecord is a record of the model, with the state after it.
 type plainRecord struct {
 	name    string
 	key     string
@@ -22,7 +20,7 @@ type plainRecord struct {
 	rev     uint64
 }
 
-// plain is a machine of the model. recs[i] is record base+1+i.
+// plain is a machine of the model: what the library has to return, in plain slices. recs[i] is record base+1+i.
 type plain struct {
 	base   uint64
 	first  tally // the state at the base
@@ -31,15 +29,15 @@ type plain struct {
 	keys   []plainKey
 	mark   uint64
 	tagged map[uint64]bool
-	cut    uint64 // the log was compacted up to it; 0 = it was not
+	cut    uint64 // the log was compacted up to this seq, 0 if it was not
 }
 
-// begins is where the log begins.
+// begins returns the seq after which the log starts.
 func (p *plain) begins() uint64 { return max(p.base, p.cut) }
 
 func (p *plain) seq() uint64 { return p.base + uint64(len(p.recs)) }
 
-// at is what record seq left; the base counts as one.
+// at returns record seq, or one that stands for the base.
 func (p *plain) at(seq uint64) plainRecord {
 	if seq == p.base {
 		return plainRecord{state: p.first, rev: p.rev}
@@ -51,7 +49,7 @@ func (p *plain) newest() plainRecord { return p.at(p.seq()) }
 
 func (p *plain) exists() bool { return p.seq() > 0 && !p.newest().deleted }
 
-// copied is a draft: what is added to it does not show in p.
+// copied returns a draft of p: records that are added to it do not change p.
 func (p *plain) copied() *plain {
 	q := *p
 	q.recs, q.keys = slices.Clip(p.recs), slices.Clip(p.keys)
@@ -103,7 +101,7 @@ func (p *plain) check(name string, old, st tally, w *writeModel) error {
 	return nil
 }
 
-// keyed is the seq that a key's first write led to.
+// keyed returns the seq after the first write with a key, and ErrKeyReused when that was another write.
 func (p *plain) keyed(key string, what any) (uint64, bool, error) {
 	for _, k := range slices.Backward(p.keys) {
 		if key != "" && k.name == key {
@@ -125,7 +123,7 @@ func (p *plain) remember(key string, what any) {
 
 type plainKey struct {
 	name string
-	what any // of the write; nil of a callback
+	what any // the content of the write, nil for a callback
 	seq  uint64
 }
 
@@ -138,13 +136,13 @@ func (t tally) copied() tally {
 	return t
 }
 
-// refusals of the model.
+// The errors of the model.
 var (
 	errRule    = errors.New("a rule") // Check, Apply or Validate
 	errIllegal = savepoint.ErrIllegal
 )
 
-// writeModel is what a write brings along.
+// writeModel holds what a write has besides its content.
 type writeModel struct {
 	actor, key string
 	now        int64

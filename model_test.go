@@ -15,7 +15,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/long"
 )
 
-// world is a database and its model.
+// world is a database, its model and a source of random operations.
 type world struct {
 	t      testing.TB
 	rng    *rand.Rand
@@ -23,7 +23,7 @@ type world struct {
 	opt    savepoint.Options
 	open   func(*savepoint.Options) *savepoint.DB
 	reopen bool
-	skip   bool // reopening only settles, with the same random numbers
+	skip   bool // reopening only flushes, so that the random numbers stay the same
 
 	db     *savepoint.DB
 	kinds  []savepoint.Kind[tally]
@@ -79,7 +79,7 @@ func (w *world) start() {
 	}
 }
 
-// fail tells how to see it again.
+// fail ends the test with what is needed to repeat it.
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
 	w.t.Fatalf("operation %d of seed %d: %s\nthe last ones: %q", w.ops, w.seed, fmt.Sprintf(format, args...), w.log[max(0, len(w.log)-12):])
@@ -104,7 +104,7 @@ func (w *world) get(k int, id string) *plain {
 	return newPlain()
 }
 
-// run makes n operations and compares everything now and then.
+// run makes n operations, and compares everything after each 2,500 of them and at the end.
 func (w *world) run(n int) {
 	for range n {
 		w.step()
@@ -121,7 +121,7 @@ func (w *world) run(n int) {
 	w.acked()
 }
 
-// modelSeed is given by SAVEPOINT_SEED, else random; modelOps by SAVEPOINT_OPS.
+// modelSeed returns the seed that SAVEPOINT_SEED sets, or a random one.
 func modelSeed(t testing.TB) uint64 {
 	seed := rand.Uint64()
 	if s := os.Getenv("SAVEPOINT_SEED"); s != "" {
@@ -133,6 +133,7 @@ func modelSeed(t testing.TB) uint64 {
 	return seed
 }
 
+// modelOps returns the number of operations that SAVEPOINT_OPS sets, or the size by the switch of the long tests.
 func modelOps(t testing.TB, quick, full int) int {
 	t.Helper()
 	if s := os.Getenv("SAVEPOINT_OPS"); s != "" {

@@ -23,10 +23,10 @@ import (
 	"github.com/liap-tui/savepoint/internal/long"
 )
 
-// soon is for files that are in use: the default waits a second.
+// soon returns options with a short LockTimeout, for files that are in use; the default is a second.
 func soon() *savepoint.Options { return &savepoint.Options{LockTimeout: 20 * time.Millisecond} }
 
-// made is a closed file with machines "a" to "c" of kind table.
+// made returns the path of a closed file with the machines "a" to "c" of kind table.
 func made(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "game.db")
@@ -40,7 +40,7 @@ func made(t testing.TB) string {
 	return path
 }
 
-// holder is how an error names the process that has a file, where the system tells.
+// holder returns how an error names the process that holds a file; only Linux knows its id.
 func holder(pid int) string {
 	if runtime.GOOS == "linux" {
 		return fmt.Sprint("pid ", pid)
@@ -48,7 +48,7 @@ func holder(pid int) string {
 	return "another process, or in this one"
 }
 
-// refuses checks that a file is refused and not changed, also when it is opened for reading.
+// refuses checks that a file is refused and not changed, for writing and for reading, with one of the errors and all words.
 func refuses(t *testing.T, path string, is []error, words ...string) {
 	t.Helper()
 	before, err := os.ReadFile(path)
@@ -68,7 +68,7 @@ func refuses(t *testing.T, path string, is []error, words ...string) {
 	assert.True(t, bytes.Equal(before, after), "the file was changed")
 	left, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
-	assert.Len(t, left, 1, "nothing was left beside it")
+	assert.Len(t, left, 1, "no other file is left in the directory")
 }
 
 // TestOpen_Locked_SameProcess opens a file that this process has open, also for reading and through a symbolic link: ErrLocked,
@@ -120,7 +120,7 @@ func TestOpen_Locked_ChildProcess(t *testing.T) {
 	_, err = savepoint.Open(path, o)
 	says(t, err, savepoint.ErrLocked, path)
 
-	require.NoError(t, child.Process.Kill()) // its lock goes with it
+	require.NoError(t, child.Process.Kill()) // the system releases its lock
 	in.Close()
 	_ = child.Wait()
 	s := register(t, open(t, path, nil))
@@ -233,7 +233,7 @@ func TestOpen_ReadOnly_TwoAtOnce(t *testing.T) {
 	ctx := t.Context()
 	o := soon()
 	o.ReadOnly = true
-	for range 2 { // at once: they are closed at the end
+	for range 2 { // both are open until the test ends
 		db := open(t, path, o)
 		s := register(t, db)
 		assert.Equal(t, []string{"7H", "7S", "8H"}, load(t, s, "b").Value.Played)
@@ -297,7 +297,7 @@ func TestOpen_ReadOnly_TwoAtOnce(t *testing.T) {
 	}
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
-	assert.True(t, bytes.Equal(before, after), "reading wrote")
+	assert.True(t, bytes.Equal(before, after), "opening for reading has changed the file")
 }
 
 // TestOpen_TwoProcessesTakeTurns lets two processes open one file many times each, write and close it: they never have it at the
@@ -310,7 +310,7 @@ func TestOpen_TwoProcessesTakeTurns(t *testing.T) {
 			db, err := savepoint.Open(path, &savepoint.Options{LockTimeout: time.Minute})
 			require.NoError(t, err)
 			alone, err := os.OpenFile(path+".held", os.O_CREATE|os.O_EXCL, 0o600)
-			require.NoError(t, err, "somebody else has it open")
+			require.NoError(t, err, "the other process has the file open")
 			require.NoError(t, alone.Close())
 			s, err := savepoint.Register(db, ledgerKind(7))
 			require.NoError(t, err)

@@ -72,22 +72,22 @@ func TestFromEnv(t *testing.T) {
 	base := savepoint.Options{MaxEvent: 1234, Strategy: savepoint.Versioned}
 	o, err := savepoint.FromEnv(&base)
 	require.NoError(t, err)
-	assert.Equal(t, savepoint.Versioned, base.Strategy, "the base is the caller's")
+	assert.Equal(t, savepoint.Versioned, base.Strategy, "FromEnv does not change its argument")
 	want := &savepoint.Options{
 		MaxEvent: 1234, Strategy: savepoint.EventSourced, NoCompression: true, NoRecoverAll: true,
 		Snapshot:  savepoint.SnapshotPolicy{Every: 5 * time.Minute, Keep: 7, MaxAge: 7 * 24 * time.Hour},
 		Retention: savepoint.RetentionPolicy{MaxRecords: 10000, Batch: 1000, MaxAge: 30 * 24 * time.Hour, ArchiveAfter: 24 * time.Hour},
 		Cache:     savepoint.CacheOptions{Off: true, Machines: 1000, TTL: time.Hour},
 	}
-	assert.Equal(t, want, o)                                // row K1
-	assert.Equal(t, 24*time.Hour, o.Retention.ArchiveAfter) // row K5
-	assert.Equal(t, 30*24*time.Hour, o.Retention.MaxAge)    // row K5
-	require.NoError(t, open(t, savepoint.Memory, o).Close(), "they can be opened with")
+	assert.Equal(t, want, o)
+	assert.Equal(t, 24*time.Hour, o.Retention.ArchiveAfter)
+	assert.Equal(t, 30*24*time.Hour, o.Retention.MaxAge)
+	require.NoError(t, open(t, savepoint.Memory, o).Close(), "a database opens with them")
 
 	for name, bad := range map[string][]string{
 		"PERSISTENCE_STRATEGY":      {"HYBRID", "nothing"},
 		"SNAPSHOT_INTERVAL_SECONDS": {"0", "-1", "5m", "1.5", "99999999999999999999"},
-		"EVENT_RETENTION_DAYS":      {"2147483647"}, // more than a Duration holds
+		"EVENT_RETENTION_DAYS":      {"2147483647"}, // it is more than a time.Duration holds
 		"MAX_EVENTS_PER_STATE":      {"many"},
 		"CACHE_ENABLED":             {"perhaps"},
 	} {
@@ -105,5 +105,5 @@ func TestFromEnv(t *testing.T) {
 	t.Setenv("CACHE_SIZE", "x")
 	t.Setenv("CACHE_ENABLED", "x")
 	_, err = savepoint.FromEnv(nil)
-	says(t, err, nil, "CACHE_SIZE", "CACHE_ENABLED") // all at once
+	says(t, err, nil, "CACHE_SIZE", "CACHE_ENABLED") // both are reported at once
 }

@@ -17,12 +17,12 @@ import (
 	"github.com/liap-tui/savepoint/internal/long"
 )
 
-// findable is a record of a test's history, in the order of positions.
+// findable is a record that a query can find.
 type findable struct{ savepoint.Meta }
 
 func (f findable) String() string { return fmt.Sprintf("%s/%s %d", f.Kind, f.ID, f.Seq) }
 
-// matches is Query's contract in other words.
+// matches implements the contract of Query a second time.
 func (f findable) matches(q *savepoint.Query) bool {
 	same := func(want, have string) bool { return want == "" || want == have }
 	return same(q.Kind, f.Kind) && same(q.ID, f.ID) && same(q.From, f.From) && same(q.To, f.To) && same(q.Name, f.Name) &&
@@ -30,7 +30,7 @@ func (f findable) matches(q *savepoint.Query) bool {
 		(q.Since.IsZero() || !f.Time.Before(q.Since)) && (q.Until.IsZero() || !f.Time.After(q.Until))
 }
 
-// searched is a database and what was written to it.
+// searched is a database and all records that were written to it, in the order of their positions.
 type searched struct {
 	t      *testing.T
 	path   string
@@ -71,7 +71,7 @@ func (s *searched) reopen() {
 	}
 }
 
-// write appends n records of all sorts.
+// write appends n records with random kinds, machines, events and options.
 func (s *searched) write(n int) {
 	ctx := s.t.Context()
 	for range n {
@@ -98,7 +98,7 @@ func (s *searched) write(n int) {
 	}
 }
 
-// learn asks the machine itself about its newest record.
+// learn adds a machine's newest record, as Events returns it.
 func (s *searched) learn(kind, id string, seq uint64) {
 	r := savepoint.EventRange{After: seq - 1}
 	if kind == "doc" {
@@ -114,7 +114,7 @@ func (s *searched) learn(kind, id string, seq uint64) {
 	}
 }
 
-// find pages through a query.
+// find reads all pages of a query, and calls between after each but the last.
 func (s *searched) find(q savepoint.Query, between func()) (out []string) {
 	s.t.Helper()
 	for {
@@ -145,7 +145,7 @@ func (s *searched) want(q savepoint.Query) (out []string) {
 	return out
 }
 
-// some is a query with any of the filters.
+// some returns a query with random filters.
 func (s *searched) some() (q savepoint.Query) {
 	of := s.all[s.rng.IntN(len(s.all))]
 	one := func(n int) bool { return s.rng.IntN(n) == 0 }
@@ -201,7 +201,7 @@ func TestQuery_TenFilters(t *testing.T) {
 					{Since: s.all[200].Time.Add(time.Nanosecond)}, {Until: s.all[50].Time.Add(-time.Nanosecond)},
 					{From: "phase1"}, {To: "phase2"}, {Name: "noted"}, {Actor: "actor4"}, {Origin: savepoint.OriginTimeout}, {Limit: 2, Name: "noted"},
 					{Correlation: "request2"}, {Kind: "other"}, {Kind: "table", ID: "nobody"}, {Actor: "nobody"}} {
-					for _, newest := range []bool{false, true} { // row E2
+					for _, newest := range []bool{false, true} {
 						f.Newest = newest
 						want := s.want(f)
 						require.Equal(t, want, s.find(f, func() {}), "%+v", f)

@@ -18,10 +18,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/codec"
 )
 
-// The migrations that the Python original gave as examples, and could not
-// register: from 1 to 2 statistics of the players are added, from 2 to 3 a
-// history of events, figures of performance, and transitions.
-
+// addFields returns the two ways of a migration that adds fields and removes them again.
 func addFields(fields func() map[string]any) (up, down func(savepoint.Doc) (savepoint.Doc, error)) {
 	up = func(d savepoint.Doc) (savepoint.Doc, error) {
 		for name, v := range fields() {
@@ -55,6 +52,8 @@ func historyAndMetrics() map[string]any {
 	}
 }
 
+// originalMigrations returns the example migrations of the Python original, which could not be registered there: from 1
+// to 2 statistics of the players are added, from 2 to 3 a history of events, figures of performance, and transitions.
 func originalMigrations() []savepoint.Migration {
 	up2, down2 := addFields(playerStats)
 	up3, down3 := addFields(historyAndMetrics)
@@ -64,7 +63,7 @@ func originalMigrations() []savepoint.Migration {
 	}
 }
 
-// exampleLines are a game of Liap Tui, told as the original server records it.
+// exampleLines returns games of the example in the form in which the original server recorded games.
 func exampleLines(t *testing.T) (lines []recordedLine) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(7, 7))
@@ -111,8 +110,8 @@ func TestExampleGame_Migrations(t *testing.T) { migrateLines(t, exampleLines(t))
 // row F18
 func TestRecorded_Migrations(t *testing.T) { migrateLines(t, recordedLines(t)) }
 
-// migrateLines writes two thirds of the lines in version 1, migrates, writes the
-// rest in version 3, looks at what was before and behind, and goes back.
+// migrateLines writes two thirds of the lines in version 1, migrates, writes the rest in version 3, compares the states
+// before and after the migration, and migrates back.
 func migrateLines(t *testing.T, lines []recordedLine) {
 	ctx := t.Context()
 	want := moments(t, lines)
@@ -125,7 +124,7 @@ func migrateLines(t *testing.T, lines []recordedLine) {
 	v3 := savepoint.V(3, 0, 0)
 	old, current := recordedKind(savepoint.Hybrid), recordedKind(savepoint.Hybrid)
 	current.Version, current.Migrations = v3, originalMigrations()
-	cut := map[string]uint64{} // how many lines each room has in version 1
+	cut := map[string]uint64{} // the number of lines that each room has in version 1
 	write := func(s *savepoint.Store[savepoint.Doc], list []recordedLine) {
 		for i := range list {
 			now = list[i].at()
@@ -154,7 +153,7 @@ func migrateLines(t *testing.T, lines []recordedLine) {
 		assert.Equal(t, []int{len(cut), len(cut), 0}, []int{rep.Machines, rep.Migrated, len(rep.Failed)})
 		rep, err = s.Migrate(ctx, savepoint.MigrateOptions{})
 		require.NoError(t, err)
-		assert.Equal(t, len(cut), rep.Migrated) // row F18
+		assert.Equal(t, len(cut), rep.Migrated)
 		write(s, lines[2*third:])
 	})
 	use(t, here, current, func(s *savepoint.Store[savepoint.Doc]) {
@@ -163,7 +162,7 @@ func migrateLines(t *testing.T, lines []recordedLine) {
 			for i, m := range list {
 				seq, before := m.seq, m.seq <= cut[room]
 				if cut[room] > 0 && !before {
-					seq++ // the record of the migration
+					seq++ // the record of the migration comes before it
 				}
 				st, err := s.At(ctx, room, savepoint.AtSeq(seq))
 				require.NoError(t, err, "%s %d", room, seq)
@@ -204,7 +203,7 @@ func migrateLines(t *testing.T, lines []recordedLine) {
 	})
 }
 
-// checkBothWays takes a document up both migrations, and down again.
+// checkBothWays runs CheckMigration for each migration on the way up.
 func checkBothWays(t *testing.T, state any, list []savepoint.Migration) {
 	t.Helper()
 	doc := savepoint.Doc(state.(map[string]any))
@@ -216,7 +215,7 @@ func checkBothWays(t *testing.T, state any, list []savepoint.Migration) {
 	}
 }
 
-// recovered names the room that recoverAcross brought back.
+// recovered returns whether room is the one that recoverAcross recovers: the longest one.
 func recovered(cut map[string]uint64, room string) bool {
 	for other, n := range cut {
 		if n > cut[room] || n == cut[room] && other < room {
@@ -226,7 +225,7 @@ func recovered(cut map[string]uint64, room string) bool {
 	return true
 }
 
-// recoverAcross brings the longest room back to a time before the migration.
+// recoverAcross recovers the longest room to a time before the migration.
 func recoverAcross(t *testing.T, s *savepoint.Store[savepoint.Doc], want map[string][]moment, cut map[string]uint64, lifted func(any) any) {
 	t.Helper()
 	for room, list := range want {

@@ -30,7 +30,7 @@ type recordedLine struct {
 	Time    json.Number    `json:"timestamp"`
 }
 
-// acted is what a player did, as the recording has it.
+// acted is the event of a player's action as it was recorded.
 type acted struct {
 	Player  string
 	Type    string
@@ -59,7 +59,8 @@ func recordedKind(st savepoint.Strategy) savepoint.Kind[savepoint.Doc] {
 	return k
 }
 
-// recordedLines reads the recording, or skips the test. The quick size is its first lines, a tenth of the full size has all of them.
+// recordedLines reads the recording, or skips the test. The quick size has its first lines, a tenth of the full size has
+// all of them.
 func recordedLines(t *testing.T) (lines []recordedLine) {
 	t.Helper()
 	path := os.Getenv("SAVEPOINT_RECORDED")
@@ -89,7 +90,7 @@ func recordedLines(t *testing.T) (lines []recordedLine) {
 	return lines[:min(len(lines), long.N(t, 1000, 1<<20))]
 }
 
-// numbers makes whole numbers int64 and the others float64.
+// numbers converts each json.Number in v, whole numbers to int64 and the others to float64.
 func numbers(v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -121,7 +122,7 @@ func (l *recordedLine) text(name string) string {
 	return s
 }
 
-// without is a copy of the payload without some fields.
+// without returns a copy of the payload without the named fields.
 func (l *recordedLine) without(names ...string) map[string]any {
 	m := maps.Clone(l.Payload)
 	for _, n := range names {
@@ -130,7 +131,7 @@ func (l *recordedLine) without(names ...string) map[string]any {
 	return m
 }
 
-// event is the line as an event of recordedKind.
+// event returns the line as an event of recordedKind.
 func (l *recordedLine) event() savepoint.Event[savepoint.Doc] {
 	switch l.Type {
 	case "phase_change":
@@ -149,7 +150,7 @@ func (l *recordedLine) event() savepoint.Event[savepoint.Doc] {
 	return a
 }
 
-// fold is what the line does to a document, said once more without the library.
+// fold applies the line to a document without the library.
 func (l *recordedLine) fold(doc map[string]any) {
 	var set map[string]any
 	switch l.Type {
@@ -190,7 +191,7 @@ func foldIn(doc, set map[string]any) {
 	}
 }
 
-// deepCopy is a deep copy.
+// deepCopy returns a copy that shares no map and no slice with v.
 func deepCopy(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -212,15 +213,15 @@ func deepCopy(v any) any {
 	return v
 }
 
-// moment is what the fold gives after a line of a room.
+// moment is the state of a room after one of its lines, as fold computes it.
 type moment struct {
 	seq  uint64
-	last bool // no later line, by seq, is from this time or before
+	last bool // every later line has a later time
 	at   time.Time
 	want any
 }
 
-// moments folds every room and keeps every tenth state, and the last one.
+// moments computes the states of every room, and returns every tenth and the last one.
 func moments(t *testing.T, lines []recordedLine) map[string][]moment {
 	t.Helper()
 	docs, counts, totals := map[string]map[string]any{}, map[string]int{}, map[string]int{}
@@ -248,7 +249,7 @@ func moments(t *testing.T, lines []recordedLine) map[string][]moment {
 	return out
 }
 
-// same compares normalised documents.
+// same compares documents in their normal form.
 func same(t *testing.T, want any, got savepoint.Doc, where string) {
 	t.Helper()
 	doc, err := codec.Normalize(map[string]any(got))
@@ -282,7 +283,7 @@ func TestRecorded_EveryStrategy(t *testing.T) {
 				if l.Player != nil {
 					by = append(by, savepoint.By(*l.Player))
 				}
-				if st == savepoint.SnapshotOnly { // Go would coalesce; a snapshot at every write
+				if st == savepoint.SnapshotOnly { // every write takes a snapshot; Go would coalesce them
 					_, err := s.Append(ctx, l.Room, l.event(), by...)
 					require.NoError(t, err)
 					continue

@@ -21,7 +21,7 @@ func TestStore_Recover_ReplayLimitIsAnError(t *testing.T) {
 		note(t, s, "g", 60)
 		before := load(t, s, "g")
 		rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(50), MaxReplay: 49})
-		require.ErrorContains(t, err, "more than 49 records", "row G10: never a shorter replay") // row G10
+		require.ErrorContains(t, err, "more than 49 records", "MaxReplay never shortens the replay")
 		assert.Equal(t, savepoint.RecoverFailed, rep.Status)
 		assert.Equal(t, before, load(t, s, "g"))
 
@@ -37,7 +37,7 @@ func TestStore_Recover_ReplayLimitIsAnError(t *testing.T) {
 			assert.Equal(t, fmt.Sprint(to-1, " by "), load(t, s, "g").Value.Note)
 		}
 		_, err = s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(500), Else: []savepoint.Point{savepoint.BeforeError(), savepoint.AtSeq(7)}})
-		require.NoError(t, err, "row G6: the points are tried in their order") // row G6
+		require.NoError(t, err, "the points are tried in their order")
 		assert.Equal(t, "6 by ", load(t, s, "g").Value.Note)
 
 		var past []string
@@ -45,7 +45,7 @@ func TestStore_Recover_ReplayLimitIsAnError(t *testing.T) {
 			require.NoError(t, err)
 			past = append(past, fmt.Sprint(r.Seq, " ", r.Report.To, " ", r.Report.Seq, " ", r.Report.Reason, " ", r.Actor, " ", r.Origin))
 		}
-		assert.Equal(t, []string{"61 seq 50 50 test 0 ops recovery", "62 seq 20 20 test 1 ops recovery", "63 seq 500 7   recovery"}, past, "row G14") // row G14
+		assert.Equal(t, []string{"61 seq 50 50 test 0 ops recovery", "62 seq 20 20 test 1 ops recovery", "63 seq 500 7   recovery"}, past)
 		rv, err := s.Verify(ctx, "g")
 		require.NoError(t, err)
 		assert.True(t, rv.OK(), "%v", rv.Divergences)
@@ -124,7 +124,7 @@ func TestStore_Recover_StateThatIsNotKept(t *testing.T) {
 		require.True(t, found)
 		for _, seq := range []uint64{2, 7} {
 			_, err := s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(seq), Partial: true})
-			require.ErrorIs(t, err, savepoint.ErrNoPoint, "the machine is well: nothing is given up")
+			require.ErrorIs(t, err, savepoint.ErrNoPoint, "the machine is healthy, so nothing is given up")
 			require.NotErrorIs(t, err, savepoint.ErrCorrupt)
 		}
 		st, err := s.Load(ctx, "g")

@@ -35,7 +35,7 @@ func TestRegister_UnregisteredKindStaysIntact(t *testing.T) {
 	}
 	require.NoError(t, db.Close())
 
-	db, err = savepoint.Open(path, nil) // without the kind table
+	db, err = savepoint.Open(path, nil) // the kind table is not registered
 	require.NoError(t, err)
 	docs, err = savepoint.Register(db, savepoint.DocKind("wallet"))
 	require.NoError(t, err)
@@ -51,7 +51,7 @@ func TestRegister_UnregisteredKindStaysIntact(t *testing.T) {
 	rep, err := db.RecoverAll(ctx, savepoint.RecoverAllOptions{Partial: true})
 	require.NoError(t, err)
 	assert.Equal(t, 4, rep.Healthy)
-	assert.Equal(t, 4, rep.Machines, "those of registered kinds")
+	assert.Equal(t, 4, rep.Machines, "only machines of registered kinds")
 	_, err = db.RecoverAll(ctx, savepoint.RecoverAllOptions{Kinds: []string{"table"}})
 	says(t, err, nil, "table", "not registered")
 	require.NoError(t, db.Close())
@@ -78,7 +78,7 @@ func TestRegister_Twice(t *testing.T) {
 
 	var ke *savepoint.KindError
 	_, err = savepoint.Register(db, savepoint.DocKind("table"))
-	require.ErrorAs(t, err, &ke) // row F11
+	require.ErrorAs(t, err, &ke)
 	says(t, err, nil, `"table"`, "savepoint.Doc", "savepoint_test.table")
 	k := tableKind()
 	k.Events["moved"] = &moved{}
@@ -92,7 +92,7 @@ func TestRegister_Twice(t *testing.T) {
 	k.Version = savepoint.V(1, 1, 0)
 	_, err = savepoint.Register(db, k)
 	says(t, err, nil, `"table"`, "1.0.0", "1.1.0")
-	begin(t, s, "g", 1) // the first one goes on
+	begin(t, s, "g", 1) // the first store still works
 }
 
 type (
@@ -198,7 +198,7 @@ func TestRegister_LostEventsAndOlderVersions(t *testing.T) {
 	var ke *savepoint.KindError
 	require.ErrorAs(t, lost, &ke)
 	says(t, lost, nil, `3 records of event "noted"`, `3 records of event "played"`, "list it")
-	require.NoError(t, again(func(k *savepoint.Kind[table]) { delete(k.Events, "moved") }), "none of it is there")
+	require.NoError(t, again(func(k *savepoint.Kind[table]) { delete(k.Events, "moved") }), "the file has no such event")
 
 	older := again(func(k *savepoint.Kind[table]) { k.Version = savepoint.V(1, 1, 9) })
 	says(t, older, savepoint.ErrNewer, `"table"`, "1.2.0", "1.1.9")

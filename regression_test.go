@@ -13,43 +13,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// TestOriginal_09_ChecksumsAreCompared: checksums were written and never compared, so that a tampered snapshot was restored.
-// row C10
-func TestOriginal_09_ChecksumsAreCompared(t *testing.T) {
-	for _, st := range strategies {
-		t.Run(st.String(), func(t *testing.T) {
-			k := ledgerKind(5)
-			k.Strategy = st
-			path := filepath.Join(t.TempDir(), "game.db")
-			db, s := reopen(t, path, k, &savepoint.Options{NoCompression: true})
-			ctx := t.Context()
-			write(t, s, "a", 1, 5)
-			_, err := s.Save(ctx, "a", ledger{Sum: 1000, Last: "a poor man"})
-			require.NoError(t, err)
-			require.NoError(t, db.Close())
-			tampered := tamper(t, path, "a poor man", "a rich man")
-			_, s = reopen(t, path, k, nil)
-			got, err := s.Load(ctx, "a")
-			if st == savepoint.SnapshotOnly {
-				require.Equal(t, 1, tampered)
-				says(t, err, savepoint.ErrQuarantined, "snapshot 6", `"a"`)
-				require.ErrorIs(t, err, savepoint.ErrCorrupt)
-				at5, err := s.At(ctx, "a", savepoint.AtSeq(5))
-				require.NoError(t, err)
-				assert.Equal(t, after(5), at5.Value, "the others are still there")
-				return
-			}
-			require.NoError(t, err)
-			assert.Equal(t, "a poor man", got.Value.Last, "%d snapshots tampered with", tampered)
-			for info, err := range s.Snapshots(ctx, "a", savepoint.SnapshotRange{Newest: true, Limit: 1}) {
-				require.NoError(t, err)
-				if tampered > 0 {
-					require.ErrorIs(t, info.Err, savepoint.ErrCorrupt)
-				}
-			}
-		})
-	}
-}
+// The thirteen ways in which the Python original lost or mixed up games, each with a test that it cannot happen here. The
+// comments say what went wrong there.
 
 // TestOriginal_01_RecoverySucceeds: recovering a state always failed, because the manager built its recovery without any
 // strategy.
@@ -202,7 +167,7 @@ func TestOriginal_06_RetentionKeepsTheCreatedState(t *testing.T) {
 		assert.Equal(t, savepoint.Doc{"created": "with this", "phase": "turn", "n": int64(48)}, got.Value)
 		assert.EqualValues(t, 50, got.Seq)
 		_, err = s.At(ctx, "g", savepoint.AtSeq(1))
-		require.ErrorIs(t, err, savepoint.ErrCompacted, "what is gone is told")
+		require.ErrorIs(t, err, savepoint.ErrCompacted, "a removed point is an error")
 		require.NoError(t, db.Close())
 	}
 }
@@ -228,7 +193,7 @@ func TestOriginal_07_LogKeepsMachinesApart(t *testing.T) {
 			id, last := fmt.Sprint("g-", m), uint64(0)
 			for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 				require.NoError(t, err)
-				assert.Equal(t, id, rec.ID, name) // row E7
+				assert.Equal(t, id, rec.ID, name)
 				assert.Equal(t, id, rec.To)
 				assert.True(t, last == 0 || rec.Seq == last+1)
 				last = rec.Seq
@@ -243,7 +208,7 @@ func TestOriginal_07_LogKeepsMachinesApart(t *testing.T) {
 // TestOriginal_08_SnapshotsInNumericOrder: the newest snapshot was chosen by the order of strings, so that number 9 beat number 12.
 // row C12, C13, G9
 func TestOriginal_08_SnapshotsInNumericOrder(t *testing.T) {
-	db, s := docs(t, nil, func(k *savepoint.Kind[savepoint.Doc]) {
+	_, s := docs(t, nil, func(k *savepoint.Kind[savepoint.Doc]) {
 		k.Snapshot = savepoint.SnapshotPolicy{Events: 1, Keep: -1}
 	})
 	ctx := t.Context()
@@ -261,7 +226,50 @@ func TestOriginal_08_SnapshotsInNumericOrder(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 12, rep.From, "the newest snapshot")
 	assert.Zero(t, rep.Replayed)
-	_ = db
+	rep, err = s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSnapshot(9)})
+	require.NoError(t, err)
+	assert.EqualValues(t, 9, rep.Seq, "one snapshot by its seq")
+	st, err := s.Load(ctx, "g")
+	require.NoError(t, err)
+	assert.Equal(t, int64(9), st.Value["n"])
+}
+
+// TestOriginal_09_ChecksumsAreCompared: checksums were written and never compared, so that a tampered snapshot was restored.
+// row C10
+func TestOriginal_09_ChecksumsAreCompared(t *testing.T) {
+	for _, st := range strategies {
+		t.Run(st.String(), func(t *testing.T) {
+			k := ledgerKind(5)
+			k.Strategy = st
+			path := filepath.Join(t.TempDir(), "game.db")
+			db, s := reopen(t, path, k, &savepoint.Options{NoCompression: true})
+			ctx := t.Context()
+			write(t, s, "a", 1, 5)
+			_, err := s.Save(ctx, "a", ledger{Sum: 1000, Last: "a poor man"})
+			require.NoError(t, err)
+			require.NoError(t, db.Close())
+			tampered := tamper(t, path, "a poor man", "a rich man")
+			_, s = reopen(t, path, k, nil)
+			got, err := s.Load(ctx, "a")
+			if st == savepoint.SnapshotOnly {
+				require.Equal(t, 1, tampered)
+				says(t, err, savepoint.ErrQuarantined, "snapshot 6", `"a"`)
+				require.ErrorIs(t, err, savepoint.ErrCorrupt)
+				at5, err := s.At(ctx, "a", savepoint.AtSeq(5))
+				require.NoError(t, err)
+				assert.Equal(t, after(5), at5.Value, "the other snapshots are still readable")
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, "a poor man", got.Value.Last, "%d snapshots tampered with", tampered)
+			for info, err := range s.Snapshots(ctx, "a", savepoint.SnapshotRange{Newest: true, Limit: 1}) {
+				require.NoError(t, err)
+				if tampered > 0 {
+					require.ErrorIs(t, info.Err, savepoint.ErrCorrupt)
+				}
+			}
+		})
+	}
 }
 
 // TestOriginal_10_BeforeErrorIsBeforeIt: "before error" returned what happened after the error, and its validator could never
@@ -287,17 +295,35 @@ func TestOriginal_10_BeforeErrorIsBeforeIt(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, rep.Seq)
 
-	// the validator fails: nothing is restored
-	_, strict := docs(t, nil, func(k *savepoint.Kind[savepoint.Doc]) {
-		k.Validate = func(d *savepoint.Doc) error {
-			if (*d)["n"] == int64(13) {
-				return errors.New("thirteen")
-			}
-			return nil
+	// A state that the validator refuses is neither written nor recovered.
+	path, kind := engines["file"](t), savepoint.DocKind("game")
+	db, err := savepoint.Open(path, nil)
+	require.NoError(t, err)
+	lenient, err := savepoint.Register(db, kind)
+	require.NoError(t, err)
+	for _, n := range []int{12, 13, 14} {
+		_, err = lenient.Append(ctx, "g", transition("turn", n))
+		require.NoError(t, err)
+	}
+	require.NoError(t, db.Close())
+	kind.Validate = func(d *savepoint.Doc) error {
+		if (*d)["n"] == int64(13) {
+			return errors.New("thirteen")
 		}
-	})
+		return nil
+	}
+	strict, err := savepoint.Register(open(t, path, nil), kind)
+	require.NoError(t, err)
 	_, err = strict.Append(ctx, "g", transition("turn", 13))
 	require.ErrorContains(t, err, "thirteen")
+	_, err = strict.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(2)})
+	require.ErrorContains(t, err, "thirteen")
+	st, err = strict.Load(ctx, "g")
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, st.Seq, "nothing was restored")
+	rep, err = strict.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(1)})
+	require.NoError(t, err)
+	assert.EqualValues(t, 4, rep.Restored)
 }
 
 // TestOriginal_11_VerifyWithManyMachines: the integrity check failed for every machine as soon as a second one existed.
@@ -337,19 +363,19 @@ func TestOriginal_12_CacheIsolatesAndStaysFresh(t *testing.T) {
 
 	_, err = s.Save(ctx, "b", savepoint.Doc{})
 	require.NoError(t, err)
-	_, err = s.Load(ctx, "a") // a is used again, so b goes
+	_, err = s.Load(ctx, "a") // a is used again, so b is the one to evict
 	require.NoError(t, err)
 	_, err = s.Save(ctx, "c", savepoint.Doc{})
 	require.NoError(t, err)
 	before := db.Stats().Cache
 	_, err = s.Load(ctx, "a")
 	require.NoError(t, err)
-	assert.Equal(t, before.Misses, db.Stats().Cache.Misses, "least recently used goes, not first in")
+	assert.Equal(t, before.Misses, db.Stats().Cache.Misses, "the least recently used machine is evicted, not the first one")
 	_, err = s.Load(ctx, "b")
 	require.NoError(t, err)
 	assert.Equal(t, before.Misses+1, db.Stats().Cache.Misses)
 
-	require.NoError(t, db.Update(ctx, func(tx *savepoint.Tx) error { // another path
+	require.NoError(t, db.Update(ctx, func(tx *savepoint.Tx) error { // the event comes by another path
 		m, err := s.In(tx, "a")
 		if err != nil {
 			return err

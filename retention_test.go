@@ -15,7 +15,7 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// retaining opens a database on f in a bubble.
+// retaining opens a database on f with a kind that has the retention policy p and the final phase "end".
 func retaining(t *testing.T, f *faulty, o savepoint.Options, p savepoint.RetentionPolicy) (*savepoint.DB, *savepoint.Store[tally]) {
 	k := tallyKind("tally", savepoint.Hybrid, noPolicy)
 	k.Retention, k.Final = p, []string{"end"}
@@ -51,22 +51,22 @@ func TestRetention_ByCountInTheBackground(t *testing.T) {
 		want, err := s.Load(ctx, "many 7")
 		require.NoError(t, err)
 		before := db.Stats().Groups
-		f.set(func() { f.delay = func() { time.Sleep(time.Millisecond) } }) // what comes meanwhile is one group
+		f.set(func() { f.delay = func() { time.Sleep(time.Millisecond) } }) // writes that come meanwhile share a group
 		time.Sleep(10 * time.Minute)
 		assert.Equal(t, 24, recordsOf(t, s, "few"), "a batch has to gather")
-		assert.Equal(t, 20, recordsOf(t, s, "many 7"), "row D10") // row D10
+		assert.Equal(t, 20, recordsOf(t, s, "many 7"), "the newest 20 records are kept")
 		st, err := s.Load(ctx, "many 7")
 		require.NoError(t, err)
 		assert.Equal(t, want, st)
 		stats := db.Stats()
-		assert.EqualValues(t, 1, stats.Retention.Passes, "row B14") // row B14
+		assert.EqualValues(t, 1, stats.Retention.Passes)
 		assert.EqualValues(t, 130, stats.Retention.Machines)
 		assert.EqualValues(t, 1300, stats.Retention.Records)
 		assert.Zero(t, stats.Retention.Failed, stats.Retention.Error)
 		assert.LessOrEqual(t, stats.Groups-before, int64(10), "many machines share a group")
 		add(t, s, "few", 1)
 		time.Sleep(time.Hour)
-		assert.Equal(t, 20, recordsOf(t, s, "few"), "row D11: a batch has gathered") // row D11
+		assert.Equal(t, 20, recordsOf(t, s, "few"), "a batch has gathered")
 		verified(t, s, "few")
 		require.NoError(t, db.Close())
 	})
@@ -95,7 +95,7 @@ func TestRetention_ByBytes(t *testing.T) {
 			note(t, s, "g", 10)
 			_, err = s.DB().Retain(t.Context())
 			require.NoError(t, err)
-			assert.LessOrEqual(t, recordsOf(t, s, "g"), 2*n, "row E6") // row E6
+			assert.LessOrEqual(t, recordsOf(t, s, "g"), 2*n, "the log stays within its bytes")
 		}
 		verified(t, s, "g")
 	})
@@ -114,25 +114,25 @@ func TestRetention_ByAge_ClocksThatJump(t *testing.T) {
 			p := savepoint.RetentionPolicy{MaxAge: 30 * 24 * time.Hour, ArchiveAfter: -1}
 			db, s := retaining(t, f, o, p)
 			add(t, s, "g", 10)
-			off = jump // it is wrong
+			off = jump // the clock is wrong
 			add(t, s, "g", 10)
 			time.Sleep(3 * time.Hour)
 			assert.Equal(t, 20, recordsOf(t, s, "g"))
 			require.NoError(t, db.Close())
 			db, s = retaining(t, f, o, p)
 			add(t, s, "g", 10)
-			off = 0 // it is set right
+			off = 0 // the clock is set right
 			add(t, s, "g", 10)
 			time.Sleep(20 * 24 * time.Hour)
 			add(t, s, "g", 10)
 			assert.Equal(t, 50, recordsOf(t, s, "g"), "nothing is older than 30 days")
 			require.NoError(t, db.Close())
-			time.Sleep(1000 * 24 * time.Hour) // nobody has it open
+			time.Sleep(1000 * 24 * time.Hour) // nobody has the database open
 			db, s = retaining(t, f, o, p)
 			time.Sleep(9 * 24 * time.Hour)
 			assert.Equal(t, 50, recordsOf(t, s, "g"))
 			time.Sleep(2 * 24 * time.Hour)
-			assert.Equal(t, 10, recordsOf(t, s, "g"), "row J6: what was written 31 days ago is gone, whatever its time says") // row J6
+			assert.Equal(t, 10, recordsOf(t, s, "g"), "what was written 31 days ago is removed, whatever its time says")
 			verified(t, s, "g")
 			st, err := s.Load(context.Background(), "g")
 			require.NoError(t, err)
@@ -236,25 +236,25 @@ func TestRetention_FinishedMachinesAreArchivedAndComeBack(t *testing.T) {
 		time.Sleep(23 * time.Hour)
 		assert.Equal(t, 13, recordsOf(t, s, "finished"))
 		time.Sleep(2 * time.Hour)
-		assert.Zero(t, recordsOf(t, s, "finished"), "row J5") // row J5
+		assert.Zero(t, recordsOf(t, s, "finished"), "the records of a finished machine are archived")
 		assert.Zero(t, recordsOf(t, s, "deleted"))
 		assert.Equal(t, 12, recordsOf(t, s, "open"))
 		assert.EqualValues(t, 2, db.Stats().Retention.Archived)
 		st, err := s.Load(ctx, "finished")
 		require.NoError(t, err)
-		assert.Equal(t, full.head, st, "the state is there as ever")
+		assert.Equal(t, full.head, st, "the state is the same as before")
 
 		rep, err := s.Unarchive(ctx, "finished")
 		require.NoError(t, err)
 		assert.Equal(t, 13, rep.Records)
 		assert.Zero(t, rep.Base)
-		assert.Equal(t, full, pastOf(t, s, "finished", 0), "it reads as before")
+		assert.Equal(t, full, pastOf(t, s, "finished", 0), "the history is the same as before")
 		verified(t, s, "finished")
 		time.Sleep(20 * time.Hour)
-		assert.Equal(t, 13, recordsOf(t, s, "finished"), "it is left alone for a day")
+		assert.Equal(t, 13, recordsOf(t, s, "finished"), "its records are left alone for a day")
 		time.Sleep(6 * time.Hour)
 		assert.Zero(t, recordsOf(t, s, "finished"))
-		_, err = s.Append(ctx, "finished", &turned{To: "any"}) // a rematch
+		_, err = s.Append(ctx, "finished", &turned{To: "any"}) // the machine leaves its final phase
 		require.NoError(t, err)
 		_, err = s.Unarchive(ctx, "finished")
 		require.NoError(t, err)
@@ -298,7 +298,7 @@ func TestRetention_FailingArchive(t *testing.T) {
 				require.ErrorIs(t, all.Failed[0], errDisk)
 				assert.Equal(t, 15, all.Records)
 				assert.Equal(t, 20, recordsOf(t, s, "bad"))
-				assert.Equal(t, 5, recordsOf(t, s, "good"), "one machine's failure is not another's")
+				assert.Equal(t, 5, recordsOf(t, s, "good"), "the failure of one machine does not affect another one")
 				stats := db.Stats().Retention
 				assert.EqualValues(t, 1, stats.Failed)
 				assert.Contains(t, stats.Error, "bad")
@@ -323,7 +323,7 @@ func TestRetention_BadPolicies(t *testing.T) {
 	k.Final, k.Phase, k.Legal = []string{"end"}, nil, nil
 	_, err = savepoint.Register(db, k)
 	require.ErrorContains(t, err, "Final")
-	k = tableKind() // below zero is off
+	k = tableKind() // values below zero switch a limit off
 	k.Retention = savepoint.RetentionPolicy{MaxRecords: -1, Batch: -1, MaxBytes: -1, MaxAge: -time.Hour, ArchiveAfter: -1}
 	s, err := savepoint.Register(db, k)
 	require.NoError(t, err)

@@ -22,7 +22,7 @@ func TestRevisions_Names(t *testing.T) {
 	for naming, want := range map[savepoint.RevisionNaming][]string{
 		savepoint.SequentialRevisions: {"", "", "", "", "", ""},
 		savepoint.SemanticRevisions:   {"1.0.0", "1.0.1", "1.1.0", "1.1.1", "1.2.0", "1.3.0"},
-		// the clock goes on, stands, and jumps a year back
+		// the clock moves on, stands still, and jumps a year back
 		savepoint.TimestampRevisions: {start + "01.000000Z", start + "02.000000Z", start + "02.000001Z", start + "02.000002Z", start + "02.000003Z", start + "02.000004Z"},
 		savepoint.HashedRevisions:    nil,
 	} {
@@ -42,9 +42,9 @@ func TestRevisions_Names(t *testing.T) {
 					}
 					h, err := s.Save(ctx, "d", d)
 					require.NoError(t, err)
-					assert.EqualValues(t, i+1, h.Revision) // row F16: in the envelope, not in the user's data
+					assert.EqualValues(t, i+1, h.Revision)
 					if want != nil {
-						assert.Equal(t, want[i], h.RevisionName) // row F12: all four ways
+						assert.Equal(t, want[i], h.RevisionName)
 					} else {
 						assert.Regexp(t, "^[0-9a-f]{32}$", h.RevisionName)
 					}
@@ -61,7 +61,7 @@ func TestRevisions_Names(t *testing.T) {
 				assert.Len(t, names, 6)
 			}
 			useWith(t, place, savepoint.Options{Now: c.Now}, k, func(s *savepoint.Store[savepoint.Doc]) {
-				for name, i := range names { // row B5: any of them is loaded, by name and by number
+				for name, i := range names { // each revision is found by name and by number
 					st, err := s.At(ctx, "d", savepoint.AtRevisionName(name))
 					require.NoError(t, err, name)
 					assert.EqualValues(t, i+1, st.Revision)
@@ -94,7 +94,7 @@ func TestRevisions_HashIsOfTheContent(t *testing.T) {
 	s, err := savepoint.Register(open(t, savepoint.Memory, nil), k)
 	require.NoError(t, err)
 	names := map[string]bool{}
-	for i := range 20 { // maps are encoded in any order
+	for i := range 20 { // the order of a map is another one each time
 		v := table{Phase: "turn", Scores: map[string]int{}, Hands: map[int][]string{}}
 		for j := range 20 {
 			v.Scores[fmt.Sprint(i, j)[len(fmt.Sprint(i)):]], v.Hands[j] = j, []string{"7H"}

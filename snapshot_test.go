@@ -28,8 +28,8 @@ func TestSnapshot_ByEvents_KeepPrunes(t *testing.T) {
 		assert.EqualValues(t, 12, info.Seq)
 		assert.Equal(t, "a test", info.Reason)
 		note(t, s, "g", 30)
-		// the base and the tagged one do not count
-		assert.Equal(t, []uint64{0, 12, 32, 37, 42}, seqs(infos(t, s, "g", savepoint.SnapshotRange{}))) // row C3
+		// the base and the tagged one are kept besides
+		assert.Equal(t, []uint64{0, 12, 32, 37, 42}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})))
 		assert.Equal(t, []uint64{42, 37}, seqs(infos(t, s, "g", savepoint.SnapshotRange{Newest: true, Limit: 2})))
 		tagged := infos(t, s, "g", savepoint.SnapshotRange{Tag: "keep me"})
 		require.Len(t, tagged, 1)
@@ -50,7 +50,7 @@ func TestSnapshot_ByEvents_KeepPrunes(t *testing.T) {
 		assert.False(t, found)
 		found, err = s.DeleteSnapshot(t.Context(), "g", 42)
 		require.NoError(t, err)
-		assert.True(t, found, "the newest one is an optimisation like the others")
+		assert.True(t, found, "the newest one may be deleted like the others")
 		assert.Equal(t, []uint64{0, 32, 37}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})))
 		rep, err := s.Verify(t.Context(), "g")
 		require.NoError(t, err)
@@ -103,7 +103,7 @@ func TestSnapshot_PhaseErrorPredicateAgeClose(t *testing.T) {
 	s, err := savepoint.Register(db, k)
 	require.NoError(t, err)
 	ctx := t.Context()
-	begin(t, s, "g", 2) // the first write brings the base; the phase then stays
+	begin(t, s, "g", 2) // the first write stores the base, and the phase does not change after it
 	assert.Equal(t, []uint64{0}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})))
 	_, err = s.Append(ctx, "g", moved{"scoring"})
 	require.NoError(t, err)
@@ -119,7 +119,7 @@ func TestSnapshot_PhaseErrorPredicateAgeClose(t *testing.T) {
 	c.turn(2 * time.Hour)
 	_, err = s.Append(ctx, "g", &noted{Text: "now"})
 	require.NoError(t, err)
-	assert.Equal(t, []uint64{0, 8}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})), "row C4: too old, never the newest, never the base") // row C4
+	assert.Equal(t, []uint64{0, 8}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})), "the old ones are pruned, but not the newest one and not the base")
 	_, err = s.Append(ctx, "g", &noted{Text: "last"})
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
@@ -127,7 +127,7 @@ func TestSnapshot_PhaseErrorPredicateAgeClose(t *testing.T) {
 	s, err = savepoint.Register(db, k)
 	require.NoError(t, err)
 	list := infos(t, s, "g", savepoint.SnapshotRange{Newest: true, Limit: 1})
-	assert.EqualValues(t, 9, list[0].Seq, "row B16: the snapshot of Close") // row B16
+	assert.EqualValues(t, 9, list[0].Seq, "the snapshot that Close took")
 	assert.Equal(t, "close", list[0].Reason)
 	before, err := s.At(ctx, "g", savepoint.BeforeError())
 	require.NoError(t, err)
@@ -191,7 +191,7 @@ func TestSnapshot_MaxAge_ClockJumps(t *testing.T) {
 			}
 			for seq := range uint64(30) {
 				st, err := s.At(t.Context(), "g", savepoint.AtSeq(seq+1))
-				require.NoError(t, err, "row C4") // row C4
+				require.NoError(t, err)
 				assert.Equal(t, fmt.Sprint(seq%5, " by "), st.Value.Note)
 			}
 			assert.True(t, infos(t, s, "g", savepoint.SnapshotRange{})[0].Base)

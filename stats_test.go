@@ -16,7 +16,7 @@ func TestStats_CountWhatHappened(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
 		s := register(t, db)
-		begin(t, s, "g", 4) // 5 appends, the base
+		begin(t, s, "g", 4) // five appends and the base
 		_, err := s.Save(ctx, "g", load(t, s, "g").Value)
 		require.NoError(t, err)
 		_, err = s.Snapshot(ctx, "g")
@@ -34,7 +34,7 @@ func TestStats_CountWhatHappened(t *testing.T) {
 		require.NoError(t, err)
 
 		st := db.Stats()
-		assert.EqualValues(t, 6, st.Saves, "row I1: five appends and a save") // row I1
+		assert.EqualValues(t, 6, st.Saves, "five appends and a save")
 		assert.EqualValues(t, 3, st.Snapshots, "the base, one by hand, one of the recovery")
 		assert.EqualValues(t, 1, st.Recoveries)
 		assert.EqualValues(t, 2, st.Loads)
@@ -52,12 +52,12 @@ func TestStats_CountWhatHappened(t *testing.T) {
 			assert.NotZero(t, l.Count, name)
 			assert.True(t, 0 < l.P50 && l.P50 <= l.P95 && l.P95 <= l.P99 && l.P99 <= l.Max, "%s: %+v", name, l)
 		}
-		assert.InDelta(t, 1, st.Cache.Rate, 0.5, "row I3") // row I3
+		assert.InDelta(t, 1, st.Cache.Rate, 0.5)
 
 		m, ok, err := s.MachineStats(ctx, "g")
 		require.NoError(t, err)
 		require.True(t, ok)
-		assert.EqualValues(t, 8, m.Writes.Count, "row I4: with the snapshot and the recovery") // row I4
+		assert.EqualValues(t, 8, m.Writes.Count, "with the snapshot and the recovery")
 		assert.EqualValues(t, 3, m.Refused)
 		assert.EqualValues(t, 7, m.Head.Seq)
 		assert.NotZero(t, m.Bytes)

@@ -27,6 +27,10 @@ func TestStore_AppendLoadView(t *testing.T) {
 		assert.EqualValues(t, 4, h.Seq)
 		assert.Equal(t, "turn", h.Phase)
 		assert.NotZero(t, h.Pos)
+		assert.Equal(t, "g-1", h.ID)
+		assert.Equal(t, savepoint.V(1, 0, 0), h.Version)
+		assert.False(t, h.Created.IsZero())
+		assert.False(t, h.Updated.Before(h.Created))
 		st := load(t, s, "g-1")
 		assert.Equal(t, h, st.Head)
 		assert.Equal(t, []string{"7H", "7S", "8H"}, st.Value.Played)
@@ -66,7 +70,7 @@ func TestStore_Append_RefusesAndGoesOn(t *testing.T) {
 		_, err = s.Append(ctx, "g-1", &noted{Text: "invalid"})
 		require.ErrorContains(t, err, "not valid", "Validate")
 		_, err = s.Append(ctx, "g-1", moved{"waiting"})
-		require.ErrorIs(t, err, savepoint.ErrIllegal) // row E11
+		require.ErrorIs(t, err, savepoint.ErrIllegal)
 		_, err = s.Append(ctx, "g-1", nil)
 		require.ErrorIs(t, err, savepoint.ErrBadEvent)
 		_, err = s.Append(ctx, "g-1", (*noted)(nil))
@@ -224,7 +228,7 @@ func TestStore_Reads_WhileOthersWrite(t *testing.T) {
 		db, s := openFaulty(t, f, savepoint.Options{}, snapshotOnly(-1))
 		defer db.Close()
 		write := func() {
-			for range 4 { // more than are kept
+			for range 4 { // more states than are kept
 				_, err := s.Append(ctx, "g", added{N: 1})
 				require.NoError(t, err)
 			}
@@ -250,7 +254,7 @@ func TestStore_Reads_WhileOthersWrite(t *testing.T) {
 	})
 }
 
-// kept is an event that holds a map; Apply keeps it.
+// kept is an event with a map, which Apply puts into the state.
 type kept struct{ Hand map[string]any }
 
 func (e kept) Apply(k *keeper, _ savepoint.Meta) error { k.Hand = e.Hand; return nil }
@@ -392,7 +396,7 @@ func TestStore_StrangeIDsDoNotMix(t *testing.T) {
 		ctx := t.Context()
 		s := register(t, db)
 		other := tableKind()
-		other.Name = "tabl" // with "e" in front of an id: the same bytes
+		other.Name = "tabl" // followed by an id that starts with "e" it gives the bytes of the other kind and id
 		o, err := savepoint.Register(db, other)
 		require.NoError(t, err)
 		for i, id := range ids {

@@ -93,7 +93,7 @@ func TestStrategy_SnapshotOnly_PointsAreKeptSnapshots(t *testing.T) {
 			if seq >= 5 && seq <= 6 {
 				require.NoError(t, err, "seq %d", seq)
 			} else {
-				require.ErrorIs(t, err, savepoint.ErrNoPoint, "never an older state in silence: seq %d", seq)
+				require.ErrorIs(t, err, savepoint.ErrNoPoint, "an older state is never returned instead: seq %d", seq)
 			}
 		}
 		_, err := s.At(ctx, "g", savepoint.AtTime(times[5].Add(time.Millisecond)))
@@ -130,7 +130,7 @@ func TestStrategy_SnapshotOnly_GoCoalesces(t *testing.T) {
 		a := s.Go(ctx, "g", &noted{Text: "a"})
 		b := s.Go(ctx, "g", &noted{Text: "b"})
 		waiting(a, b)
-		time.Sleep(time.Minute) // the interval
+		time.Sleep(time.Minute) // the interval passes
 		synctest.Wait()
 		h, err := a.Wait(ctx)
 		require.NoError(t, err)
@@ -148,7 +148,7 @@ func TestStrategy_SnapshotOnly_GoCoalesces(t *testing.T) {
 		waiting(a)
 		_, err = s.Append(ctx, "g", &noted{Text: "e"})
 		require.NoError(t, err)
-		require.NoError(t, a.Err(), "an Append behind it")
+		require.NoError(t, a.Err(), "the next Append stores it, too")
 
 		a = s.Go(ctx, "g", &noted{Text: "f"})
 		waiting(a)

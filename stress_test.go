@@ -32,7 +32,7 @@ func TestStress_AllVerbs(t *testing.T) {
 func stress(t *testing.T, file bool, o savepoint.Options) {
 	dog := time.AfterFunc(3*time.Minute, func() {
 		buf := make([]byte, 1<<20)
-		panic("somebody waits for ever:\n" + string(buf[:runtime.Stack(buf, true)]))
+		panic("a goroutine waits for ever:\n" + string(buf[:runtime.Stack(buf, true)]))
 	})
 	defer dog.Stop()
 	before := runtime.NumGoroutine()
@@ -78,7 +78,7 @@ func stress(t *testing.T, file bool, o savepoint.Options) {
 				}
 				ctx, cancel := context.WithCancel(ctx)
 				if r.IntN(20) == 0 {
-					cancel() // somebody who does not wait
+					cancel() // this caller does not wait
 				}
 				k := r.IntN(len(stores))
 				s, id := stores[k], fmt.Sprint("g", r.IntN(4))
@@ -137,7 +137,7 @@ func stress(t *testing.T, file bool, o savepoint.Options) {
 					}
 					_, _ = s.At(ctx, id, savepoint.AtTime(time.Now()))
 				case 15:
-					// Purged and made again between two looks, a machine may seem damaged; the one that only grows may not.
+					// A machine that is purged and written again between two loads may seem damaged; one that only grows may not.
 					if rep, err := s.Verify(ctx, "c"); errors.Is(err, savepoint.ErrCorrupt) || err == nil && !rep.OK() {
 						t.Errorf("verify: %v %v", rep, err)
 					}

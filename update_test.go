@@ -37,7 +37,7 @@ func TestStore_Update_AllOrNothing(t *testing.T) {
 		before := load(t, s, "g-1")
 		_, err = s.Update(ctx, "g-1", func(m *savepoint.Machine[table]) error {
 			require.NoError(t, m.Append(plays[4], plays[5]))
-			_ = m.Append(played{0, "no such card"}) // the error is not handed on
+			_ = m.Append(played{0, "no such card"}) // the callback does not return the error
 			return nil
 		})
 		require.ErrorContains(t, err, "no such card")
@@ -196,7 +196,7 @@ func TestDB_Update_DependsOnWhatItRead(t *testing.T) {
 			require.Error(t, <-errs)
 			st, err := s.Load(ctx, "b")
 			require.NoError(t, err)
-			assert.EqualValues(t, 1, st.Value.Sum, "nothing rests on what was never stored")
+			assert.EqualValues(t, 1, st.Value.Sum, "nothing is stored that depends on a write that was not")
 		})
 	}
 }
@@ -296,7 +296,7 @@ func TestStore_Update_RunsAgainOnlyForAnotherProcess(t *testing.T) {
 			f.refuse = func(int, int, engine.Step) error {
 				if first > 0 {
 					first--
-					_, err := so.Append(ctx, "g", added{N: 100}) // the other process is first
+					_, err := so.Append(ctx, "g", added{N: 100}) // the other process writes first
 					return err
 				}
 				return nil
