@@ -17,8 +17,8 @@ import (
 
 func cacheOf(db *savepoint.DB) savepoint.CacheStats { return db.Stats().Cache }
 
-// look views a machine and returns the level that had it.
-func look(t *testing.T, s *savepoint.Store[table], id string) string {
+// levelOf views a machine and returns the level that had it.
+func levelOf(t *testing.T, s *savepoint.Store[table], id string) string {
 	t.Helper()
 	before := cacheOf(s.DB())
 	require.NoError(t, s.View(t.Context(), id, func(*savepoint.State[table]) error { return nil }))
@@ -42,12 +42,12 @@ func TestCache_LeastRecentlyUsedByCount(t *testing.T) {
 	for _, id := range []string{"a", "b", "c"} {
 		begin(t, s, id, 1)
 	}
-	assert.Equal(t, "live", look(t, s, "a")) // b is the least recently used one now
+	assert.Equal(t, "live", levelOf(t, s, "a")) // b is the least recently used one now
 	begin(t, s, "d", 1)
 	for id, want := range map[string]string{"a": "live", "c": "live", "d": "live"} {
-		assert.Equal(t, want, look(t, s, id), id)
+		assert.Equal(t, want, levelOf(t, s, id), id)
 	}
-	assert.Equal(t, "engine", look(t, s, "b"), "the least recently used one was evicted")
+	assert.Equal(t, "engine", levelOf(t, s, "b"), "the least recently used one was evicted")
 	assert.EqualValues(t, 3, cacheOf(db).Live+cacheOf(db).Encoded)
 }
 
@@ -73,7 +73,7 @@ func TestCache_BytesDemoteThenEvict(t *testing.T) {
 	levels := map[string]int{}
 	for i := range n {
 		id := fmt.Sprint("g-", n-1-i)
-		levels[look(t, s, id)]++
+		levels[levelOf(t, s, id)]++
 		assert.Equal(t, want[id], load(t, s, id), "each level shows the same state")
 	}
 	assert.NotZero(t, levels["live"])
@@ -92,11 +92,11 @@ func TestCache_Expires(t *testing.T) {
 		begin(t, s, "a", 1)
 		time.Sleep(40 * time.Second)
 		begin(t, s, "b", 1)
-		assert.Equal(t, "live", look(t, s, "a"))
+		assert.Equal(t, "live", levelOf(t, s, "a"))
 		time.Sleep(61 * time.Second)
 		begin(t, s, "c", 1)
 		assert.EqualValues(t, 2, cacheOf(db).Expired, "both machines expired by the monotonic clock")
-		assert.Equal(t, "engine", look(t, s, "a"))
+		assert.Equal(t, "engine", levelOf(t, s, "a"))
 		require.NoError(t, db.Close())
 	})
 }
@@ -107,8 +107,8 @@ func TestCache_Off(t *testing.T) {
 	db := open(t, engines["file"](t), &savepoint.Options{Cache: savepoint.CacheOptions{Off: true}})
 	s := register(t, db)
 	begin(t, s, "a", 3)
-	assert.Equal(t, "engine", look(t, s, "a"))
-	assert.Equal(t, "engine", look(t, s, "a"))
+	assert.Equal(t, "engine", levelOf(t, s, "a"))
+	assert.Equal(t, "engine", levelOf(t, s, "a"))
 	assert.Zero(t, cacheOf(db).Live+cacheOf(db).Encoded)
 	assert.EqualValues(t, 4, load(t, s, "a").Seq)
 }
@@ -149,7 +149,7 @@ func TestCache_Warm(t *testing.T) {
 	require.NoError(t, s.Warm(t.Context(), append(ids, "not there")...))
 	assert.EqualValues(t, 30, cacheOf(db).Live, "all machines are live, and an unknown id has no entry")
 	for _, id := range ids {
-		assert.Equal(t, "live", look(t, s, id))
+		assert.Equal(t, "live", levelOf(t, s, id))
 	}
 	require.ErrorIs(t, s.Warm(t.Context(), "bad\x00id"), savepoint.ErrBadID)
 }

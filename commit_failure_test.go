@@ -135,7 +135,7 @@ func failsAt(t *testing.T, strategy savepoint.Strategy, fault func(*faulty, func
 	for _, w := range all {
 		switch err := w.ack.Err(); {
 		case err == nil:
-			require.False(t, stopped, "acknowledged after a failed sync")
+			require.False(t, stopped, "a write is acknowledged after writing has stopped")
 			continue
 		case errors.Is(err, savepoint.ErrStopped):
 			stopped = strategy != savepoint.SnapshotOnly // under that strategy the acks of Go may resolve after later ones
@@ -161,7 +161,7 @@ func failsAt(t *testing.T, strategy savepoint.Strategy, fault func(*faulty, func
 		id := fmt.Sprint("g", g)
 		st, err := s.Load(ctx, id)
 		require.NoError(t, err)
-		assert.EqualValues(t, 10, st.Value.Count, "each write once")
+		assert.EqualValues(t, 10, st.Value.Count, "each write is stored once")
 		assert.EqualValues(t, 135+10*g, st.Value.Sum)
 		rep, err := s.Verify(ctx, id)
 		require.NoError(t, err)
@@ -171,7 +171,7 @@ func failsAt(t *testing.T, strategy savepoint.Strategy, fault func(*faulty, func
 			require.NoError(t, err)
 			n := rec.Event.(added).N
 			if !doubts[n] {
-				require.Greater(t, n, before, "in the order they were acknowledged")
+				require.Greater(t, n, before, "the records are in the order of their acks")
 				before = n
 			}
 		}
@@ -212,12 +212,12 @@ func TestCommit_Failure_StopsForGood(t *testing.T) {
 		_, err = s.Load(ctx, "a")
 		require.ErrorIs(t, err, savepoint.ErrInDoubt)
 		st, err := s.Load(ctx, "b")
-		require.NoError(t, err, "others are read")
+		require.NoError(t, err, "a machine without a write in doubt is read")
 		assert.EqualValues(t, 1, st.Value.Sum)
 		_, err = s.Recover(ctx, "b", savepoint.RecoverOptions{To: savepoint.AtSeq(0)})
 		require.ErrorIs(t, err, savepoint.ErrStopped)
 		require.ErrorIs(t, db.Stats().Stopped, errDisk)
 		require.NoError(t, db.Close())
-		assert.Equal(t, commits, f.commits, "the engine is not asked again")
+		assert.Equal(t, commits, f.commits, "the engine gets no other commit")
 	})
 }

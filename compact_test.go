@@ -351,7 +351,7 @@ func TestCompact_BesideWriters(t *testing.T) {
 			require.NoError(t, err)
 			n++
 		}
-		assert.Equal(t, 180, gone+n, "each record is there or was counted")
+		assert.Equal(t, 180, gone+n, "each record is in the log or was counted as removed")
 		verified(t, s, "g")
 	})
 }
@@ -449,7 +449,7 @@ func TestCompact_BesideReaders(t *testing.T) {
 					default:
 					}
 					if err := fn(); err != nil && !errors.Is(err, savepoint.ErrCompacted) {
-						t.Errorf("a reader sees %v", err)
+						t.Errorf("a reader gets %v", err)
 						return
 					}
 				}
@@ -524,7 +524,7 @@ func TestCompact_SnapshotAtTheBase(t *testing.T) {
 	_, err = s.Recover(ctx, "g", savepoint.RecoverOptions{Partial: true})
 	require.NoError(t, err)
 	f.set(func() { f.head = nil })
-	assert.Equal(t, 4, recordsOf(t, s, "g"), "nothing before the base is missed")
+	assert.Equal(t, 4, recordsOf(t, s, "g"), "the base and nothing before it is needed")
 	verified(t, s, "g")
 	require.NoError(t, db.Close())
 }

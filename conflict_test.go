@@ -112,7 +112,7 @@ func TestConflict_OwnFunction(t *testing.T) {
 	} {
 		s, _, err := disagree(t, func(k *savepoint.Kind[table]) { k.Merge = bad }, base, theirs, mine)
 		require.Error(t, err)
-		assert.Equal(t, theirs, load(t, s, "g").Value, "nothing changed")
+		assert.Equal(t, theirs, load(t, s, "g").Value, "the stored state is the same")
 	}
 }
 
@@ -126,7 +126,7 @@ func TestConflict_MissingSide(t *testing.T) {
 	require.NoError(t, err)
 	var c *savepoint.ConflictError
 	_, err = s.Save(ctx, "g", table{}, savepoint.IfSeq(3))
-	require.ErrorAs(t, err, &c, "there is no machine")
+	require.ErrorAs(t, err, &c, "the machine does not exist")
 	for range 3 {
 		_, err = s.Save(ctx, "g", table{Phase: "turn"})
 		require.NoError(t, err)
@@ -139,7 +139,7 @@ func TestConflict_MissingSide(t *testing.T) {
 	_, err = s.Delete(ctx, "g")
 	require.NoError(t, err)
 	_, err = s.Save(ctx, "g", table{}, savepoint.IfSeq(2))
-	require.ErrorAs(t, err, &c, "it is deleted")
+	require.ErrorAs(t, err, &c, "the machine is deleted")
 	_, err = s.Save(ctx, "g", table{}, savepoint.IfSeq(0))
 	require.NoError(t, err)
 

@@ -26,7 +26,7 @@ func TestDamage_Head(t *testing.T) {
 	require.ErrorIs(t, err, savepoint.ErrQuarantined)
 	g := history(t, s, "b", savepoint.EventRange{})
 	assert.Equal(t, fromTo(1, 12), g.seqs, "the records that can be found are listed")
-	require.Len(t, g.errs, 1, "and an error says that there may be more")
+	require.Len(t, g.errs, 1, "an error says that there may be more")
 	says(t, g.errs[0], savepoint.ErrCorrupt, "head", `"b"`)
 	var list []string
 	for h, err := range s.List(ctx, savepoint.ListOptions{}) {

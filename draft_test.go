@@ -95,7 +95,7 @@ func TestDraft_EventTooLarge(t *testing.T) {
 			assert.Zero(t, db.Stats().Queue)
 			assert.Equal(t, before, load(t, s, "g"))
 			_, err = s.Append(ctx, "g", &noted{Text: strings.Repeat("x", fits)})
-			require.NoError(t, err, "the limit itself")
+			require.NoError(t, err, "the limit itself is accepted")
 		})
 	}
 }

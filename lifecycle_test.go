@@ -41,7 +41,7 @@ func TestStore_DeletePurgeFork(t *testing.T) {
 		require.NoError(t, err)
 		h, err = s.Append(ctx, "g-1", deal(), savepoint.IfSeq(0))
 		require.NoError(t, err)
-		assert.EqualValues(t, 8, h.Seq, "deleted 6, created 7")
+		assert.EqualValues(t, 8, h.Seq, "the records are deleted 6, created 7 and dealt 8")
 		assert.Empty(t, load(t, s, "g-1").Value.Played)
 
 		require.NoError(t, s.Purge(ctx, "g-1"))

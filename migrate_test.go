@@ -56,19 +56,19 @@ func TestMigration_OnLoad(t *testing.T) {
 func TestMigration_EachPromise(t *testing.T) {
 	for _, strategy := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
 		t.Run(strategy.String(), func(t *testing.T) {
-			onEachPlace(t, func(t *testing.T, place place) { theLaw(t, place, strategy) })
+			onEachPlace(t, func(t *testing.T, place place) { eachPromise(t, place, strategy) })
 		})
 	}
 }
 
-func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
+func eachPromise(t *testing.T, place place, strategy savepoint.Strategy) {
 	ctx := t.Context()
 	k1, k2 := duelKindV1(strategy), duelKind(strategy)
 	k1.Snapshot.Events, k1.Snapshot.Keep, k2.Snapshot.Keep = 2, 1, 1
 	use(t, place, k1, func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
-	var lifted, last savepoint.State[duel]
+	var upcast, last savepoint.State[duel]
 	use(t, place, k2, func(s *savepoint.Store[duel]) {
-		lifted = at(t, s, 4)
+		upcast = at(t, s, 4)
 
 		// IfSeq is compared before the record of the migration is added.
 		_, err := s.Append(ctx, "d", laid{1, "8", "S"}, savepoint.IfSeq(5))
@@ -103,7 +103,7 @@ func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
 		assert.Equal(t, savepoint.V(2, 0, 0), m.Version)
 		assert.Equal(t, savepoint.OriginSystem, m.Origin)
 		assert.Empty(t, m.Key)
-		assert.Equal(t, lifted.Value, m.Event.(*savepoint.Replaced[duel]).State)
+		assert.Equal(t, upcast.Value, m.Event.(*savepoint.Replaced[duel]).State)
 
 		// Old events are returned as the kind has them now.
 		assert.Equal(t, laid{0, "7", "H"}, all[0].Event)
@@ -155,8 +155,8 @@ func theLaw(t *testing.T, place place, strategy savepoint.Strategy) {
 	use(t, place, k2, func(s *savepoint.Store[duel]) {
 		st := at(t, s, 4)
 		assert.True(t, st.Upcast)
-		assert.Equal(t, lifted.Value, st.Value)
-		assert.Equal(t, lifted.Phase, st.Phase)
+		assert.Equal(t, upcast.Value, st.Value)
+		assert.Equal(t, upcast.Phase, st.Phase)
 		assert.Equal(t, 7, at(t, s, 1).Value.Left)
 		zero := at(t, s, 0)
 		assert.True(t, zero.Upcast)
@@ -518,11 +518,11 @@ func TestMigration_NoPath(t *testing.T) {
 	require.ErrorAs(t, err, &ke)
 	assert.ErrorContains(t, err, "version 1.0.0")
 	err = register(func(k *savepoint.Kind[duel]) { k.Migrations = k.Migrations[:2] })
-	require.ErrorAs(t, err, &ke, "noted is lost")
+	require.ErrorAs(t, err, &ke, "the event noted would be lost")
 	assert.ErrorContains(t, err, `1 records of event "noted"`)
 	require.NoError(t, register(func(*savepoint.Kind[duel]) {}))
 	err = register(func(k *savepoint.Kind[duel]) { k.Version, k.Migrations = savepoint.V(1, 9, 0), nil })
-	require.ErrorIs(t, err, savepoint.ErrNewer, "2.0.0 was registered")
+	require.ErrorIs(t, err, savepoint.ErrNewer, "version 2.0.0 has been registered")
 
 	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
 		_, err := s.Append(ctx, "d", laid{1, "8", "S"})

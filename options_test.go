@@ -59,7 +59,7 @@ func TestOptions_LoggerSilentByDefault(t *testing.T) {
 func TestFromEnv(t *testing.T) {
 	none, err := savepoint.FromEnv(nil)
 	require.NoError(t, err)
-	assert.Equal(t, &savepoint.Options{}, none, "nothing is set")
+	assert.Equal(t, &savepoint.Options{}, none, "no variable is set")
 
 	for name, value := range map[string]string{
 		"PERSISTENCE_STRATEGY": "event_sourced", "SNAPSHOT_INTERVAL_SECONDS": "300", "MAX_SNAPSHOTS_PER_STATE": "7",

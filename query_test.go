@@ -285,7 +285,7 @@ func TestQuery_PurgedMachine(t *testing.T) {
 		last.Cursor = l1.Next
 		l2, err := s.Query(ctx, last)
 		require.NoError(t, err)
-		require.Empty(t, l2.Records, "appended since")
+		require.Empty(t, l2.Records, "the new records were appended after the first page")
 		page, err := s.Query(ctx, savepoint.Query{Newest: true})
 		require.NoError(t, err)
 		require.Len(t, page.Records, 7)
@@ -323,7 +323,7 @@ func TestQuery_Refuses(t *testing.T) {
 	_, err = s.Query(t.Context(), savepoint.Query{Kind: "doc"})
 	require.ErrorContains(t, err, "DB.Query")
 	_, err = db.Query(t.Context(), savepoint.Query{Cursor: page.Next})
-	require.ErrorIs(t, err, savepoint.ErrBadCursor, "of one kind")
+	require.ErrorIs(t, err, savepoint.ErrBadCursor, "the cursor is of a query of one kind")
 	_, err = db.Query(t.Context(), savepoint.Query{ID: "a"})
 	require.ErrorContains(t, err, "Kind")
 	_, err = db.Query(t.Context(), savepoint.Query{Kind: "table", ID: "a\x00"})

@@ -142,7 +142,7 @@ func migrateLines(t *testing.T, lines []recordedLine) {
 	})
 	added := playerStats()
 	maps.Copy(added, historyAndMetrics())
-	lifted := func(state any) any {
+	upcast := func(state any) any {
 		doc := maps.Clone(state.(map[string]any))
 		maps.Copy(doc, added)
 		return doc
@@ -169,7 +169,7 @@ func migrateLines(t *testing.T, lines []recordedLine) {
 				assert.Equal(t, before, st.Upcast)
 				expected := m.want
 				if cut[room] > 0 {
-					expected = lifted(m.want)
+					expected = upcast(m.want)
 				}
 				same(t, expected, st.Value, fmt.Sprint(room, " ", seq))
 				compared[before]++
@@ -180,7 +180,7 @@ func migrateLines(t *testing.T, lines []recordedLine) {
 		}
 		assert.Positive(t, compared[true])
 		assert.Positive(t, compared[false])
-		recoverAcross(t, s, want, cut, lifted)
+		recoverAcross(t, s, want, cut, upcast)
 	})
 	use(t, here, current, func(s *savepoint.Store[savepoint.Doc]) {
 		_, err := s.Migrate(ctx, savepoint.MigrateOptions{To: savepoint.V(1, 0, 0)})
@@ -226,7 +226,7 @@ func recovered(cut map[string]uint64, room string) bool {
 }
 
 // recoverAcross recovers the longest room to a time before the migration.
-func recoverAcross(t *testing.T, s *savepoint.Store[savepoint.Doc], want map[string][]moment, cut map[string]uint64, lifted func(any) any) {
+func recoverAcross(t *testing.T, s *savepoint.Store[savepoint.Doc], want map[string][]moment, cut map[string]uint64, upcast func(any) any) {
 	t.Helper()
 	for room, list := range want {
 		if !recovered(cut, room) {
@@ -246,7 +246,7 @@ func recoverAcross(t *testing.T, s *savepoint.Store[savepoint.Doc], want map[str
 		st, err := s.Load(t.Context(), room)
 		require.NoError(t, err)
 		assert.False(t, st.Upcast)
-		expected, err := codec.Normalize(lifted(m.want))
+		expected, err := codec.Normalize(upcast(m.want))
 		require.NoError(t, err)
 		same(t, expected, st.Value, room+" recovered")
 		return

@@ -160,7 +160,7 @@ func TestRegister_BadKinds(t *testing.T) {
 		says(t, err, nil, "F", "func")
 	})
 	_, err := savepoint.Register(db, savepoint.Kind[table]{Name: "refused"})
-	require.NoError(t, err, "what was refused left nothing behind")
+	require.NoError(t, err, "nothing of the refused kind is kept")
 }
 
 // TestRegister_LostEventsAndOlderVersions registers a kind without an event that the file has, and with other versions than the
@@ -206,7 +206,7 @@ func TestRegister_LostEventsAndOlderVersions(t *testing.T) {
 	major := again(func(k *savepoint.Kind[table]) { k.Version = savepoint.V(2, 0, 0) })
 	require.ErrorAs(t, major, &ke)
 	says(t, major, nil, `"table"`, "1.2.0", "2.0.0", "major version")
-	require.NoError(t, again(func(*savepoint.Kind[table]) {}), "what was refused left nothing behind")
+	require.NoError(t, again(func(*savepoint.Kind[table]) {}), "nothing of the refused kind is kept")
 	require.NoError(t, again(func(k *savepoint.Kind[table]) { k.Version = savepoint.V(1, 3, 0) }))
 	says(t, again(func(*savepoint.Kind[table]) {}), savepoint.ErrNewer, "1.3.0", "1.2.0")
 }

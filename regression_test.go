@@ -224,7 +224,7 @@ func TestOriginal_08_SnapshotsInNumericOrder(t *testing.T) {
 	assert.Equal(t, []uint64{12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0}, order)
 	rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{})
 	require.NoError(t, err)
-	assert.EqualValues(t, 12, rep.From, "the newest snapshot")
+	assert.EqualValues(t, 12, rep.From, "the recovery starts from the newest snapshot")
 	assert.Zero(t, rep.Replayed)
 	rep, err = s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSnapshot(9)})
 	require.NoError(t, err)

@@ -261,7 +261,7 @@ func TestRetention_FinishedMachinesAreArchivedAndComeBack(t *testing.T) {
 		assert.Equal(t, 14, recordsOf(t, s, "finished"))
 		verified(t, s, "finished")
 		_, err = s.Unarchive(ctx, "open")
-		require.NoError(t, err, "its log is whole")
+		require.NoError(t, err, "a log that is whole has nothing to bring back")
 		_, err = s.Unarchive(ctx, "missing")
 		require.ErrorIs(t, err, savepoint.ErrNotFound)
 		require.NoError(t, db.Close())

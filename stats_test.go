@@ -35,7 +35,7 @@ func TestStats_CountWhatHappened(t *testing.T) {
 
 		st := db.Stats()
 		assert.EqualValues(t, 6, st.Saves, "five appends and a save")
-		assert.EqualValues(t, 3, st.Snapshots, "the base, one by hand, one of the recovery")
+		assert.EqualValues(t, 3, st.Snapshots, "the base, one by hand and one of the recovery")
 		assert.EqualValues(t, 1, st.Recoveries)
 		assert.EqualValues(t, 2, st.Loads)
 		assert.EqualValues(t, 1, st.FailedReads)

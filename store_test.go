@@ -432,7 +432,7 @@ func TestStore_StrangeIDsDoNotMix(t *testing.T) {
 			got = append(got, h.ID)
 		}
 		want := slices.Sorted(slices.Values(ids))
-		assert.Equal(t, want, got, "all, once, in the order of the ids")
+		assert.Equal(t, want, got, "each id once, in their order")
 		got = nil
 		for h, err := range s.List(ctx, savepoint.ListOptions{Prefix: "a", After: "a", Limit: 3}) {
 			require.NoError(t, err)

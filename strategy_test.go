@@ -137,7 +137,7 @@ func TestStrategy_SnapshotOnly_GoCoalesces(t *testing.T) {
 		assert.EqualValues(t, 2, h.Seq)
 		_, err = b.Wait(ctx)
 		require.NoError(t, err)
-		assert.EqualValues(t, 2, db.Stats().Groups, "one for the first write, one for both")
+		assert.EqualValues(t, 2, db.Stats().Groups, "one group for the first write, one for both others")
 
 		a = s.Go(ctx, "g", &noted{Text: "c"})
 		waiting(a)
@@ -237,7 +237,7 @@ func TestStrategy_SnapshotOnly_WritesThatChangeNothing(t *testing.T) {
 		require.NoError(t, a.Err())
 		a = s.Go(ctx, "g", added{N: 2}, savepoint.Key("k"))
 		h, err = s.Append(ctx, "g", added{N: 2}, savepoint.Key("k"))
-		require.NoError(t, err, "the first result, made durable")
+		require.NoError(t, err, "the key returns the first result, which is durable now")
 		assert.EqualValues(t, 3, h.Seq)
 		require.NoError(t, a.Err())
 	})

@@ -50,7 +50,7 @@ func TestStore_Update_AllOrNothing(t *testing.T) {
 		assert.Equal(t, before, load(t, s, "g-1"))
 		h, err = s.Update(ctx, "g-1", func(*savepoint.Machine[table]) error { return nil })
 		require.NoError(t, err)
-		assert.Equal(t, before.Head, h, "nothing appended, nothing written")
+		assert.Equal(t, before.Head, h, "nothing was appended, so nothing was written")
 	})
 }
 
@@ -260,7 +260,7 @@ func TestStore_Update_DeletedMachine_StartsFromNew(t *testing.T) {
 		_, err = s.Delete(ctx, "g")
 		require.NoError(t, err)
 		_, err = s.Update(ctx, "g", func(m *savepoint.Machine[tally]) error {
-			assert.Zero(t, m.State().Sum, "a later write begins from New")
+			assert.Zero(t, m.State().Sum, "a write to a deleted machine starts from New")
 			return nil
 		})
 		require.NoError(t, err)
@@ -316,7 +316,7 @@ func TestStore_Update_RunsAgainOnlyForAnotherProcess(t *testing.T) {
 		assert.EqualValues(t, 4, h.Seq)
 		st, err := s.Load(ctx, "g")
 		require.NoError(t, err)
-		assert.EqualValues(t, 402, st.Value.Sum, "decided on the fresh state")
+		assert.EqualValues(t, 402, st.Value.Sum, "the last run saw the fresh state")
 		first = 3
 		_, err = update()
 		require.ErrorIs(t, err, savepoint.ErrConflict)

@@ -12,7 +12,7 @@ import (
 // machine, a stop wakes all, and an unsubscribe takes no other one along.
 func TestNotifier(t *testing.T) {
 	var n notifier
-	rung := func(b *subscription) bool {
+	notified := func(b *subscription) bool {
 		select {
 		case <-b.signal:
 			return true
@@ -26,27 +26,27 @@ func TestNotifier(t *testing.T) {
 		}
 		return s
 	}
-	bells := map[string]*subscription{}
+	subs := map[string]*subscription{}
 	for _, m := range []string{"", "a", "b", "c", "d", "e"} {
-		bells[m] = n.subscribe(m)
+		subs[m] = n.subscribe(m)
 	}
-	require.Same(t, bells["e"], n.subscribe("e"))
-	n.unsubscribe("e", bells["e"])
+	require.Same(t, subs["e"], n.subscribe("e"))
+	n.unsubscribe("e", subs["e"])
 	n.notify([]engine.Step{group("a", "b"), group("c", "d")}, false)
-	for m, b := range bells {
-		require.Equal(t, m != "e", rung(b), "machine %q", m)
+	for m, b := range subs {
+		require.Equal(t, m != "e", notified(b), "machine %q", m)
 		if m != "e" {
 			n.unsubscribe(m, b)
 		}
 	}
 	n.notify([]engine.Step{group("a")}, false)
-	require.False(t, rung(bells["e"]))
+	require.False(t, notified(subs["e"]))
 	again := n.subscribe("a")
-	require.False(t, rung(again), "a bell rings once")
+	require.False(t, notified(again), "a new subscription is not notified of the past")
 	n.notify([]engine.Step{group("e")}, false)
-	require.True(t, rung(bells["e"]), "one of two who waited is left")
+	require.True(t, notified(subs["e"]), "the machine has another subscription")
 	n.notify(nil, true)
-	require.True(t, rung(again))
+	require.True(t, notified(again))
 	n.unsubscribe("a", again)
 	require.Empty(t, n.subscriptions)
 	require.False(t, n.waiting.Load())

@@ -77,9 +77,9 @@ func TestWatch_Refuses(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.Append(t.Context(), "b", &noted{})
 	require.NoError(t, err)
-	require.ErrorIs(t, first(s, "b", 0), savepoint.ErrCompacted, "a fork begins at its base")
+	require.ErrorIs(t, first(s, "b", 0), savepoint.ErrCompacted, "a fork starts at its base")
 	require.ErrorIs(t, first(s, "b", 1), savepoint.ErrCompacted)
-	require.NoError(t, first(s, "b", 2), "behind the base nothing is lost")
+	require.NoError(t, first(s, "b", 2), "after the base nothing is missing")
 }
 
 // TestWatch_Replaced purges the watched machine and writes a new one of the same id: the watch ends with ErrNotFound, also when
