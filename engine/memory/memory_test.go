@@ -11,7 +11,6 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
-// row C16, D1, J1
 func TestConformance(t *testing.T) {
 	enginetest.Run(t, enginetest.Config{
 		Open: func(*testing.T) engine.Engine { return memory.New() },

@@ -86,7 +86,6 @@ func newEverything() everything {
 }
 
 // What is written comes back, for values and for pointers to them.
-// row D18
 func TestRoundTrip(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 5000, time.UTC)
 	values := []any{

@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// row J1, J2
 func TestQueue_OrderAndGroups(t *testing.T) {
 	var mu sync.Mutex
 	var got []int
