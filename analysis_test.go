@@ -14,7 +14,6 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// row E8, E10
 func TestAnalyze(t *testing.T) {
 	c := newClock()
 	onEachKind(t, savepoint.Options{Now: c.Now}, tableKind(), func(t *testing.T, s *savepoint.Store[table]) {
@@ -85,7 +84,6 @@ func pathText(p savepoint.PathCount) string   { return fmt.Sprint(p.From, " ", p
 func eventText(e savepoint.EventCount) string { return fmt.Sprint(e.Name, " ", e.Count) }
 
 // A clock that jumps a year back changes times, and no count.
-// row E8
 func TestAnalyze_BoundedAndClocks(t *testing.T) {
 	c := newClock()
 	db, s := docs(t, &savepoint.Options{Now: c.Now}, nil)
@@ -114,7 +112,6 @@ func TestAnalyze_BoundedAndClocks(t *testing.T) {
 	assert.Zero(t, a.Took.Max, "no time is below zero")
 }
 
-// row E9, I9
 func TestAnomalies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := tableKind()
@@ -189,7 +186,6 @@ func TestAnomalies(t *testing.T) {
 	})
 }
 
-// row E9
 func TestAnomalies_OffUnlessSet(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		s := register(t, db)

@@ -35,7 +35,6 @@ func chapterFiles(t *testing.T, dir string) (files []string) {
 	return files
 }
 
-// row J5
 func TestArchiveDir_ChaptersComeBack(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "to", "archive")
 	k := kindOf(savepoint.Versioned)

@@ -10,7 +10,6 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// row D8
 func TestDocKind_NormalisesAndMerges(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
