@@ -107,6 +107,7 @@ func TestCommit_Failure_NothingAcknowledgedIsLost(t *testing.T) {
 	}
 }
 
+// failsAt makes a run of writes with a fault at the commits that at selects, and checks what is stored after reopening.
 func failsAt(t *testing.T, strategy savepoint.Strategy, fault func(*faulty, func(int) bool), at func(int) bool) {
 	ctx := t.Context()
 	f := newFaulty()

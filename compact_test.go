@@ -226,6 +226,7 @@ func TestCompact_RefusesAfterApplyChanged(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
+// addedTwice is added with an Apply that adds the number twice.
 type addedTwice struct {
 	N    int64
 	Slot string

@@ -74,6 +74,7 @@ func tryPages(path string) string {
 	return answer
 }
 
+// wrongPages is the error of a file that served wrong data.
 type wrongPages struct{ what string }
 
 func (e *wrongPages) Error() string { return e.what }
@@ -103,12 +104,14 @@ func usePages(path string, o *savepoint.Options) error {
 	return err
 }
 
+// damaged returns whether an error reports damage.
 func damaged(err error) bool {
 	var gap *savepoint.GapError
 	return errors.Is(err, savepoint.ErrCorrupt) || errors.Is(err, savepoint.ErrQuarantined) || errors.Is(err, savepoint.ErrStopped) ||
 		errors.Is(err, savepoint.ErrInDoubt) || errors.As(err, &gap)
 }
 
+// usePage checks one machine of a damaged file, and appends to it unless the file is open for reading only.
 func usePage(s *savepoint.Store[ledger], id string, rep *savepoint.OpenReport, readOnly bool) error {
 	ctx := context.Background()
 	st, err := s.Load(ctx, id)
@@ -198,6 +201,7 @@ type pagesOf struct {
 	free   int   // the page of the free list
 }
 
+// takeApart finds the pages of a sound file.
 func takeApart(t testing.TB, b []byte, size int) *pagesOf {
 	p := &pagesOf{b: b, size: size}
 	// The newer of the two meta pages: free list at 48, pages at 56, transaction at 64.
@@ -347,6 +351,7 @@ var pageDamages = []struct {
 	}},
 }
 
+// pick returns one of the numbers.
 func pick(r *rand.Rand, from []int) int { return from[r.IntN(len(from))] }
 
 // odd returns a number that is seldom right as a length or a page number: small, near a power of two, huge or random.
@@ -432,6 +437,7 @@ type pageChildProcess struct {
 	said    *bytes.Buffer
 }
 
+// startPageChild starts this test as the child process.
 func startPageChild(t *testing.T) *pageChildProcess {
 	t.Helper()
 	c := &pageChildProcess{cmd: exec.Command(os.Args[0], "-test.run=^TestDamage_Pages$", "-test.timeout=0"), answers: make(chan string, 1), said: new(bytes.Buffer)}

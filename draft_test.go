@@ -12,6 +12,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// stranger is an event that the kind does not list.
 type stranger struct{ Text string }
 
 func (stranger) Apply(*table, savepoint.Meta) error { return nil }
@@ -58,6 +59,7 @@ func TestDraft_BadEvents(t *testing.T) {
 	})
 }
 
+// nothing is an event of no bytes.
 type nothing struct{}
 
 func (nothing) Apply(*table, savepoint.Meta) error { return nil }

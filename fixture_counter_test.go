@@ -27,6 +27,7 @@ func (e counted) Apply(c *counter, _ savepoint.Meta) error {
 	return nil
 }
 
+// counters registers the kind of counter.
 func counters(tb testing.TB, db *savepoint.DB) *savepoint.Store[counter] {
 	s, err := savepoint.Register(db, savepoint.Kind[counter]{Name: "counter", Events: savepoint.Events[counter]{"counted": counted{}}})
 	require.NoError(tb, err)

@@ -27,6 +27,7 @@ func onEach(t *testing.T, fn func(t *testing.T, db *savepoint.DB)) {
 	}
 }
 
+// open opens a database that is closed when the test ends.
 func open(t testing.TB, path string, o *savepoint.Options) *savepoint.DB {
 	t.Helper()
 	db, err := savepoint.Open(path, o)
@@ -48,6 +49,7 @@ var feedEngines = map[string]func(t *testing.T) (string, *savepoint.Options){
 	},
 }
 
+// onEachFeed runs a test on each of feedEngines.
 func onEachFeed(t *testing.T, fn func(t *testing.T, db *savepoint.DB)) {
 	for name, way := range feedEngines {
 		t.Run(name, func(t *testing.T) {

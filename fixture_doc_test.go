@@ -21,6 +21,7 @@ func docs(t *testing.T, o *savepoint.Options, change func(*savepoint.Kind[savepo
 	return db, s
 }
 
+// transition returns a Transition to a phase that also sets n.
 func transition(to string, n int) savepoint.Transition {
 	return savepoint.Transition{Action: "go", To: to, Update: map[string]any{"n": n}}
 }

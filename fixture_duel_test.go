@@ -17,6 +17,7 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
+// at returns the state of duel "d" at a seq.
 func at(t *testing.T, s *savepoint.Store[duel], seq uint64) savepoint.State[duel] {
 	t.Helper()
 	st, err := s.At(t.Context(), "d", savepoint.AtSeq(seq))
@@ -24,6 +25,7 @@ func at(t *testing.T, s *savepoint.Store[duel], seq uint64) savepoint.State[duel
 	return st
 }
 
+// records returns all records of a machine.
 func records[S any](t *testing.T, s *savepoint.Store[S], id string) (all []savepoint.Record[S]) {
 	t.Helper()
 	for rec, err := range s.Events(t.Context(), id, savepoint.EventRange{}) {
@@ -74,6 +76,7 @@ func (e playedV1) Apply(g *duelV1, m savepoint.Meta) error {
 	return nil
 }
 
+// openedV1 returns the state that the first move of a duel starts from.
 func openedV1(at time.Time) duelV1 {
 	return duelV1{Phase: "turn", Opened: at, Stake: 2, Big: 1 << 63, Mark: []byte{0, 255},
 		Hands: map[int][]string{0: {"7H", "8H", "9H", "TH"}, 1: {"7S", "8S", "9S", "TS"}}}
@@ -135,6 +138,7 @@ func laidUp(o playedV1) (laid, error) {
 	return laid{Seat: o.Seat, Rank: o.Card[:1], Suit: o.Card[1:]}, nil
 }
 
+// duelMigrations returns the migrations from version 1 to 2: of the state, of a renamed event and of a dropped one.
 func duelMigrations() []savepoint.Migration {
 	return []savepoint.Migration{
 		{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Up: savepoint.StructMigration(duelUp), Down: savepoint.StructMigration(duelDown)},
@@ -143,12 +147,14 @@ func duelMigrations() []savepoint.Migration {
 	}
 }
 
+// duelKindV1 returns the kind of version 1, without a snapshot at Close.
 func duelKindV1(st savepoint.Strategy) savepoint.Kind[duelV1] {
 	return savepoint.Kind[duelV1]{Name: "duel", Strategy: st, Snapshot: savepoint.SnapshotPolicy{NoClose: true},
 		Events: savepoint.Events[duelV1]{"played": playedV1{}, "noted": notedV1{}},
 		Phase:  func(g *duelV1) string { return g.Phase }}
 }
 
+// duelKind returns the kind of version 2, with its migrations and without a snapshot at Close.
 func duelKind(st savepoint.Strategy) savepoint.Kind[duel] {
 	return savepoint.Kind[duel]{Name: "duel", Version: savepoint.V(2, 0, 0), Strategy: st,
 		Snapshot: savepoint.SnapshotPolicy{NoClose: true}, Migrations: duelMigrations(),
@@ -202,10 +208,13 @@ var places = map[string]func(t *testing.T) func(o savepoint.Options) (string, *s
 	},
 }
 
+// place returns the path and options that open one place, with o added.
 type place func(o savepoint.Options) (string, *savepoint.Options)
 
+// somewhere returns a place in memory.
 func somewhere(t *testing.T) place { return place(places["memory"](t)) }
 
+// onEachPlace runs a test on each of places.
 func onEachPlace(t *testing.T, fn func(t *testing.T, at place)) {
 	for _, name := range slices.Sorted(maps.Keys(places)) {
 		t.Run(name, func(t *testing.T) { fn(t, place(places[name](t))) })
@@ -218,6 +227,7 @@ func use[S any](t *testing.T, at place, k savepoint.Kind[S], fn func(s *savepoin
 	useWith(t, at, savepoint.Options{}, k, fn)
 }
 
+// useWith is use with options.
 func useWith[S any](t *testing.T, at place, o savepoint.Options, k savepoint.Kind[S], fn func(s *savepoint.Store[S])) {
 	t.Helper()
 	path, opts := at(o)

@@ -32,6 +32,10 @@ type faulty struct {
 	delay   func()                                            // is called within each Commit
 }
 
+// newFaulty returns an engine in memory without faults.
+func newFaulty() *faulty { return &faulty{Engine: memory.New()} }
+
+// begin notes a write that starts, and reports one that is still running.
 func (f *faulty) begin(what string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -136,8 +140,6 @@ func (f *faulty) Close() error {
 	}
 	return f.Engine.Close()
 }
-
-func newFaulty() *faulty { return &faulty{Engine: memory.New()} }
 
 // openFaulty opens a database on f and registers a kind.
 func openFaulty(t testing.TB, f *faulty, o savepoint.Options, k savepoint.Kind[tally]) (*savepoint.DB, *savepoint.Store[tally]) {

@@ -18,6 +18,7 @@ type ledger struct {
 	Last  string
 }
 
+// booked is the event of a ledger.
 type booked struct {
 	N    int
 	Text string
@@ -36,6 +37,7 @@ func after(n int) (l ledger) {
 	return l
 }
 
+// entry returns event i of write.
 func entry(i int) booked {
 	return booked{N: i * i, Text: string(rune('A'+i%26)) + " says a word or two"}
 }
@@ -58,6 +60,7 @@ func write(t testing.TB, s *savepoint.Store[ledger], id string, from, to int) {
 	}
 }
 
+// reopen opens a file and registers the kind.
 func reopen(t testing.TB, path string, k savepoint.Kind[ledger], o *savepoint.Options) (*savepoint.DB, *savepoint.Store[ledger]) {
 	t.Helper()
 	db := open(t, path, o)
@@ -83,6 +86,7 @@ type gone struct {
 	errs []error
 }
 
+// history reads the records in a range, with the gaps and errors.
 func history(t testing.TB, s *savepoint.Store[ledger], id string, r savepoint.EventRange) (g gone) {
 	t.Helper()
 	for rec, err := range s.Events(t.Context(), id, r) {
@@ -99,6 +103,7 @@ func history(t testing.TB, s *savepoint.Store[ledger], id string, r savepoint.Ev
 	return g
 }
 
+// fromTo returns the numbers from from to to.
 func fromTo(from, to uint64) (out []uint64) {
 	for s := from; s <= to; s++ {
 		out = append(out, s)
@@ -112,6 +117,7 @@ var (
 	broken atomic.Bool
 )
 
+// cheated is an event whose Apply is not deterministic.
 type cheated struct{ N int }
 
 func (e cheated) Apply(l *ledger, _ savepoint.Meta) error {
@@ -119,6 +125,7 @@ func (e cheated) Apply(l *ledger, _ savepoint.Meta) error {
 	return nil
 }
 
+// multiplied is an event whose Apply a test changes by factor, and lets fail by broken.
 type multiplied struct{ N int }
 
 func (e multiplied) Apply(l *ledger, _ savepoint.Meta) error {
@@ -129,6 +136,7 @@ func (e multiplied) Apply(l *ledger, _ savepoint.Meta) error {
 	return nil
 }
 
+// unsteadyKind returns ledgerKind with the events cheated and multiplied.
 func unsteadyKind(every int) savepoint.Kind[ledger] {
 	k := ledgerKind(every)
 	k.Events["cheated"], k.Events["multiplied"] = cheated{}, multiplied{}

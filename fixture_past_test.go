@@ -37,6 +37,7 @@ func (p past[S]) from(base uint64) past[S] {
 	return short
 }
 
+// pastOf reads the history of a machine from a seq on.
 func pastOf[S any](t *testing.T, s *savepoint.Store[S], id string, from uint64) past[S] {
 	t.Helper()
 	st, err := s.Load(t.Context(), id)
@@ -57,6 +58,7 @@ func pastOf[S any](t *testing.T, s *savepoint.Store[S], id string, from uint64) 
 	return p
 }
 
+// verified checks that Verify finds nothing.
 func verified[S any](t *testing.T, s *savepoint.Store[S], id string) {
 	t.Helper()
 	rep, err := s.Verify(t.Context(), id)

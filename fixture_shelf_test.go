@@ -13,6 +13,8 @@ type shelf struct {
 	put      func(*savepoint.ArchiveSegment) error
 }
 
+func newShelf() *shelf { return &shelf{chapters: map[string]*savepoint.ArchiveSegment{}} }
+
 func (a *shelf) Put(_ context.Context, c *savepoint.ArchiveSegment) error {
 	if a.put != nil {
 		if err := a.put(c); err != nil {
@@ -29,5 +31,3 @@ func (a *shelf) Get(_ context.Context, kind, id string, to uint64, digest string
 	}
 	return nil, savepoint.ErrNotFound
 }
-
-func newShelf() *shelf { return &shelf{chapters: map[string]*savepoint.ArchiveSegment{}} }

@@ -89,6 +89,7 @@ type moved struct{ To string }
 
 func (e moved) Apply(t *table, _ savepoint.Meta) error { t.Phase = e.To; return nil }
 
+// tableKind returns the kind of table, with rules for its phases.
 func tableKind() savepoint.Kind[table] {
 	return savepoint.Kind[table]{
 		Name: "table",
@@ -107,6 +108,7 @@ func tableKind() savepoint.Kind[table] {
 	}
 }
 
+// deal returns the event that starts a game of two.
 func deal() dealt {
 	return dealt{Seats: []string{"ann", "bob"}, Hands: map[int][]string{
 		0: {"7H", "8H", "9H", "TH", "JH"}, 1: {"7S", "8S", "9S", "TS", "JS"}}}
@@ -114,6 +116,7 @@ func deal() dealt {
 
 var plays = []played{{0, "7H"}, {1, "7S"}, {0, "8H"}, {1, "8S"}, {0, "9H"}, {1, "9S"}, {0, "TH"}, {1, "TS"}}
 
+// register registers tableKind.
 func register(t testing.TB, db *savepoint.DB) *savepoint.Store[table] {
 	t.Helper()
 	s, err := savepoint.Register(db, tableKind())
@@ -134,6 +137,7 @@ func begin(t testing.TB, s *savepoint.Store[table], id string, n int) savepoint.
 	return h
 }
 
+// load loads a machine that exists.
 func load(t testing.TB, s *savepoint.Store[table], id string) savepoint.State[table] {
 	t.Helper()
 	st, err := s.Load(context.Background(), id)
@@ -141,6 +145,7 @@ func load(t testing.TB, s *savepoint.Store[table], id string) savepoint.State[ta
 	return st
 }
 
+// kindOf returns tableKind with a strategy.
 func kindOf(st savepoint.Strategy) savepoint.Kind[table] {
 	k := tableKind()
 	k.Strategy = st
@@ -149,6 +154,7 @@ func kindOf(st savepoint.Strategy) savepoint.Kind[table] {
 
 var strategies = []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.SnapshotOnly, savepoint.Versioned}
 
+// note appends n notes with the texts "0", "1" and so on.
 func note(t testing.TB, s *savepoint.Store[table], id string, n int) {
 	t.Helper()
 	for i := range n {
@@ -169,6 +175,7 @@ func onEachKind(t *testing.T, o savepoint.Options, k savepoint.Kind[table], fn f
 	}
 }
 
+// infos lists snapshots, none of which may be damaged.
 func infos(t *testing.T, s *savepoint.Store[table], id string, r savepoint.SnapshotRange) (out []savepoint.SnapshotInfo) {
 	t.Helper()
 	for info, err := range s.Snapshots(t.Context(), id, r) {
@@ -179,6 +186,7 @@ func infos(t *testing.T, s *savepoint.Store[table], id string, r savepoint.Snaps
 	return out
 }
 
+// seqs returns the seqs of snapshots.
 func seqs(list []savepoint.SnapshotInfo) (out []uint64) {
 	for _, i := range list {
 		out = append(out, i.Seq)

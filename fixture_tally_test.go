@@ -22,6 +22,7 @@ type tally struct {
 	By    string  // actor, key, time and seq of the newest event, as Apply saw them
 }
 
+// added is an event that Check refuses by the phase, and that fails in Apply with the number failsInApply.
 type added struct {
 	N    int64
 	Slot string
@@ -75,6 +76,7 @@ func (e *turned) Apply(t *tally, _ savepoint.Meta) error {
 	return nil
 }
 
+// tallyKind returns a kind of tally with rules for phases and sums.
 func tallyKind(name string, st savepoint.Strategy, p savepoint.SnapshotPolicy) savepoint.Kind[tally] {
 	return savepoint.Kind[tally]{
 		Name: name, Strategy: st, Snapshot: p,
@@ -96,10 +98,12 @@ var (
 	errDisk  = errors.New("the disk failed")
 )
 
+// snapshotOnly returns a snapshot-only kind that stores unsaved writes at the interval.
 func snapshotOnly(every time.Duration) savepoint.Kind[tally] {
 	return tallyKind("tally", savepoint.SnapshotOnly, savepoint.SnapshotPolicy{Events: -1, Every: every, Keep: 3, NoClose: true})
 }
 
+// add appends n events with the numbers from 0 on.
 func add(t testing.TB, s *savepoint.Store[tally], id string, n int) {
 	t.Helper()
 	for i := range n {
@@ -108,6 +112,7 @@ func add(t testing.TB, s *savepoint.Store[tally], id string, n int) {
 	}
 }
 
+// recordsOf returns how many records a machine's log has.
 func recordsOf[S any](t testing.TB, s *savepoint.Store[S], id string) (n int) {
 	t.Helper()
 	for _, err := range s.Events(context.Background(), id, savepoint.EventRange{}) {

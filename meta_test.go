@@ -85,6 +85,7 @@ func TestMeta_ApplySeesWhatIsStored(t *testing.T) {
 	}
 }
 
+// watched is an event whose Apply calls watch.
 type watched struct{ Text string }
 
 var watch func(savepoint.Meta)

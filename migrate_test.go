@@ -61,6 +61,7 @@ func TestMigration_EachPromise(t *testing.T) {
 	}
 }
 
+// eachPromise is TestMigration_EachPromise for one place and strategy.
 func eachPromise(t *testing.T, place place, strategy savepoint.Strategy) {
 	ctx := t.Context()
 	k1, k2 := duelKindV1(strategy), duelKind(strategy)
@@ -540,6 +541,7 @@ func TestMigration_NoPath(t *testing.T) {
 	})
 }
 
+// moved2 and moved3 stand for events that the new kind would otherwise lose.
 type moved2 struct{}
 
 func (moved2) Apply(*duel, savepoint.Meta) error { return nil }

@@ -297,6 +297,7 @@ func TestMigrate_Back(t *testing.T) {
 	}
 }
 
+// migrateBack is TestMigrate_Back for one place and strategy.
 func migrateBack(t *testing.T, place place, strategy savepoint.Strategy, restore bool) {
 	ctx := t.Context()
 	k1, k2 := duelKindV1(strategy), duelKind(strategy)

@@ -27,6 +27,7 @@ func (w *world) look(k int, id string, p *plain) {
 	}
 }
 
+// head compares a head with record seq.
 func (w *world) head(p *plain, seq uint64, h savepoint.Head) {
 	w.t.Helper()
 	r := p.at(seq)
@@ -39,6 +40,7 @@ func (w *world) head(p *plain, seq uint64, h savepoint.Head) {
 	}
 }
 
+// point compares the state at a seq.
 func (w *world) point(k int, id string, p *plain, seq uint64) {
 	w.t.Helper()
 	only := w.kinds[k].Strategy == savepoint.SnapshotOnly
@@ -51,6 +53,7 @@ func (w *world) point(k int, id string, p *plain, seq uint64) {
 	}
 }
 
+// atTime compares the state at a random time.
 func (w *world) atTime(k int, id string, p *plain) {
 	if w.kinds[k].Strategy == savepoint.SnapshotOnly {
 		return
@@ -80,6 +83,7 @@ func (w *world) atTime(k int, id string, p *plain) {
 	}
 }
 
+// atRevision compares the state at a random revision.
 func (w *world) atRevision(k int, id string, p *plain) {
 	if w.kinds[k].Strategy != savepoint.Versioned || p.newest().rev == p.rev {
 		return
@@ -95,6 +99,7 @@ func (w *world) atRevision(k int, id string, p *plain) {
 	w.same("at revision", p.recs[i].state, st.Value)
 }
 
+// events compares the records in a random range.
 func (w *world) events(k int, id string, p *plain) {
 	w.t.Helper()
 	if p.seq() == 0 {
@@ -138,6 +143,7 @@ func (w *world) events(k int, id string, p *plain) {
 	w.same(fmt.Sprintf("events of %s %s, %+v", w.kinds[k].Name, id, r), want, got)
 }
 
+// list compares the list of a kind's machines.
 func (w *world) list(k int) {
 	w.settle()
 	type shown struct {
@@ -157,6 +163,7 @@ func (w *world) list(k int) {
 	w.same("list", want, got)
 }
 
+// verify checks that Verify finds nothing.
 func (w *world) verify(k int, id string, p *plain) {
 	if p.seq() == 0 {
 		return
@@ -176,6 +183,7 @@ func (w *world) settle() {
 	w.acked()
 }
 
+// acked compares the heads of all waiting acks.
 func (w *world) acked() {
 	w.t.Helper()
 	for _, a := range w.acks {

@@ -9,6 +9,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
+// event returns a random event, some of which are refused.
 func (w *world) event() savepoint.Event[tally] {
 	r := w.rng
 	switch n := r.IntN(20); {
@@ -22,6 +23,7 @@ func (w *world) event() savepoint.Event[tally] {
 	return &turned{To: []string{"any", "even", "end"}[r.IntN(3)], More: map[string]int64{"m": int64(r.IntN(5))}}
 }
 
+// state returns a random state.
 func (w *world) state() tally {
 	t := tally{Phase: []string{"any", "even", "end"}[w.rng.IntN(3)], Sum: int64(w.rng.IntN(100)), By: "saved"}
 	if w.rng.IntN(2) == 0 {
@@ -265,6 +267,7 @@ func (w *world) step() {
 	}
 }
 
+// there returns the error of a write that needs the machine.
 func (w *world) there(p *plain) error {
 	switch {
 	case p.exists():
@@ -340,6 +343,7 @@ func (w *world) across() {
 	}
 }
 
+// deleteSnapshot deletes a random snapshot, and checks that those with a tag are there.
 func (w *world) deleteSnapshot(k int, id string, p *plain) {
 	ctx, s := context.Background(), w.stores[k]
 	if p.seq() == 0 {
@@ -370,6 +374,7 @@ func (w *world) deleteSnapshot(k int, id string, p *plain) {
 	delete(p.tagged, info.Seq)
 }
 
+// fork runs Fork to a random machine.
 func (w *world) fork(k int, id string, p *plain, only bool) {
 	to := fmt.Sprint("g", w.rng.IntN(worldIDs))
 	seq := uint64(w.rng.IntN(int(p.seq()) + 2))
@@ -448,6 +453,7 @@ func (w *world) compact(k int, id string, p *plain, only bool) {
 	}
 }
 
+// recover runs Recover to a random point.
 func (w *world) recover(k int, id string, p *plain, only bool) {
 	ctx, s := context.Background(), w.stores[k]
 	var to savepoint.Point

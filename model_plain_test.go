@@ -56,10 +56,12 @@ func (p *plain) copied() *plain {
 	return &q
 }
 
+// add adds a record.
 func (p *plain) add(name string, st tally, deleted bool, w *writeModel) {
 	p.recs = append(p.recs, plainRecord{name, w.key, w.now, st, deleted, p.newest().rev})
 }
 
+// append adds an event, after New if the machine is deleted.
 func (p *plain) append(ev savepoint.Event[tally], w *writeModel) error {
 	if p.newest().deleted {
 		p.add("_replaced", tally{Phase: "any"}, false, w)
@@ -80,6 +82,7 @@ func (p *plain) append(ev savepoint.Event[tally], w *writeModel) error {
 	return p.check(name, old, st, w)
 }
 
+// save adds a whole state, as a revision if versioned.
 func (p *plain) save(st tally, w *writeModel, versioned bool) error {
 	if err := p.check("_replaced", p.newest().state, st.copied(), w); err != nil {
 		return err
@@ -90,6 +93,7 @@ func (p *plain) save(st tally, w *writeModel, versioned bool) error {
 	return nil
 }
 
+// check adds a record unless the rules of the kind refuse it.
 func (p *plain) check(name string, old, st tally, w *writeModel) error {
 	if old.Phase != st.Phase && !slices.Contains(legal[old.Phase], st.Phase) {
 		return errIllegal
@@ -114,6 +118,7 @@ func (p *plain) keyed(key string, what any) (uint64, bool, error) {
 	return 0, false, nil
 }
 
+// remember keeps the newest 256 keys.
 func (p *plain) remember(key string, what any) {
 	if key != "" {
 		p.keys = append(p.keys, plainKey{key, what, p.seq()})

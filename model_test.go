@@ -35,6 +35,7 @@ type world struct {
 	ops    int
 }
 
+// waiting is an ack with the seq that it has to return.
 type waiting struct {
 	ack *savepoint.Ack
 	seq uint64
@@ -43,6 +44,7 @@ type waiting struct {
 
 const worldIDs = 5
 
+// worldKinds returns a kind of each strategy, and one with many snapshots.
 func worldKinds() []savepoint.Kind[tally] {
 	p := savepoint.SnapshotPolicy{Events: 7, Every: 90 * time.Second, OnError: true, Keep: 3}
 	often := savepoint.SnapshotPolicy{Events: 1, Every: -1, Keep: 2, OnPhase: true, MaxAge: time.Minute, NoClose: true}
@@ -56,6 +58,7 @@ func worldKinds() []savepoint.Kind[tally] {
 	}
 }
 
+// newWorld opens a database with an empty model.
 func newWorld(t testing.TB, seed uint64, o savepoint.Options, reopen bool, open func(*savepoint.Options) *savepoint.DB) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), seed: seed, opt: o, open: open, reopen: reopen,
 		kinds: worldKinds(), now: 1_700_000_000_000_000}
@@ -68,6 +71,7 @@ func newWorld(t testing.TB, seed uint64, o savepoint.Options, reopen bool, open 
 	return w
 }
 
+// start opens the database and registers the kinds.
 func (w *world) start() {
 	o := w.opt
 	w.db = w.open(&o)
@@ -85,6 +89,7 @@ func (w *world) fail(format string, args ...any) {
 	w.t.Fatalf("operation %d of seed %d: %s\nthe last ones: %q", w.ops, w.seed, fmt.Sprintf(format, args...), w.log[max(0, len(w.log)-12):])
 }
 
+// same compares a result with the model's.
 func (w *world) same(what string, want, got any) {
 	w.t.Helper()
 	if !reflect.DeepEqual(want, got) {
@@ -92,11 +97,13 @@ func (w *world) same(what string, want, got any) {
 	}
 }
 
+// pick returns a random machine.
 func (w *world) pick() (k int, id string, p *plain) {
 	k, id = w.rng.IntN(len(w.kinds)), fmt.Sprint("g", w.rng.IntN(worldIDs))
 	return k, id, w.get(k, id)
 }
 
+// get returns a machine of the model, an empty one if it does not exist.
 func (w *world) get(k int, id string) *plain {
 	if p := w.model[k][id]; p != nil {
 		return p

@@ -133,6 +133,7 @@ func (s *searched) find(q savepoint.Query, between func()) (out []string) {
 	}
 }
 
+// want returns what a query has to find.
 func (s *searched) want(q savepoint.Query) (out []string) {
 	for _, f := range s.all {
 		if f.matches(&q) {

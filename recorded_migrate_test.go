@@ -91,6 +91,7 @@ func exampleLines(t *testing.T) (lines []recordedLine) {
 	return lines
 }
 
+// asDocument returns v as the document of its JSON.
 func asDocument(t *testing.T, v any) map[string]any {
 	t.Helper()
 	b, err := json.Marshal(v)

@@ -47,6 +47,7 @@ func (a acted) Apply(d *savepoint.Doc, m savepoint.Meta) error {
 	return nil
 }
 
+// recordedKind returns the kind of a room.
 func recordedKind(st savepoint.Strategy) savepoint.Kind[savepoint.Doc] {
 	k := savepoint.DocKind("room")
 	k.Events["acted"] = acted{}

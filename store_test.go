@@ -259,6 +259,7 @@ type kept struct{ Hand map[string]any }
 
 func (e kept) Apply(k *keeper, _ savepoint.Meta) error { k.Hand = e.Hand; return nil }
 
+// keeper is a state with a map.
 type keeper struct {
 	Phase string
 	Hand  map[string]any

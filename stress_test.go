@@ -29,6 +29,7 @@ func TestStress_AllVerbs(t *testing.T) {
 	}
 }
 
+// stress is TestStress_AllVerbs on one engine with options.
 func stress(t *testing.T, file bool, o savepoint.Options) {
 	dog := time.AfterFunc(3*time.Minute, func() {
 		buf := make([]byte, 1<<20)
