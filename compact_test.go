@@ -178,7 +178,7 @@ type dice struct{}
 func (dice) Apply(t *table, _ savepoint.Meta) error { t.Turn = rand.IntN(1 << 40); return nil }
 
 // TestCompact_RefusesWhatItCannotProve has an Apply that is not deterministic in the log: Compact returns an error and removes
-// nothing. A log of snapshots only has nothing to compact.
+// nothing. Under snapshot-only Compact is ErrUnsupported.
 func TestCompact_RefusesWhatItCannotProve(t *testing.T) {
 	k := tableKind()
 	k.Events["dice"] = dice{}

@@ -117,6 +117,7 @@ func TestConflict_OwnFunction(t *testing.T) {
 }
 
 // TestConflict_MissingSide saves where the base or the current state does not exist or is not kept: a ConflictError each time.
+// Register refuses a kind with two ways to decide conflicts.
 func TestConflict_MissingSide(t *testing.T) {
 	ctx := t.Context()
 	k := tableKind()

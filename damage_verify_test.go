@@ -51,8 +51,8 @@ func TestDamage_Verify_NamesANondeterministicApply(t *testing.T) {
 	}
 }
 
-// TestDamage_Verify_NamesAChangedApply changes Apply between two runs: Verify names the event where snapshots are close enough,
-// and else the stretch between two snapshots, once.
+// TestDamage_Verify_NamesAChangedApply changes Apply between two runs: Verify names the event where each record has a snapshot,
+// and else one between the two snapshots around it, once.
 func TestDamage_Verify_NamesAChangedApply(t *testing.T) {
 	for _, every := range []int{1, 4} {
 		factor.Store(1)

@@ -103,7 +103,8 @@ func TestFeed_Live(t *testing.T) {
 	})
 }
 
-// TestFeed_Ends ends a feed by its ctx, by Close and by the caller, while it waits and while it does not: each with its error.
+// TestFeed_Ends ends a feed by its ctx, and by Close while it waits: each with its error. A feed that starts after Close ends
+// at once.
 func TestFeed_Ends(t *testing.T) {
 	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
 		s := register(t, db)
