@@ -2,8 +2,8 @@ package engine
 
 import "fmt"
 
-// Check tells why no engine takes the step, whatever it holds: it breaks a rule
-// that Step and Write state. Engines refuse such a step alone.
+// Check returns an error if the step breaks a rule that Step and Write state, so
+// that no engine accepts it, whatever is stored. Engines refuse such a step alone.
 func (s Step) Check() error {
 	for i := range s.Writes {
 		if err := s.Writes[i].check(); err != nil {
@@ -21,7 +21,7 @@ func (s Step) checkMachines() error {
 	for i := range s.Writes {
 		machine := s.Writes[i].Machine
 		if _, twice := seen[machine]; twice {
-			return fmt.Errorf("step writes to machine %q twice", machine)
+			return fmt.Errorf("step writes to machine %q more than once", machine)
 		}
 		seen[machine] = struct{}{}
 	}
@@ -43,24 +43,24 @@ func (w *Write) check() error {
 	}
 	for i := range w.Snapshots {
 		if seq := w.Snapshots[i].Seq; seq > w.Seq {
-			return fmt.Errorf("write to machine %q up to seq %d: snapshot %d is ahead", w.Machine, w.Seq, seq)
+			return fmt.Errorf("write to machine %q up to seq %d: snapshot %d is after it", w.Machine, w.Seq, seq)
 		}
 	}
 	if w.TrimTo > w.Seq {
-		return fmt.Errorf("write to machine %q up to seq %d: trim to %d is ahead", w.Machine, w.Seq, w.TrimTo)
+		return fmt.Errorf("write to machine %q up to seq %d: trim to %d is after it", w.Machine, w.Seq, w.TrimTo)
 	}
-	return w.checkOlder()
+	return w.checkRestore()
 }
 
-func (w *Write) checkOlder() error {
+func (w *Write) checkRestore() error {
 	if len(w.Restore) > 0 && w.TrimTo > 0 {
-		return fmt.Errorf("write to machine %q both removes events and puts some back", w.Machine)
+		return fmt.Errorf("write to machine %q both trims and restores events", w.Machine)
 	}
 	var seq, pos uint64
 	for i := range w.Restore {
 		o := &w.Restore[i]
 		if o.Seq <= seq || o.Pos <= pos || o.Seq > w.Expect {
-			return fmt.Errorf("write to machine %q from seq %d on: event %d at position %d cannot be put back behind %d at %d", w.Machine, w.Expect, o.Seq, o.Pos, seq, pos)
+			return fmt.Errorf("write to machine %q from seq %d on: event %d at position %d cannot be restored after event %d at position %d", w.Machine, w.Expect, o.Seq, o.Pos, seq, pos)
 		}
 		seq, pos = o.Seq, o.Pos
 	}

@@ -8,28 +8,29 @@ import (
 // ErrTrimmed is the Err of a Record whose event was removed by a TrimTo.
 var ErrTrimmed = errors.New("trimmed")
 
-// Record is one event of any machine, at its position.
+// Record is one event of any machine, with its position.
 type Record struct {
 	Machine string
 	Seq     uint64
 	Pos     uint64
-	Bytes   []byte // lent: it dies when the callback returns
-	Err     error  // a *Damage, or ErrTrimmed; then there are no Bytes
+	Bytes   []byte // lent: valid until the callback returns; nil if Err is set
+	Err     error  // a *Damage, or ErrTrimmed
 }
 
-// Feeder is an Engine that knows the order of all events.
+// Feeder is an Engine that can read the events of all machines in their order.
 type Feeder interface {
-	// Feed calls fn for the events with a position greater than after, in the
-	// order of their positions, as far as they are durable, and gives the
-	// position up to which there is no other one: a later Feed goes on from
-	// there. Positions without an event, and those of machines that were purged,
-	// are passed over. A damaged event is a Record with an Err, and so may be one
-	// that a TrimTo removed.
+	// Feed calls fn for the durable events with a position greater than after, in
+	// the order of their positions, and returns the position up to which it has
+	// read: a later Feed continues after it. Positions without an event, and those
+	// of purged machines, are skipped. A damaged event is a Record with Err set,
+	// and so may be an event that was removed by a TrimTo. The events of a machine
+	// whose head is damaged are delivered, as long as the engine can still find the
+	// machine's key.
 	//
-	// An event that a Commit stored before the call is given. Of those that
-	// come, are trimmed or purged meanwhile any may be given or not; an event that
-	// is given later never has a position before one that was given. fn's errors,
-	// Stop and ctx are as in Load; after a Stop the position is that of the last
-	// event given. fn must not call the engine.
+	// Every event that was committed before the call is delivered. Events that are
+	// committed, trimmed or purged during the call may be delivered or not, but
+	// positions never descend. The rules for fn, Stop, ctx and lent bytes are those
+	// of Engine; after Stop or an error of fn the position returned is that of the
+	// last record that fn accepted, Stop included.
 	Feed(ctx context.Context, after uint64, fn func(Record) error) (uint64, error)
 }

@@ -5,71 +5,73 @@ import (
 	"time"
 )
 
-// OpenReport tells what Open found and did. It does not change afterwards.
+// OpenReport describes what Open found and did. It does not change afterwards.
 type OpenReport struct {
-	// Created says that the file was not there and was made.
+	// Created reports that the file did not exist and was created.
 	Created bool
-	// Clean says that the last process that had the file open for writing closed
+	// Clean reports that the last process that had the file open for writing closed
 	// it. A new file counts as closed.
 	Clean bool
-	// ReadOnly is why nothing can be written, nil if something can: it matches
-	// ErrReadOnly when the file was opened so, ErrDiskFull when there is no room
-	// to store what the journal holds.
+	// ReadOnly is the reason why nothing can be written, or nil. It matches
+	// ErrReadOnly when the file was opened for reading only, and ErrDiskFull when
+	// there is no space to store what the journal holds.
 	ReadOnly error
-	// Check is the look at the file's pages before any of them was trusted.
+	// Check describes the check of the file's pages, which precedes any use of them.
 	Check PageCheck
-	// MetaDamaged says that one of the two meta pages, which bbolt writes in turn,
-	// is damaged, and that the file was opened at the other one. If the damaged
-	// one was the newer, the last commit is missing, acknowledged or not: compare
-	// with what you know, or with a backup.
+	// MetaDamaged reports that one of the two meta pages, which bbolt writes in
+	// turn, is damaged, and that the file was opened at the other one. If the
+	// damaged page was the newer one, the last commit is missing, acknowledged or
+	// not: compare the data with a backup, or with other records of yours.
 	MetaDamaged bool
-	// MetaHealed says that the meta page in use was written again: the disk had
-	// something else than the system's memory, as after a failed sync of an
-	// earlier process, or had no way to tell.
+	// MetaHealed reports that the meta page in use was written again, because the
+	// disk held other bytes than the system's page cache, as after a failed sync of
+	// an earlier process, or because the disk could not be read past the cache.
 	MetaHealed bool
-	// DamagedHeads is how many machines have a head that is damaged or stands
-	// under another machine's name. They answer ErrCorrupt; their names are
-	// logged. Counted only where Check.Whole is set.
+	// DamagedHeads is the number of machines whose head is damaged or stored under
+	// another machine's key. Reading them fails with ErrCorrupt; their keys are
+	// logged. They are counted only if Check.Whole is set.
 	DamagedHeads int
-	// CountersRebuilt says that the counters of machine numbers and positions were
-	// damaged, and were counted anew, far beyond those in use.
+	// CountersRebuilt reports that the counters of machine numbers and positions
+	// were damaged and were rebuilt, with values far above those in use.
 	CountersRebuilt bool
-	// JournalReset says that the state of the journal was damaged and begun anew,
-	// which is done only where the file was closed and the journal held nothing.
+	// JournalReset reports that the state of the journal was damaged and was
+	// replaced, which is done only if the file was closed and the journal was empty.
 	JournalReset bool
-	// Replay is what the journal held that was not in the buckets yet.
+	// Replay describes what the journal held that was not in the buckets yet.
 	Replay JournalReplay
-	// Time is how long all of it took.
+	// Time is the duration of the whole Open.
 	Time time.Duration
 }
 
-// PageCheck is a look at the pages of a file, with plain reads: that each is what
-// the page above it says, in order and within bounds, reached once, and not free.
+// PageCheck describes a check of the pages of a file with plain reads: each page
+// is what its parent page says, its keys are in order and within bounds, and it is
+// reached once and not free.
 type PageCheck struct {
-	// Whole says that all pages were looked at. Else it is the meta pages, the
-	// free list, the tree of buckets and the small buckets: a file with more than
-	// 64 MiB of pages that was closed cleanly is not read from end to end.
+	// Whole reports that all pages were checked. Otherwise only the meta pages, the
+	// free list, the tree of buckets and the small buckets were: a file with more
+	// than 64 MiB of pages that was closed cleanly is not read from end to end.
 	Whole bool
-	Pages int64 // looked at or, as part of a long value, accounted for
-	Bytes int64 // read
+	Pages int64 // number of pages checked, those inside a long value included
+	Bytes int64 // number of bytes read
 	Time  time.Duration
 }
 
-// JournalReplay is what Open took out of the journal.
+// JournalReplay describes what Open read from the journal.
 type JournalReplay struct {
-	Groups  int64
-	Records int64
-	Bytes   int64 // of the groups as they stood there
-	// InMemory says that it is served from memory and stays in the journal: the
-	// file was opened for reading, or there is no room to store it.
+	Groups  int64 // groups of steps, one journal record each
+	Records int64 // records in them
+	Bytes   int64 // size of the groups in the journal
+	// InMemory reports that the groups are served from memory and stay in the
+	// journal: the file was opened for reading only, or there is no space to store
+	// them in the buckets.
 	InMemory bool
-	Time     time.Duration // for reading and for storing it
+	Time     time.Duration // for reading and storing them
 }
 
-// Reporter is an Engine that tells what opening it found and did.
+// Reporter is an Engine that reports what opening it found and did.
 type Reporter interface{ OpenReport() OpenReport }
 
-// LogValue makes a group of it.
+// LogValue returns the report as a group of attributes.
 func (r OpenReport) LogValue() slog.Value {
 	a := []slog.Attr{
 		slog.Bool("created", r.Created), slog.Bool("clean", r.Clean), slog.Duration("time", r.Time),
