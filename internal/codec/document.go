@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Document decodes b, which is exactly one msgpack value, into a document. It scans b first and shares no memory with it.
-// The keys of a map are all strings or all integers, each once; other maps are an error that says so. An empty map
-// becomes an empty map[string]any.
+// Document decodes b, which must be exactly one msgpack value, into a document. It scans b first, and the document shares
+// no memory with it. The keys of a map must be all strings or all int64, and no key may occur twice; other maps are an
+// error. An empty map becomes an empty map[string]any.
 func Document(b []byte) (any, error) {
 	if _, err := scan(b, maxDepth, maxElements, false); err != nil {
 		return nil, fmt.Errorf("document: %w", err)
@@ -22,17 +22,17 @@ func Document(b []byte) (any, error) {
 	return v, nil
 }
 
-// A parser reads documents from bytes. It checks every length itself: the typed decoder may call it at an offset that
-// Scan saw differently.
+// A parser reads documents from bytes. It checks every length itself, because the typed decoder may call it at an offset
+// that scan took for the middle of a value.
 type parser struct {
 	b     []byte
 	i     int
 	depth int
-	texts string // a copy of b that strings are cut from, or empty
+	texts string // a copy of b whose substrings the document's strings are, or empty
 }
 
-// shared is up to how many bytes the strings of a document are cut from one copy of the input. It halves the allocations;
-// the price is that one string which outlives its document keeps so much memory.
+// shared is the largest input whose strings become substrings of one copy of the input. That halves the allocations, at
+// the price that a string which outlives its document keeps the whole copy in memory.
 const shared = 4 << 10
 
 func newParser(b []byte) parser {
@@ -76,30 +76,10 @@ func (p *parser) value() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch c {
-	case 0xca:
-		return float64(math.Float32frombits(binary.BigEndian.Uint32(body))), nil
-	case 0xcb:
-		return math.Float64frombits(binary.BigEndian.Uint64(body)), nil
-	case 0xcc, 0xcd:
-		return int64(length(body, w)), nil
-	case 0xce:
-		return int64(binary.BigEndian.Uint32(body)), nil
-	case 0xcf:
-		n := binary.BigEndian.Uint64(body)
-		if n > math.MaxInt64 {
-			return n, nil
-		}
-		return int64(n), nil
-	case 0xd0:
-		return int64(int8(body[0])), nil
-	case 0xd1:
-		return int64(int16(binary.BigEndian.Uint16(body))), nil
-	case 0xd2:
-		return int64(int32(binary.BigEndian.Uint32(body))), nil
-	case 0xd3:
-		return int64(binary.BigEndian.Uint64(body)), nil
-	case 0xd4, 0xd5, 0xd6, 0xd7, 0xd8:
+	switch l.class {
+	case fixed: // strings in one byte are read above
+		return fixedNumber(c, body), nil
+	case fixedExt:
 		return p.extension(int8(body[0]), body[1:])
 	}
 	n := length(body, w)
@@ -125,6 +105,32 @@ func (p *parser) value() (any, error) {
 	return append(make([]byte, 0, n), raw...), nil
 }
 
+// fixedNumber returns the number of fixed size with the first byte c, which is 0xca to 0xd3.
+func fixedNumber(c byte, body []byte) any {
+	switch c {
+	case 0xca:
+		return float64(math.Float32frombits(binary.BigEndian.Uint32(body)))
+	case 0xcb:
+		return math.Float64frombits(binary.BigEndian.Uint64(body))
+	case 0xcc:
+		return int64(body[0])
+	case 0xcd:
+		return int64(binary.BigEndian.Uint16(body))
+	case 0xce:
+		return int64(binary.BigEndian.Uint32(body))
+	case 0xcf:
+		return number(binary.BigEndian.Uint64(body))
+	case 0xd0:
+		return int64(int8(body[0]))
+	case 0xd1:
+		return int64(int16(binary.BigEndian.Uint16(body)))
+	case 0xd2:
+		return int64(int32(binary.BigEndian.Uint32(body)))
+	}
+	return int64(binary.BigEndian.Uint64(body))
+}
+
+// text reads a string of n bytes.
 func (p *parser) text(n int) (string, error) {
 	s, err := p.take(n)
 	if err != nil {
@@ -138,7 +144,7 @@ func (p *parser) text(n int) (string, error) {
 
 func isText(c byte) bool { return c >= 0xa0 && c < 0xc0 || c >= 0xd9 && c <= 0xdb }
 
-// textKey reads a string; ok is false, and nothing read, if the next value is none.
+// textKey reads a string. If the next value is not a string, ok is false and nothing is read.
 func (p *parser) textKey() (s string, ok bool, err error) {
 	if p.i >= len(p.b) || !isText(p.b[p.i]) {
 		return "", false, nil
@@ -230,7 +236,7 @@ func (p *parser) mapping(n int) (any, error) {
 	return m, nil
 }
 
-// The types of extensions that mean a time: msgpack's own, and the one of tinylib/msgp.
+// The extension types of times: msgpack's own, and that of tinylib/msgp.
 const (
 	timeExtension     = -1
 	timeExtensionMsgp = 5
@@ -251,7 +257,7 @@ func (p *parser) extension(kind int8, body []byte) (any, error) {
 	return nil, fmt.Errorf("byte %d: an extension of type %d with %d bytes has no place in a document", p.i-len(body), kind, len(body))
 }
 
-// enter opens a container of n values, each of which takes a byte at least.
+// enter opens a container of n values. Each of them occupies at least one byte.
 func (p *parser) enter(n int) error {
 	if p.depth++; p.depth > maxDepth {
 		return fmt.Errorf("byte %d: nested deeper than %d", p.i-1, maxDepth)

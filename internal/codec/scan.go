@@ -6,7 +6,7 @@ import (
 	"math"
 )
 
-// The limits that a zero Limits stands for. Marshal and Unmarshal use them.
+// The default limits. Marshal and Unmarshal use them.
 const (
 	maxDepth    = 64
 	maxElements = 4_000_000
@@ -14,15 +14,17 @@ const (
 
 // Limits bounds what Scan accepts. A zero field means the default.
 type Limits struct {
-	// Depth is how many maps and arrays may be open at once; default 64.
+	// Depth is the largest number of maps and arrays that may be open at once; default 64.
 	Depth int
-	// Elements is how many elements all maps and arrays may have together, a map's key and value counted as two; default 4,000,000.
+	// Elements is the largest number of elements of all maps and arrays together, where a map's key and value count as two;
+	// default 4,000,000.
 	Elements int
 }
 
-// Scan reports whether b is exactly one msgpack value within lim: every claimed length fits into the bytes that are left,
-// nothing follows the value, the byte 0xc1 does not occur where a value begins. It does not recurse, and it allocates
-// nothing for what b claims; only an lim.Depth over 64 costs memory, 8 bytes a level that is really there.
+// Scan returns an error unless b is exactly one msgpack value within lim: every claimed length fits into the bytes that
+// are left, nothing follows the value, and no value starts with the unused byte 0xc1. It does not recurse, and it
+// allocates nothing for the lengths that b claims; only a lim.Depth over 64 costs memory, 8 bytes for each further level
+// that b has.
 func Scan(b []byte, lim Limits) error {
 	if lim.Depth <= 0 {
 		lim.Depth = maxDepth
@@ -34,20 +36,21 @@ func Scan(b []byte, lim Limits) error {
 	return err
 }
 
-// What a byte that begins a value says about the rest of it.
+// The classes of first bytes: what follows the first byte of a value.
 const (
-	whole     = iota // nothing follows
-	fixed            // width bytes of body follow
-	fixedExt         // the same, and its first byte is an extension's type
+	whole     = iota // nothing
+	fixed            // width bytes of body
+	fixedExt         // width bytes, of which the first is the extension's type
 	counted          // a length of width bytes, then as many bytes
 	extension        // a length of width bytes, a type, then as many bytes
 	array            // a count of width bytes, then as many values
 	mapping          // a count of width bytes, then twice as many values
-	unknown
+	unknown          // 0xc1, which starts no value
 )
 
 type lead struct{ class, width uint8 }
 
+// leads has the class and width of each first byte from 0xa0 to 0xdf. Others are numbers and containers in one byte.
 var leads = func() (t [256]lead) {
 	t[0xc1] = lead{unknown, 0}
 	t[0xc4], t[0xc5], t[0xc6] = lead{counted, 1}, lead{counted, 2}, lead{counted, 4}
@@ -65,15 +68,15 @@ var leads = func() (t [256]lead) {
 	return t
 }()
 
-// scan is Scan with the limits set. With partial, b may end early: what is there must be within the limits.
+// scan is Scan with the limits set. With partial, b may end early: the bytes that are there must be within the limits.
 //
-// pending is how many values are claimed by all open containers and not yet seen. Each takes a byte at least, so it never
-// exceeds what is left: nested containers cannot claim the same bytes twice.
+// pending is the number of values that all open containers claim and that are not yet seen. Each value occupies at least
+// one byte, so pending must never exceed the number of bytes left: nested containers cannot claim the same bytes twice.
 func scan(b []byte, depth, elements int, partial bool) (exts extensions, err error) {
 	var (
-		room    [maxDepth]int
-		open    = room[:0] // what each open container but the innermost still waits for
-		left    = 1        // what the innermost one waits for
+		array   [maxDepth]int
+		open    = array[:0] // number of values that each open container but the innermost still waits for
+		left    = 1         // number of values that the innermost one waits for
 		pending = 1
 		total   = 0
 		i       = 0
@@ -100,57 +103,30 @@ func scan(b []byte, depth, elements int, partial bool) (exts extensions, err err
 		c := b[i]
 		i++
 
-		var n int
-		pairs := false
 		if c < 0x80 || c >= 0xe0 {
 			continue
-		} else if c < 0xa0 {
-			n, pairs = int(c&0x0f), c < 0x90
-		} else {
-			l := leads[c]
-			w := int(l.width)
-			if l.class == whole {
-				continue
-			}
-			if l.class == unknown {
-				return exts, fmt.Errorf("byte %d: 0x%02x begins no value", i-1, c)
-			}
-			if w > len(b)-i {
-				if partial {
-					return exts, nil
-				}
-				return exts, fmt.Errorf("byte %d: 0x%02x needs %d more bytes, %d are left", i-1, c, w, len(b)-i)
-			}
-			if l.class <= fixedExt {
-				if l.class == fixedExt {
-					exts.note(i-1, c, b[i], b[i+1:i+w])
-				}
-				i += w
-				continue
-			}
-			n = length(b[i:], w)
-			i += w
-			if l.class <= extension {
-				if l.class == extension {
-					n++
-				}
-				if n > len(b)-i {
-					if partial {
-						return exts, nil
-					}
-					return exts, fmt.Errorf("byte %d: a length of %d, %d bytes are left", i-1-w, n, len(b)-i)
-				}
-				if l.class == extension {
-					exts.note(i-1-w, c, b[i], b[i+1:i+n])
-				}
-				i += n
-				continue
-			}
-			pairs = l.class == mapping
 		}
-
-		if pairs {
-			n *= 2
+		var n int // values that a container claims
+		switch {
+		case c < 0x90:
+			n = 2 * int(c&0x0f)
+		case c < 0xa0:
+			n = int(c & 0x0f)
+		case c < 0xc0 && int(c&0x1f) <= len(b)-i:
+			i += int(c & 0x1f)
+			continue
+		default:
+			next, claimed, short, err := scanRest(b, i, &exts)
+			if err != nil {
+				if short && partial {
+					err = nil
+				}
+				return exts, err
+			}
+			if i = next; claimed < 0 {
+				continue
+			}
+			n = claimed
 		}
 		pending += n
 		total += n
@@ -168,8 +144,47 @@ func scan(b []byte, depth, elements int, partial bool) (exts extensions, err err
 	}
 }
 
-// length reads a big-endian number of w bytes: 1, 2 or 4. Where an int has 32 bits, a number too large for any slice is cut,
-// so that what is computed from it stays positive.
+// scanRest reads the rest of the value that starts with b[i-1], a byte of the table leads. It returns the index of the
+// next byte, and the number of values that a container claims, or -1 for any other value. With short, the error is that
+// b ends before the value does.
+func scanRest(b []byte, i int, exts *extensions) (next, claimed int, short bool, err error) {
+	c := b[i-1]
+	l := leads[c]
+	w := int(l.width)
+	switch {
+	case l.class == whole:
+		return i, -1, false, nil
+	case l.class == unknown:
+		return i, -1, false, fmt.Errorf("byte %d: 0x%02x begins no value", i-1, c)
+	case w > len(b)-i:
+		return i, -1, true, fmt.Errorf("byte %d: 0x%02x needs %d more bytes, %d are left", i-1, c, w, len(b)-i)
+	case l.class == fixed:
+		return i + w, -1, false, nil
+	case l.class == fixedExt:
+		exts.note(i-1, c, b[i], b[i+1:i+w])
+		return i + w, -1, false, nil
+	}
+	n := length(b[i:], w)
+	i += w
+	switch l.class {
+	case array:
+		return i, n, false, nil
+	case mapping:
+		return i, 2 * n, false, nil
+	case extension:
+		n++ // its type
+	}
+	if n > len(b)-i {
+		return i, -1, true, fmt.Errorf("byte %d: a length of %d, %d bytes are left", i-1-w, n, len(b)-i)
+	}
+	if l.class == extension {
+		exts.note(i-1-w, c, b[i], b[i+1:i+n])
+	}
+	return i + n, -1, false, nil
+}
+
+// length reads a big-endian number of w bytes: 1, 2 or 4. Where an int has 32 bits, a number too large for any slice is
+// reduced, so that sums and products of it stay positive.
 func length(b []byte, w int) int {
 	switch w {
 	case 1:

@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// A tidier is built per type. A type that contains itself finds its own entry in made, whose function is set by then.
+// A tidier builds the functions that finish a decoded value: values in an any become documents, times become UTC. In
+// made, a type that contains itself finds the pointer to its own function, which is set before it is called.
 type tidier struct {
-	deep bool // values inside an any are as the type's own method left them
+	deep bool // the type decodes itself, so that values inside an any may have any Go type
 	made map[reflect.Type]*func(reflect.Value) error
 }
 
-// tidierOf returns nil if t holds neither an any nor a time.
+// tidierOf returns the function for type t, or nil if t holds neither an any nor a time.
 func tidierOf(t reflect.Type, deep bool) func(reflect.Value) error {
 	td := tidier{deep: deep, made: map[reflect.Type]*func(reflect.Value) error{}}
 	return td.of(t)
@@ -31,29 +32,14 @@ func (td *tidier) of(t reflect.Type) func(reflect.Value) error {
 	return *f
 }
 
+// make builds the function for a type that holds an any or a time.
 func (td *tidier) make(t reflect.Type) func(reflect.Value) error {
 	if t == timeType {
-		return func(v reflect.Value) error {
-			if v.CanSet() {
-				p := v.Addr().Interface().(*time.Time)
-				*p = p.UTC()
-			}
-			return nil
-		}
+		return tidyTime
 	}
 	switch t.Kind() {
 	case reflect.Interface:
-		return func(v reflect.Value) error {
-			if v.IsNil() || !v.CanSet() {
-				return nil
-			}
-			old := v.Interface()
-			x, err := td.document(old)
-			if err == nil && x != nil {
-				v.Set(reflect.ValueOf(x))
-			}
-			return err
-		}
+		return td.tidyAny
 	case reflect.Pointer:
 		elem := td.of(t.Elem())
 		return func(v reflect.Value) error {
@@ -74,21 +60,7 @@ func (td *tidier) make(t reflect.Type) func(reflect.Value) error {
 		}
 	case reflect.Map:
 		if t.Key() == stringType && t.Elem() == anyType {
-			ptr := reflect.TypeFor[*map[string]any]()
-			return func(v reflect.Value) error {
-				if !v.CanAddr() || !v.CanSet() {
-					return nil
-				}
-				m := *v.Addr().Convert(ptr).Interface().(*map[string]any)
-				for k, x := range m {
-					x, err := td.document(x)
-					if err != nil {
-						return err
-					}
-					m[k] = x
-				}
-				return nil
-			}
+			return td.tidyObject
 		}
 		elem := td.of(t.Elem())
 		return func(v reflect.Value) error {
@@ -103,6 +75,47 @@ func (td *tidier) make(t reflect.Type) func(reflect.Value) error {
 			return nil
 		}
 	}
+	return td.makeStruct(t)
+}
+
+func tidyTime(v reflect.Value) error {
+	if v.CanSet() {
+		p := v.Addr().Interface().(*time.Time)
+		*p = p.UTC()
+	}
+	return nil
+}
+
+func (td *tidier) tidyAny(v reflect.Value) error {
+	if v.IsNil() || !v.CanSet() {
+		return nil
+	}
+	x, err := td.document(v.Interface())
+	if err == nil && x != nil {
+		v.Set(reflect.ValueOf(x))
+	}
+	return err
+}
+
+// tidyObject is for a map[string]any, also under another name.
+func (td *tidier) tidyObject(v reflect.Value) error {
+	if !v.CanAddr() || !v.CanSet() {
+		return nil
+	}
+	m := *v.Addr().Convert(mapPointer).Interface().(*map[string]any)
+	for k, x := range m {
+		x, err := td.document(x)
+		if err != nil {
+			return err
+		}
+		m[k] = x
+	}
+	return nil
+}
+
+var mapPointer = reflect.TypeFor[*map[string]any]()
+
+func (td *tidier) makeStruct(t reflect.Type) func(reflect.Value) error {
 	type part struct {
 		i    int
 		tidy func(reflect.Value) error
@@ -127,7 +140,8 @@ func (td *tidier) make(t reflect.Type) func(reflect.Value) error {
 	}
 }
 
-// document makes a document of what the library put into an any. Maps in it came from the parser and are one already.
+// document converts what the library put into an any into a document. Maps in it come from the parser and are documents
+// already.
 func (td *tidier) document(x any) (any, error) {
 	if td.deep {
 		return Normalize(x)
