@@ -26,7 +26,7 @@ func Unmarshal(b []byte, v any) error {
 // A Decoder is for one goroutine that decodes many values, one after another. The zero Decoder is ready for use.
 type Decoder struct{ d *decoder }
 
-// Unmarshal does what the function does.
+// Unmarshal is the function Unmarshal, with the buffers of d.
 func (d *Decoder) Unmarshal(b []byte, v any) error {
 	if d.d == nil {
 		d.d = newDecoder()
@@ -47,18 +47,18 @@ func newDecoder() *decoder {
 	return d
 }
 
-// A decoder is what one call of Unmarshal needs. It is used again only after a success: after an error the library's
-// decoder may go on recording what it reads.
+// A decoder holds what one call of Unmarshal needs. It is used again only after a success: after an error the library's
+// decoder may keep recording what it reads.
 type decoder struct {
 	dec  *msgpack.Decoder
 	maps func(*msgpack.Decoder) (any, error)
 	b    []byte
 	i    int
 
-	exts extensions // in b
+	exts extensions // found in b
 
-	typ  reflect.Type // decoded last
-	plan *plan        // its
+	typ  reflect.Type // the type decoded last
+	plan *plan        // of typ
 }
 
 func (d *decoder) unmarshal(b []byte, v any) (err error) {
@@ -85,7 +85,7 @@ func (d *decoder) decode(b []byte, v any, rv reflect.Value, t reflect.Type) (err
 	rv.Elem().SetZero()
 	plan := d.plan
 	if plan.unmarshalMsg {
-		// A copy: such a method may keep parts of what it is given.
+		// A copy, because such a method may keep parts of its argument.
 		rest, err := v.(msgUnmarshaler).UnmarshalMsg(append(make([]byte, 0, len(b)), b...))
 		if err == nil && len(rest) != 0 {
 			err = fmt.Errorf("UnmarshalMsg left %d of %d bytes", len(rest), len(b))
@@ -131,7 +131,7 @@ func (d *decoder) decode(b []byte, v any, rv reflect.Value, t reflect.Type) (err
 	return nil
 }
 
-// assign puts the document x into v, which is an interface, a map[string]any or a []any, by that or another name.
+// assign stores the document x in v, whose underlying type is an interface, map[string]any or []any.
 func assign(v reflect.Value, x any) error {
 	if x == nil {
 		return nil // v is zero already
@@ -147,7 +147,7 @@ func assign(v reflect.Value, x any) error {
 	return nil
 }
 
-// mapping decodes a map inside an any. The library's own way knows string keys only.
+// mapping decodes a map inside an any. The library's own decoder of such maps supports string keys only.
 func (d *decoder) mapping(*msgpack.Decoder) (any, error) {
 	p := parser{b: d.b, i: d.i}
 	v, err := p.value()
@@ -155,7 +155,7 @@ func (d *decoder) mapping(*msgpack.Decoder) (any, error) {
 	return v, err
 }
 
-// Read is called by the library.
+// Read implements io.Reader for the library.
 func (d *decoder) Read(p []byte) (int, error) {
 	n := copy(p, d.b[d.i:])
 	d.i += n
@@ -165,7 +165,7 @@ func (d *decoder) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// ReadByte is called by the library.
+// ReadByte implements io.ByteScanner for the library.
 func (d *decoder) ReadByte() (byte, error) {
 	if d.i >= len(d.b) {
 		return 0, io.EOF
@@ -174,18 +174,19 @@ func (d *decoder) ReadByte() (byte, error) {
 	return d.b[d.i-1], nil
 }
 
-// UnreadByte is called by the library.
+// UnreadByte implements io.ByteScanner for the library.
 func (d *decoder) UnreadByte() error {
 	if d.i == 0 {
-		return errors.New("nothing was read")
+		return errors.New("no byte was read")
 	}
 	d.i--
 	return nil
 }
 
+// release returns d to the pool after it decoded n bytes.
 func (d *decoder) release(n int) {
 	d.b = nil
-	if n <= spareLimit { // its buffer is as large as the longest string it met
+	if n <= spareLimit { // the library's buffer is as large as the longest string so far
 		decoders.Put(d)
 	}
 }

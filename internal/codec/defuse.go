@@ -5,17 +5,18 @@ import (
 	"fmt"
 )
 
-// extensions is what a scan saw of them.
+// extensions records which extensions a scan has found.
 //
-// The library, when it wants a map and finds an extension, skips the extension's header and takes its body for the map: a
-// field that was a time and is a map now may claim billions of entries, which is a fatal out of memory, in one of 250
-// times with fractions of a second. So the library gets to see times only, and only such as do not begin like a map.
+// When the library expects a map and finds an extension, it skips the extension's header and decodes the body as the map:
+// a field whose type changed from time.Time to a map may then claim billions of entries, a fatal out of memory, for one of
+// 250 times with fractions of a second. So the library only ever reads extensions that are times, and only times whose
+// body does not start with a byte that starts a map.
 type extensions struct {
-	armed   bool // there is a time that begins like a map
-	foreign int  // where something that is no time begins, plus one; 0 if nowhere
+	armed   bool // there is a time whose body starts like a map
+	foreign int  // index of the first extension that is not a time, plus one; 0 if there is none
 }
 
-// note takes in the extension of a type that begins with the byte c at b[at].
+// note records an extension: its first byte c, which is b[at], its type kind and its body.
 func (e *extensions) note(at int, c, kind byte, body []byte) {
 	isTime := int8(kind) == timeExtension && (c == 0xd6 || c == 0xd7 || c == 0xc7 && len(body) == 12 && body[0] < 0x80)
 	switch {
@@ -26,7 +27,7 @@ func (e *extensions) note(at int, c, kind byte, body []byte) {
 	}
 }
 
-// err refuses extensions that are not times. Types with MarshalMsg may use them, others cannot.
+// err returns an error if there is an extension in b that is not a time. Only types with MarshalMsg may use those.
 func (e *extensions) err(b []byte) error {
 	if e.foreign == 0 {
 		return nil
@@ -39,11 +40,11 @@ func (e *extensions) err(b []byte) error {
 	return fmt.Errorf("byte %d: an extension of type %d that is not a time; use MarshalBinary for such values", at, int8(b[kind]))
 }
 
-// likeMap reports whether the library takes c for the beginning of a map, nil among them.
+// likeMap reports whether the library takes c for the first byte of a map, or for nil in place of a map.
 func likeMap(c byte) bool { return c >= 0x80 && c < 0x90 || c == 0xc0 || c|1 == 0xdf }
 
-// defused returns a copy of b, which a scan has accepted, in which all times that begin like a map are written in their
-// long form, which does not.
+// defused returns a copy of b, which a scan has accepted, in which every time whose body starts like a map is in its long
+// form, whose body does not.
 func defused(b []byte) []byte {
 	out := make([]byte, 0, len(b)+64)
 	last := 0
@@ -71,7 +72,7 @@ func defused(b []byte) []byte {
 			i += 1 + w + length(b[i+1:], w)
 		case extension:
 			i += 2 + w + length(b[i+1:], w)
-		default: // what has no length, and the counts of containers
+		default: // values without a length; of a container only its count
 			i += 1 + w
 		}
 	}

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// Diff returns up to limit lines, each of which names a place where two documents differ and what stands there, in a
-// stable order: `players[2].score: 5 != 7`. It returns nil if Equal says they are the same, or if limit is below 1.
-// Values that are not documents are normalised first.
+// Diff returns up to limit lines, each with the path of a difference between two documents and both values, in a stable
+// order: `players[2].score: 5 != 7`. It returns nil if Equal(a, b), or if limit is below 1. Values that are not documents
+// are normalised first.
 func Diff(a, b any, limit int) []string {
 	d := differ{limit: limit}
 	d.compare("", a, b)
@@ -26,7 +26,7 @@ type differ struct {
 	lines []string
 }
 
-// absent stands for what one side does not have.
+// absent is the value of an element that one side does not have.
 type absent struct{}
 
 func (d *differ) compare(path string, a, b any) {
@@ -67,7 +67,7 @@ func (d *differ) compare(path string, a, b any) {
 		path = "(value)"
 	}
 	left, right := brief(a), brief(b)
-	if left == right { // both shortened, or of two types
+	if left == right { // both are shortened, or they differ in type only
 		left, right = fmt.Sprintf("%s (%T)", left, a), fmt.Sprintf("%s (%T)", right, b)
 	}
 	d.lines = append(d.lines, fmt.Sprintf("%s: %s != %s", path, left, right))
@@ -111,7 +111,7 @@ func fieldPath(path, key string) string {
 	return path + "." + key
 }
 
-// normal returns v as a document if it can be one, else v.
+// normal returns v as a document, or v itself if it cannot be one.
 func normal(v any) any {
 	if v == (absent{}) || isNormal(v) {
 		return v
@@ -122,7 +122,7 @@ func normal(v any) any {
 	return v
 }
 
-// brief shows a value in at most about 80 bytes.
+// brief returns a text of about 80 bytes at most for a value.
 func brief(v any) string {
 	switch v := v.(type) {
 	case absent:

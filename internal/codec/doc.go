@@ -3,8 +3,8 @@
 // Three promises hold for every function of this package:
 //
 //  1. No byte is decoded before Scan has accepted it, and Marshal returns nothing that Scan, or Unmarshal into an any,
-//     would refuse: what was written can be read. (One thing escapes it: a map[any]any whose keys are one number in two
-//     integer types.)
+//     would refuse: whatever was written can be read. (The one exception is a map[any]any that holds one number as a key
+//     twice, in two integer types.)
 //  2. A result shares no memory with its input.
 //  3. A panic in a method of the caller's types (MarshalMsg, EncodeMsgpack, UnmarshalMsg, ...) is an error, not a crash.
 //

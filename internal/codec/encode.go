@@ -9,10 +9,10 @@ import (
 )
 
 // Marshal returns the msgpack encoding of v, which the caller owns. A type (or pointer to it) with MarshalMsg encodes
-// itself; other structs become maps by field name, integers take as few bytes as they need. The keys of
+// itself; other structs become maps by field name, and integers take as few bytes as possible. The keys of
 // map[string]string, map[string]bool and map[string]any are sorted, those of other maps are not: compare documents, not
-// bytes. Values that Scan would refuse, extensions that are not times, maps that are no documents in a type with an any,
-// channels, funcs and complex numbers are errors; unexported fields are left out (see Problems).
+// bytes. Errors are: values that Scan would refuse, extensions that are not times, in a type with an any a map that is
+// not a document, channels, funcs and complex numbers. Unexported fields are left out (see Problems).
 func Marshal(v any) ([]byte, error) {
 	e := encoders.Get().(*encoder)
 	b, err := e.append(e.spare[:0], v)
@@ -25,8 +25,8 @@ func Marshal(v any) ([]byte, error) {
 	return out, nil
 }
 
-// Append appends the msgpack encoding of v to dst and returns the extended slice, as Marshal would encode it. After an
-// error it returns dst as it was; the bytes behind len(dst) may have changed.
+// Append appends what Marshal(v) returns to dst and returns the extended slice. After an error it returns dst as it was;
+// the bytes between len(dst) and cap(dst) may have changed.
 func Append(dst []byte, v any) ([]byte, error) {
 	e := encoders.Get().(*encoder)
 	b, err := e.append(dst, v)
@@ -37,7 +37,7 @@ func Append(dst []byte, v any) ([]byte, error) {
 	return b, nil
 }
 
-// Self-encoding types, as tinylib/msgp generates them.
+// The methods that tinylib/msgp generates for types that encode themselves.
 type (
 	msgMarshaler   interface{ MarshalMsg([]byte) ([]byte, error) }
 	msgUnmarshaler interface{ UnmarshalMsg([]byte) ([]byte, error) }
@@ -47,19 +47,19 @@ var encoders = sync.Pool{New: func() any { return &encoder{enc: msgpack.NewEncod
 
 const (
 	spareLimit = 256 << 10 // larger buffers are not kept
-	firstCheck = 16 << 10  // after so many bytes the nesting is looked at while encoding
+	firstCheck = 16 << 10  // number of encoded bytes after which the nesting is checked for the first time
 )
 
-// An encoder is what one call of Marshal or Append needs. It goes back to its pool only after a success: an error or a
-// panic may leave the library's part of it in any state.
+// An encoder holds what one call of Marshal or Append needs. It returns to its pool only after a success: an error or a
+// panic may leave the library's encoder in any state.
 type encoder struct {
 	enc   *msgpack.Encoder
-	spare []byte // kept between calls
+	spare []byte // buffer of Marshal, kept between calls
 
-	b     []byte // what is being written to
-	start int    // where the value begins in b
+	b     []byte // the output of this call
+	start int    // index in b at which the value starts
 	own   bool   // the value encoded itself
-	check int    // the length of b at which to look at the nesting
+	check int    // length of b at which the nesting is checked next
 }
 
 func (e *encoder) append(dst []byte, v any) (out []byte, err error) {
@@ -108,7 +108,7 @@ func (e *encoder) encode(v any) error {
 	if !plan.marshalMsg {
 		return e.enc.EncodeValue(rv.Elem())
 	}
-	// Not into e.b: a method that does not append must not harm what stands there.
+	// Not into e.b: a method that does not append would overwrite the bytes of dst.
 	b, err := rv.Interface().(msgMarshaler).MarshalMsg(nil)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (e *encoder) encode(v any) error {
 	return nil
 }
 
-// Write is called by the library.
+// Write implements io.Writer for the library.
 func (e *encoder) Write(p []byte) (int, error) {
 	e.b = append(e.b, p...)
 	if len(e.b) >= e.check {
@@ -127,7 +127,7 @@ func (e *encoder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// WriteByte is called by the library.
+// WriteByte implements io.ByteWriter for the library.
 func (e *encoder) WriteByte(c byte) error {
 	e.b = append(e.b, c)
 	if len(e.b) >= e.check {
@@ -136,8 +136,9 @@ func (e *encoder) WriteByte(c byte) error {
 	return nil
 }
 
-// nesting refuses what is already nested too deep: a value that contains itself would exhaust the stack, which no
-// recover can help. The lengths at which it is called double, so it costs one scan more.
+// nesting returns an error if the bytes written so far are nested too deep: a value that contains itself would exhaust
+// the stack, from which no program recovers. The lengths at which it is called double, so that all calls together cost
+// about one more scan.
 func (e *encoder) nesting() error {
 	e.check = e.start + 2*(len(e.b)-e.start)
 	_, err := scan(e.b[e.start:], maxDepth, maxElements, true)

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Equal reports whether two documents are the same. Times are compared by instant, int64 and uint64 by value, NaN equals
+// Equal reports whether two documents are equal. Times are compared by instant, int64 and uint64 by value, NaN equals
 // NaN, 0.0 equals -0.0, an empty map[string]any equals an empty map[int64]any. An integer never equals a float (1 is not
-// 1.0), a string never equals bytes, nil equals only nil. Values that are not documents are normalised first; if that
-// fails, they equal nothing.
+// 1.0), a string never equals bytes, nil equals only nil. Values that are not documents are normalised first; a value for
+// which that fails equals nothing.
 func Equal(a, b any) bool {
 	switch a := a.(type) {
 	case nil:
@@ -98,7 +98,7 @@ func equalMaps[K comparable](a, b map[K]any) bool {
 	return true
 }
 
-// isNormal reports whether v itself, not what is in it, is of a type that documents have.
+// isNormal reports whether v is of a type that documents have, regardless of its elements.
 func isNormal(v any) bool {
 	switch v := v.(type) {
 	case nil, bool, int64, uint64, float64, string, time.Time:

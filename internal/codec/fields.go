@@ -8,32 +8,32 @@ import (
 
 // A field is one field of a struct as the library encodes it.
 type field struct {
-	name string // on the wire
-	path string // from the struct, in Go names
+	name string // in the encoding
+	path string // Go names, from the outer struct
 	typ  reflect.Type
 	tag  tag
 }
 
-// A layout is what the library makes of a struct. It repeats the library's rules, which are its own: an embedded struct
-// is spread into the outer one only if none of its names is taken by a field declared before it; else it is a field by
-// the name of its type.
+// A layout is how the library encodes a struct. It repeats the library's rules, which differ from those of encoding/json:
+// the fields of an embedded struct are spread into the outer struct only if none of their names is taken by a field
+// declared before it; otherwise the embedded struct is one field with the name of its type.
 type layout struct {
 	fields  []field
 	asArray bool
-	taken   map[string]owner // by wire name
+	taken   map[string]owner // by name in the encoding
 
-	clashes  []clash  // two fields, one name
-	dropped  []string // unexported fields, by path
-	hollow   []hollow // embedded structs of nothing but unexported fields
-	selfish  []string // embedded types that contain themselves, by path: the library never returns
-	pointers []string // embedded pointers to structs, by path
-	crash    []string // embedded fields on which the library panics, by path
+	clashes  []clash  // pairs of fields with one name
+	dropped  []string // paths of unexported fields
+	hollow   []hollow // embedded structs that have unexported fields only
+	selfish  []string // paths of embedded types that contain themselves: the library never returns
+	pointers []string // paths of embedded pointers to structs
+	crash    []string // paths of embedded fields on which the library panics
 }
 
-// An owner is the field that is decoded for a name.
+// An owner is the field that the library decodes for a name.
 type owner struct {
 	path   string
-	spread bool // the name is that of an embedded type whose fields were spread; another field may take it
+	spread bool // the name is that of an embedded type whose fields were spread, so that another field may take it
 }
 
 type clash struct{ name, first, second string }
@@ -43,7 +43,8 @@ type hollow struct {
 	typ  reflect.Type
 }
 
-// layoutOf reads the tags by the given keys, the first that a field has. outer holds the structs being laid out.
+// layoutOf returns the layout of struct t. Of each field it reads the tag under the first of keys that the field has.
+// outer are the structs that contain t, each embedded in the one before.
 func layoutOf(t reflect.Type, keys []string, outer ...reflect.Type) *layout {
 	l := &layout{taken: map[string]owner{}}
 	outer = append(slices.Clip(outer), t)
@@ -121,7 +122,7 @@ func (l *layout) embed(f reflect.StructField, own field, keys []string, outer []
 	}
 	for _, g := range in.fields {
 		g.path = f.Name + "." + g.path
-		if at, ok := l.taken[g.name]; ok { // forced: the library leaves it out
+		if at, ok := l.taken[g.name]; ok { // only if forced: the library leaves the field out
 			l.clashes = append(l.clashes, clash{g.name, at.path, g.path})
 			continue
 		}
@@ -152,7 +153,7 @@ func (l *layout) embed(f reflect.StructField, own field, keys []string, outer []
 	if pointer {
 		l.pointers = append(l.pointers, f.Name)
 	}
-	// The library decodes the embedded type's name too.
+	// The library also decodes a field with the embedded type's name.
 	l.take(own.name, own.path)
 	l.taken[own.name] = owner{own.path, true}
 	return true
@@ -180,7 +181,7 @@ func (t tag) has(option string) bool {
 	return ok
 }
 
-// parseTag reads the part of the library's tag language that is in use: name,option,option:value.
+// parseTag reads a tag of the form name,option,option:value, the part of the library's tag language that is used.
 func parseTag(f reflect.StructField, keys []string) tag {
 	t := tag{options: map[string]string{}}
 	for _, key := range keys {

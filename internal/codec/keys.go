@@ -2,9 +2,9 @@ package codec
 
 import "fmt"
 
-// checkKeys reports a map in the value at b[i] whose keys no document can have: what Marshal writes for an any has to come
-// back as a document. b has been scanned. It returns where the value ends.
-func checkKeys(b []byte, i int) (int, error) {
+// checkKeys returns an error if the value at b[i] holds a map whose keys no document can have, because what Marshal writes
+// for an any must decode into a document. b has been scanned. end is the index after the value.
+func checkKeys(b []byte, i int) (end int, err error) {
 	c := b[i]
 	i++
 	n, pairs := 0, false
@@ -32,7 +32,6 @@ func checkKeys(b []byte, i int) (int, error) {
 		}
 		pairs = l.class == mapping
 	}
-	var err error
 	var first keyKind
 	for k := range n {
 		if pairs {

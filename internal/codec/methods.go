@@ -6,11 +6,12 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// A method says by which pair of methods the library encodes or decodes a type, in the order in which it looks.
+// A method is a pair of methods by which the library encodes and decodes a type. The constants are in the order in which
+// the library looks for them.
 type method int
 
 const (
-	byShape method = iota // none: by its kind
+	byShape method = iota // no methods: by the kind of the type
 	byCodec               // EncodeMsgpack, DecodeMsgpack
 	byMsgpack
 	byBinary
@@ -31,8 +32,8 @@ type (
 	textUnmarshaler   interface{ UnmarshalText([]byte) error }
 )
 
-// encodedBy says how the library encodes a t, and whether it calls a pointer's method for it. Of a time.Time it says
-// byBinary, which is wrong: the library has an extension for it. Callers look for a time first.
+// encodedBy returns how the library encodes a t, and whether it needs the method of a pointer for that. For a time.Time
+// the result, byBinary, is wrong, since the library encodes it as an extension: callers test for a time first.
 func encodedBy(t reflect.Type) (m method, ptr bool) {
 	if t == timePointer {
 		return byShape, false
@@ -53,7 +54,7 @@ func encodedBy(t reflect.Type) (m method, ptr bool) {
 	return byShape, false
 }
 
-// decodedBy says how the library decodes a t.
+// decodedBy returns how the library decodes a t.
 func decodedBy(t reflect.Type) method {
 	if t == timePointer {
 		return byShape

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Normalize returns v as a document: what Document would make of Marshal(v), but that an empty map with integer keys
-// becomes an empty map[int64]any. The result is a copy. Values nested deeper than 64, maps with mixed or other keys, and
-// what Marshal refuses are errors.
+// Normalize returns v as a document: the result of Document on the bytes of Marshal(v), except that an empty map with
+// integer keys becomes an empty map[int64]any. The result is a copy. Errors are: values nested deeper than 64, maps with
+// keys other than all strings or all integers, and values that Marshal refuses.
 func Normalize(v any) (any, error) {
 	x, err := normalize(v, 0)
 	if err != nil {
@@ -189,7 +189,7 @@ func normalizeMap(v reflect.Value, depth int) (any, error) {
 	return map[string]any{}, nil
 }
 
-// throughBytes is for structs, and for types that encode themselves.
+// throughBytes normalises a struct, or a value of a type that encodes itself, by encoding and decoding it.
 func throughBytes(v any, depth int) (any, error) {
 	b, err := Marshal(v)
 	if err != nil {
@@ -206,7 +206,7 @@ func encodesItself(t reflect.Type) bool {
 	return m != byShape
 }
 
-// number is n as a document has it.
+// number returns n as documents hold it: as an int64 if it fits.
 func number(n uint64) any {
 	if n > math.MaxInt64 {
 		return n

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// A plan is what Marshal and Unmarshal have to know about a type. It is made once per type.
+// A plan holds what Marshal and Unmarshal need to know about a type. It is made once per type.
 type plan struct {
 	marshalMsg   bool                      // the type or its pointer has MarshalMsg
-	byValue      bool                      // ... the type itself
+	byValue      bool                      // the type itself has MarshalMsg
 	unmarshalMsg bool                      // its pointer has UnmarshalMsg
-	needsAddr    bool                      // some encoding method inside wants an addressable value
-	holdsAny     bool                      // some any is inside
-	document     bool                      // any, map[string]any, []any, by whatever name
-	tidy         func(reflect.Value) error // makes documents of anys, UTC of times; nil if there is nothing to do
+	needsAddr    bool                      // an encoding method in it needs an addressable value
+	holdsAny     bool                      // it holds an any
+	document     bool                      // its underlying type is any, map[string]any or []any
+	tidy         func(reflect.Value) error // converts anys to documents and times to UTC; nil if it holds neither
 }
 
 var plans sync.Map // reflect.Type -> *plan
@@ -59,8 +59,8 @@ func isDocument(t reflect.Type) bool {
 	return false
 }
 
-// wantsAddr reports whether encoding a t that is not addressable fails: a pointer method, or an array of named bytes,
-// in t itself, not behind a pointer, slice or map.
+// wantsAddr reports whether encoding a t that is not addressable fails: t or one of its fields or array elements, not
+// reached through a pointer, slice or map, has an encoding method on its pointer or is an array of a named byte type.
 func wantsAddr(t reflect.Type) bool {
 	if m, ptr := encodedBy(t); m != byShape || t == timeType {
 		return ptr
@@ -81,8 +81,8 @@ func wantsAddr(t reflect.Type) bool {
 	return false
 }
 
-// reaches reports whether a t can hold a value of a type that is wanted. It does not look into types that decode
-// themselves; with deep, it does so into structs.
+// reaches reports whether a t can hold a value of a type for which wanted returns true. Types that decode themselves are
+// not searched, except, with deep, structs.
 func reaches(t reflect.Type, deep bool, seen map[reflect.Type]bool, wanted func(reflect.Type) bool) bool {
 	if wanted(t) {
 		return true

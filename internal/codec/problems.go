@@ -6,9 +6,9 @@ import (
 	"runtime"
 )
 
-// Problems returns a sentence for each place of type t whose values would not come back from Marshal and Unmarshal as they
-// were, with the path of the field (`Game.Hands[].secret`), or nil. It looks at types only: what an any holds at run time
-// it cannot know. Types that encode and decode themselves are trusted.
+// Problems returns a sentence for each part of type t whose values Unmarshal would not restore from what Marshal wrote,
+// with the path of the field (`Game.Hands[].secret`), or nil. It examines types only, not what an any holds at run time.
+// Types that encode and decode themselves are trusted.
 func Problems(t reflect.Type) []string {
 	if t == nil {
 		return nil
@@ -68,7 +68,7 @@ func (c *checker) check(t reflect.Type, path string, addr bool) {
 	dec := decodedBy(t)
 	switch {
 	case enc == byShape && dec == byShape:
-	case t.Kind() == reflect.Interface: // with methods, see below
+	case t.Kind() == reflect.Interface: // an interface with methods is reported below
 	case dec == byShape:
 		c.report(path, "is encoded by %s but there is no %s to decode it", methodNames[enc].encode, methodNames[enc].decode)
 		return
@@ -157,7 +157,7 @@ func (c *checker) fields(t reflect.Type, path string, addr bool) {
 	}
 }
 
-// key reports what is wrong with a map's key type. Strings and integers are right: they come back, and documents have them.
+// key reports a problem with a map's key type. Strings and integers are decoded as they were, and documents allow them.
 func (c *checker) key(t reflect.Type, path string) {
 	if m, _ := encodedBy(t); m != byShape && t != timeType {
 		c.report(path, "is a map whose key type %s encodes itself (%s): such a map has no document; use strings or integers", t, methodNames[m].encode)
@@ -177,7 +177,7 @@ func (c *checker) key(t reflect.Type, path string) {
 	}
 }
 
-// inherited reports a struct whose encoding method belongs to an embedded field: it writes that field and nothing else.
+// inherited reports a struct whose encoding method is promoted from an embedded field: it writes only that field.
 func (c *checker) inherited(t reflect.Type, path, name string, iface reflect.Type) {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -199,7 +199,8 @@ func (c *checker) inherited(t reflect.Type, path, name string, iface reflect.Typ
 	}
 }
 
-// ownMethod reports whether the method is written for t itself. The compiler marks those it made for an embedded field.
+// ownMethod reports whether the method is declared for t itself. Code that the compiler generates for a promoted method
+// is in no file.
 func ownMethod(t reflect.Type, name string) bool {
 	for _, t := range []reflect.Type{t, reflect.PointerTo(t)} {
 		if m, ok := methodOf(t, name); ok {
@@ -212,7 +213,8 @@ func ownMethod(t reflect.Type, name string) bool {
 	return false
 }
 
-// methodOf names each method as a constant: for a name it does not know the linker would keep every method of the program.
+// methodOf returns a method by its name. The names are constants, because for a variable name the linker would keep every
+// exported method of the program.
 func methodOf(t reflect.Type, name string) (reflect.Method, bool) {
 	switch name {
 	case "MarshalMsg":

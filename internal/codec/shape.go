@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Shape describes what values of type t look like when they are encoded: field names and types, sorted, without Go's
-// names for the types. Two types of one shape read each other's bytes. A struct type that occurs again is named by its
-// number, so a type that contains itself has a shape too. A type that encodes itself is opaque: its shape is its name, or, if it
+// Shape returns a text for the encoding of values of type t: field names and types, sorted, without Go's names for the
+// types. Two types of equal shape can read each other's bytes. A struct type that occurs again is named by its number, so
+// that a type that contains itself has a shape too. A type that encodes itself is opaque: its shape is its name, or, if it
 // has MarshalMsg, its name and fields. The text does not depend on the Go version or the order of fields; it may be hashed.
 func Shape(t reflect.Type) string {
 	if t == nil {
@@ -38,9 +38,9 @@ func Shape(t reflect.Type) string {
 
 type shaper struct {
 	strings.Builder
-	seen map[reflect.Type]int // structs, by number
-	open []reflect.Type       // other named types we are in
-	keys []string             // of struct tags
+	seen map[reflect.Type]int // numbers of the structs met so far
+	open []reflect.Type       // named types, other than structs, that contain the current type
+	keys []string             // keys of struct tags
 }
 
 func (s *shaper) printf(format string, args ...any) { fmt.Fprintf(s, format, args...) }
@@ -116,7 +116,7 @@ func (s *shaper) shape(t reflect.Type) {
 func (s *shaper) fields(t reflect.Type) {
 	l := layoutOf(t, s.keys)
 	open, end := "{", "}"
-	if l.asArray { // by position
+	if l.asArray { // the order of fields is part of the encoding
 		open, end = "(", ")"
 	} else {
 		slices.SortStableFunc(l.fields, func(a, b field) int { return strings.Compare(a.name, b.name) })

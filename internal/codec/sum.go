@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// SumDocument feeds a normalised document to h, maps in the order of their keys.
+// SumDocument writes a document to h, maps in the order of their keys, so that equal documents of equal types give equal
+// hashes. It panics if v is not a document.
 func SumDocument(h hash.Hash, v any) {
 	put := func(kind byte, n uint64) {
 		var b [9]byte
