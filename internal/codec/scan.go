@@ -115,6 +115,8 @@ func scan(b []byte, depth, elements int, partial bool) (exts extensions, err err
 		case c < 0xc0 && int(c&0x1f) <= len(b)-i:
 			i += int(c & 0x1f)
 			continue
+		case leads[c].class == whole:
+			continue
 		default:
 			next, claimed, short, err := scanRest(b, i, &exts)
 			if err != nil {
@@ -144,16 +146,14 @@ func scan(b []byte, depth, elements int, partial bool) (exts extensions, err err
 	}
 }
 
-// scanRest reads the rest of the value that starts with b[i-1], a byte of the table leads. It returns the index of the
-// next byte, and the number of values that a container claims, or -1 for any other value. With short, the error is that
-// b ends before the value does.
+// scanRest reads the rest of the value that starts with b[i-1], a byte of the table leads of any class but whole. It
+// returns the index of the next byte, and the number of values that a container claims, or -1 for any other value. With
+// short, the error is that b ends before the value does.
 func scanRest(b []byte, i int, exts *extensions) (next, claimed int, short bool, err error) {
 	c := b[i-1]
 	l := leads[c]
 	w := int(l.width)
 	switch {
-	case l.class == whole:
-		return i, -1, false, nil
 	case l.class == unknown:
 		return i, -1, false, fmt.Errorf("byte %d: 0x%02x begins no value", i-1, c)
 	case w > len(b)-i:

@@ -6,17 +6,18 @@ import (
 	"fmt"
 )
 
-// A block is the payload that holds consecutive events of one machine. Its first
-// seq is in the value's header. All numbers are varints, those marked ± zigzag:
+// A block is the payload that holds consecutive events of one machine. The seq of
+// the first event is in the value's header. All numbers are varints, those marked
+// ± zigzag:
 //
 //	+-----------+-----------+----------+-----------+-----------+
 //	| last seq  | first pos | last pos | ±min time | max time  |  sub-header
 //	| - first   |           | - first  |           | - min     |
 //	+-----------+-----------+----------+-----------+-----------+
-//	| pos - pos before | ±time - time before | length | bytes  |  per event
+//	| pos - previous   | ±time - previous    | length | bytes  |  per event
 //	+------------------+---------------------+--------+--------+
 //
-// The first event counts from first pos and min time.
+// For the first event, first pos and min time are the previous ones.
 
 // Entry is one event in a block.
 type Entry struct {
@@ -25,15 +26,15 @@ type Entry struct {
 	Bytes    []byte
 }
 
-// entryOverhead is the most an event's numbers take in a block, but for the far
-// jumps of pos and time; it is for estimating only.
+// entryOverhead estimates the bytes of an event's numbers in a block. Large steps
+// of pos and time take more.
 const entryOverhead = 8
 
-// BlockSize estimates how many bytes of a block an event takes.
+// BlockSize estimates the number of bytes that an event occupies in a block.
 func BlockSize(e []byte) int { return len(e) + entryOverhead }
 
-// AppendBlock adds the block of entries, which are consecutive by seq, ascending
-// by pos, and at least one.
+// AppendBlock appends the block of entries, of which there must be at least one.
+// Their seqs must be consecutive, their positions ascending.
 func AppendBlock(dst []byte, entries []Entry) []byte {
 	first, last := &entries[0], &entries[len(entries)-1]
 	minTime, maxTime := first.Time, first.Time
@@ -59,19 +60,19 @@ func AppendBlock(dst []byte, entries []Entry) []byte {
 
 // Block reads a block, event by event.
 type Block struct {
-	First, Last       uint64 // seq
+	First, Last       uint64 // seqs
 	FirstPos, LastPos uint64
 	MinTime, MaxTime  int64
 
-	entry Entry // the one before
+	entry Entry // the one that Next returned last
 	rest  reader
 	left  uint64
 }
 
 var errShortBlock = errors.New("block ends early")
 
-// ParseBlock checks a block whose value's header has the seq first, all of it,
-// and begins to read it. It borrows b.
+// ParseBlock checks the whole block b and returns a reader at its first event.
+// first is the seq in the value's header. The Block keeps b.
 func ParseBlock(b []byte, first uint64) (Block, error) {
 	r := reader{b: b}
 	span := r.uvarint()
@@ -82,8 +83,8 @@ func ParseBlock(b []byte, first uint64) (Block, error) {
 	switch {
 	case r.bad:
 		return Block{}, errShortBlock
-	case span >= uint64(len(b))/3 || first+span < first: // an event takes three bytes at least
-		return Block{}, fmt.Errorf("block of %d bytes cannot hold %d events behind event %d", len(b), span, first)
+	case span >= uint64(len(b))/3 || first+span < first: // an event occupies at least three bytes
+		return Block{}, fmt.Errorf("block of %d bytes cannot hold %d events after event %d", len(b), span, first)
 	case pos+posSpan < pos || posSpan < span:
 		return Block{}, fmt.Errorf("block of %d events has %d positions", span+1, posSpan+1)
 	}
@@ -106,13 +107,13 @@ func ParseBlock(b []byte, first uint64) (Block, error) {
 	case pos != block.LastPos:
 		return Block{}, fmt.Errorf("block ends at position %d, not at %d", pos, block.LastPos)
 	case len(r.b) > 0:
-		return Block{}, fmt.Errorf("block has %d bytes behind its last event", len(r.b))
+		return Block{}, fmt.Errorf("block has %d bytes after its last event", len(r.b))
 	}
 	return block, nil
 }
 
-// Next is the next event; ok is false behind the last one. Bytes is part of the
-// block.
+// Next returns the next event; ok is false after the last one. Bytes is part of
+// the block.
 func (b *Block) Next() (e Entry, ok bool) {
 	if b.left == 0 {
 		return Entry{}, false

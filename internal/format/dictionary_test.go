@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stateOf is something like an encoded state: names that all have, and what each
-// has for itself.
+// stateOf returns bytes like those of an encoded state: names that all states have,
+// and values that only state i has.
 func stateOf(i int) []byte {
 	r := rand.New(rand.NewPCG(7, uint64(i)))
 	var b []byte
@@ -46,22 +46,22 @@ func TestDictionary_RoundTrip(t *testing.T) {
 		"noise":  dictionaryOf(t, noise(LongestDictionary)),
 		"full":   dictionaryOf(t, full[:LongestDictionary]),
 	}
-	var room []byte
+	var scratch []byte
 	for name, d := range dictionaries {
 		payloads := [][]byte{{}, []byte("x"), stateOf(9), make([]byte, LongestShared), noise(LongestShared), noise(5000),
 			bytes.Clone(d.Bytes()), append(bytes.Clone(d.Bytes()), d.Bytes()...), bytes.Repeat(stateOf(5), 20), bytes.Repeat([]byte{1}, LongestShared+1)}
 		for i, p := range payloads {
 			want := bytes.Clone(p)
-			encoded, codec, newRoom := d.Encode(room, p)
+			encoded, codec, newScratch := d.Encode(scratch, p)
 			assert.Equal(t, want, p, "the payload is not touched")
 			assert.LessOrEqual(t, len(encoded), len(p))
 			var got []byte
 			var err error
 			if codec == Shared {
 				encoded = bytes.Clone(encoded)
-				got, room, err = d.Decode(newRoom, encoded, uint32(len(p)))
+				got, scratch, err = d.Decode(newScratch, encoded, uint32(len(p)))
 			} else {
-				got, room, err = Decode(nil, codec, encoded, uint32(len(p)))
+				got, scratch, err = Decode(nil, codec, encoded, uint32(len(p)))
 			}
 			require.NoError(t, err, "%s: payload %d", name, i)
 			assert.True(t, bytes.Equal(want, got), "%s: payload %d", name, i)
@@ -84,8 +84,8 @@ func TestDictionary_Shrinks(t *testing.T) {
 	assert.Equal(t, Snappy, codec, "a long one has enough of itself")
 }
 
-// TestDictionary_IsSnappy reads a payload with what docs/FORMAT.md says and
-// nothing else.
+// TestDictionary_IsSnappy decodes a payload as docs/FORMAT.md describes it, without
+// the code of this package.
 func TestDictionary_IsSnappy(t *testing.T) {
 	d, p := statesDictionary(t), stateOf(9)
 	encoded, _, _ := d.Encode(nil, p)
@@ -113,9 +113,9 @@ func TestDictionary_DamageAndClaims(t *testing.T) {
 		require.Error(t, err, "%d bytes", raw)
 	}
 	for raw, why := range map[uint32]string{LongestShared: "cannot hold", LongestShared + 1: "longer than allowed", 1<<32 - 1: "longer than allowed"} {
-		_, room, err := d.Decode(nil, encoded[:10], raw)
+		_, scratch, err := d.Decode(nil, encoded[:10], raw)
 		require.ErrorContains(t, err, why)
-		assert.Zero(t, cap(room), "nothing is allocated for a claim")
+		assert.Zero(t, cap(scratch), "nothing is allocated for a claim")
 	}
 	_, _, err = Decode(nil, Shared, encoded, uint32(len(p)))
 	require.Error(t, err)
@@ -127,12 +127,12 @@ func TestDictionary_DamageAndClaims(t *testing.T) {
 
 func TestDictionary_DoesNotAllocate(t *testing.T) {
 	d, p := statesDictionary(t), stateOf(9)
-	encoded, _, room := d.Encode(nil, p)
+	encoded, _, scratch := d.Encode(nil, p)
 	encoded = bytes.Clone(encoded)
 	_, back, err := d.Decode(nil, encoded, uint32(len(p)))
 	require.NoError(t, err)
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
-		d.Encode(room, p)
+		d.Encode(scratch, p)
 		if _, _, err := d.Decode(back, encoded, uint32(len(p))); err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestDictionary_DoesNotAllocate(t *testing.T) {
 func TestCommon_NothingOfOneAlone(t *testing.T) {
 	var states [][]byte
 	for i := range 8 {
-		states = append(states, append(stateOf(i), stateOf(i)...)) // twice in one is not in two
+		states = append(states, append(stateOf(i), stateOf(i)...)) // in two payloads, not only twice in one
 	}
 	common := Common(states, LongestDictionary)
 	assert.Contains(t, string(common), "zero_declares_in_a_row=")
@@ -176,7 +176,7 @@ func FuzzDictionary_RoundTrip(f *testing.F) {
 		if err != nil {
 			return
 		}
-		encoded, codec, room := d.Encode(nil, payload)
+		encoded, codec, scratch := d.Encode(nil, payload)
 		if codec != Shared {
 			encoded2, codec2, _ := Encode(nil, payload)
 			if codec != Raw && (codec != codec2 || !bytes.Equal(encoded, encoded2) || len(payload) <= LongestShared) {
@@ -184,7 +184,7 @@ func FuzzDictionary_RoundTrip(f *testing.F) {
 			}
 			return
 		}
-		got, _, err := d.Decode(room, bytes.Clone(encoded), uint32(len(payload)))
+		got, _, err := d.Decode(scratch, bytes.Clone(encoded), uint32(len(payload)))
 		if err != nil || !bytes.Equal(got, payload) {
 			t.Fatalf("%x became %x: %v", payload, got, err)
 		}
@@ -198,12 +198,12 @@ func FuzzDictionary_Decode(f *testing.F) {
 	f.Add([]byte{0xfe, 0xff, 0xff}, uint32(64))
 	f.Fuzz(func(t *testing.T, elements []byte, raw uint32) {
 		payload := append(binary.BigEndian.AppendUint32(nil, d.ID()), elements...)
-		got, room, err := d.Decode(nil, payload, raw)
+		got, scratch, err := d.Decode(nil, payload, raw)
 		if err == nil && uint64(len(got)) != uint64(raw) {
 			t.Fatalf("%d bytes, not %d", len(got), raw)
 		}
-		if cap(room) > 2*(LongestDictionary+LongestShared)+len(elements)+64 {
-			t.Fatalf("%d bytes of room", cap(room))
+		if cap(scratch) > 2*(LongestDictionary+LongestShared)+len(elements)+64 {
+			t.Fatalf("%d bytes of scratch", cap(scratch))
 		}
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// ErrNewer says that the bytes are of a format that this program does not know
-// yet. They are not damaged.
+// ErrNewer is matched when the bytes have a format that only newer versions of the
+// program know. They are not damaged.
 var ErrNewer = engine.ErrNewer
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

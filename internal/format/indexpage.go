@@ -8,41 +8,43 @@ import (
 	"math/bits"
 )
 
-// A stretch is the payload that says where the records of consecutive positions
-// are, and what they are about, as sums: it is a hint, the record is the truth.
-// Its first position is in the value's header. uv is a uvarint, ± a zigzag
-// varint, the rest is big-endian:
+// An index page is the payload that maps consecutive positions to their records:
+// machine number and seq, time, and hashes of the terms. It is a hint: where it
+// differs from the records themselves, the records are right. Its first position
+// is in the value's header. uv is a uvarint, ± a zigzag varint, other numbers are
+// big-endian:
 //
-//	shape 1, uv count, uv terms
+//	shape 1, uv number of entries, uv number of distinct terms
 //	for each of the terms   known 1, kind 4, name 4, from 4, to 4, origin 1
-//	which of them           count x 1, or x 2 if there are more than 256
-//	actor                   count x 2
-//	for each record         uv pos - pos before, uv machine number, uv seq, ± time - time before
+//	for each entry          index of its terms: 1, or 2 if there are more than 256 terms
+//	for each entry          actor 2
+//	for each entry          uv pos - previous, uv machine number, uv seq, ± time - previous
 //
-// The first record counts from the first position and from time 0.
+// For the first entry, the previous position is the page's first one, and the
+// previous time is 0.
 
-// IndexEntry is where the record of a position is, and what it is about.
+// IndexEntry locates the record of one position and holds what queries filter on.
 type IndexEntry struct {
 	Pos, Number, Seq uint64
 	Time             int64
 	Terms            TermHashes
 }
 
-// TermHashes stand for the terms of a record. Two records with the same term have the
-// same sum; the reverse need not be. The zero value is a record whose terms
-// nobody knows.
+// TermHashes holds hashes of the terms of a record. Records with equal terms have
+// equal hashes; records with equal hashes may have different terms. The zero value
+// is for a record whose terms are not known.
 type TermHashes struct {
-	Known          bool   // all but Kind
-	Kind           uint32 // its number
+	Known          bool   // all fields are set; otherwise only Kind is
+	Kind           uint32 // the number of the kind
 	Name, From, To uint32
-	Origin         uint8
+	Origin         uint8 // the value itself
 	Actor          uint16
 }
 
-// HashTerm is the sum of a name or a phase.
+// HashTerm returns the hash of a name or a phase.
 func HashTerm(term []byte) uint32 { return crc32.Checksum(term, castagnoli) }
 
-// HashActor is the sum of an actor.
+// HashActor returns the hash of an actor.
 func HashActor(actor []byte) uint16 {
 	n := HashTerm(actor)
 	return uint16(n ^ n>>16)
@@ -53,28 +55,30 @@ const (
 	termsLen  = 18
 )
 
-// MaxPageEntries is the most places a stretch has.
+// MaxPageEntries is the largest number of entries of an index page.
 const MaxPageEntries = 4096
 
-// PageLimit is more than a stretch ever takes.
+// PageLimit is a length in bytes that no index page exceeds.
 const PageLimit = MaxPageEntries * (termsLen + 4 + 4*binary.MaxVarintLen64)
 
-// PageBuilder makes stretches and their contents. It reuses its room.
+// PageBuilder encodes index pages and their summaries. The zero value is ready for
+// use; it reuses its memory, and it is for one goroutine.
 type PageBuilder struct {
-	numbers map[TermHashes]uint16
-	terms   []TermHashes
-	of      []uint16
-	actors  [1 << 16 / 64]uint64 // a bit for each
-	min     int64
-	max     int64
+	numbers map[TermHashes]uint16 // index in terms
+	terms   []TermHashes          // distinct, without actors
+	of      []uint16              // for each entry the index of its terms
+	actors  [1 << 16 / 64]uint64  // a bit for each actor hash
+	min     int64                 // lowest time
+	max     int64                 // highest time
 }
 
-// Append adds the stretch of places, which are ascending by position, the first
-// at or behind first.
-func (m *PageBuilder) Append(dst []byte, first uint64, places []IndexEntry) []byte {
-	m.count(places)
+// Append appends the index page of entries, at most MaxPageEntries, with ascending
+// positions. first is the page's first position, at or before that of the first
+// entry.
+func (m *PageBuilder) Append(dst []byte, first uint64, entries []IndexEntry) []byte {
+	m.count(entries)
 	b := append(dst, pageShape)
-	b = binary.AppendUvarint(b, uint64(len(places)))
+	b = binary.AppendUvarint(b, uint64(len(entries)))
 	b = binary.AppendUvarint(b, uint64(len(m.terms)))
 	for i := range m.terms {
 		b = appendTerms(b, &m.terms[i])
@@ -85,12 +89,12 @@ func (m *PageBuilder) Append(dst []byte, first uint64, places []IndexEntry) []by
 		}
 		b = append(b, byte(n))
 	}
-	for i := range places {
-		b = binary.BigEndian.AppendUint16(b, places[i].Terms.Actor)
+	for i := range entries {
+		b = binary.BigEndian.AppendUint16(b, entries[i].Terms.Actor)
 	}
 	pos, time := first, int64(0)
-	for i := range places {
-		p := &places[i]
+	for i := range entries {
+		p := &entries[i]
 		b = binary.AppendUvarint(b, p.Pos-pos)
 		b = binary.AppendUvarint(b, p.Number)
 		b = binary.AppendUvarint(b, p.Seq)
@@ -100,8 +104,8 @@ func (m *PageBuilder) Append(dst []byte, first uint64, places []IndexEntry) []by
 	return b
 }
 
-// count gathers the terms, actors and times of places.
-func (m *PageBuilder) count(places []IndexEntry) {
+// count collects the terms, actors and times of entries.
+func (m *PageBuilder) count(entries []IndexEntry) {
 	if m.numbers == nil {
 		m.numbers = map[TermHashes]uint16{}
 	}
@@ -109,8 +113,8 @@ func (m *PageBuilder) count(places []IndexEntry) {
 	clear(m.actors[:])
 	m.terms, m.of = m.terms[:0], m.of[:0]
 	m.min, m.max = math.MaxInt64, math.MinInt64
-	for i := range places {
-		p := &places[i]
+	for i := range entries {
+		p := &entries[i]
 		s := p.Terms
 		m.actors[s.Actor/64] |= 1 << (s.Actor % 64)
 		m.min, m.max = min(m.min, p.Time), max(m.max, p.Time)
@@ -125,7 +129,7 @@ func (m *PageBuilder) count(places []IndexEntry) {
 	}
 }
 
-// Summary adds what the stretch appended last is about.
+// Summary appends the summary of the index page that was appended last.
 func (m *PageBuilder) Summary(dst []byte) []byte {
 	b := append(dst, summaryShape)
 	b = binary.AppendVarint(b, m.min)
@@ -150,17 +154,18 @@ func (m *PageBuilder) Summary(dst []byte) []byte {
 	return b
 }
 
-// ParsePage adds the places of a stretch to dst.
+// ParsePage appends the entries of the index page b, whose first position is first,
+// to dst. After an error it returns dst with its old length.
 func ParsePage(b []byte, first uint64, dst []IndexEntry) ([]IndexEntry, error) {
 	r := reader{b: b}
 	if shape := r.byte(); shape != pageShape && !r.bad {
-		return dst, fmt.Errorf("%w: stretch of shape %d", ErrNewer, shape)
+		return dst, fmt.Errorf("%w: index page of shape %d", ErrNewer, shape)
 	}
 	count, terms := r.uvarint(), r.uvarint()
 	if r.bad || count > MaxPageEntries || terms > count {
-		return dst, fmt.Errorf("stretch of %d places with %d terms", count, terms)
+		return dst, fmt.Errorf("index page of %d entries with %d terms", count, terms)
 	}
-	sums, width := r.take(terms*termsLen), uint64(1)
+	hashes, width := r.take(terms*termsLen), uint64(1)
 	if terms > 256 {
 		width = 2
 	}
@@ -175,7 +180,7 @@ func ParsePage(b []byte, first uint64, dst []IndexEntry) ([]IndexEntry, error) {
 			r.fail()
 			break
 		}
-		p := IndexEntry{Terms: parseTerms(sums[n*termsLen:])}
+		p := IndexEntry{Terms: parseTerms(hashes[n*termsLen:])}
 		p.Terms.Actor = binary.BigEndian.Uint16(actors[i*2:])
 		step := r.uvarint()
 		p.Pos, p.Number, p.Seq = pos+step, r.uvarint(), r.uvarint()
@@ -187,7 +192,7 @@ func ParsePage(b []byte, first uint64, dst []IndexEntry) ([]IndexEntry, error) {
 		dst = append(dst, p)
 	}
 	if r.bad || len(r.b) > 0 {
-		return dst[:at], fmt.Errorf("stretch of %d bytes does not hold its %d places", len(b), count)
+		return dst[:at], fmt.Errorf("index page of %d bytes does not hold its %d entries", len(b), count)
 	}
 	return dst, nil
 }

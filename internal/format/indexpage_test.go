@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func somePlaces(r *rand.Rand, n, terms int) (first uint64, places []IndexEntry) {
+func someEntries(r *rand.Rand, n, terms int) (first uint64, entries []IndexEntry) {
 	first = 1 + r.Uint64()>>r.IntN(60)
 	first = min(first, 1<<62)
 	pos := first
@@ -20,23 +20,23 @@ func somePlaces(r *rand.Rand, n, terms int) (first uint64, places []IndexEntry) 
 			pos++
 		}
 		t := uint32(r.IntN(terms))
-		places = append(places, IndexEntry{Pos: pos, Number: r.Uint64() >> r.IntN(64), Seq: r.Uint64() >> r.IntN(64), Time: r.Int64() - 1<<62,
+		entries = append(entries, IndexEntry{Pos: pos, Number: r.Uint64() >> r.IntN(64), Seq: r.Uint64() >> r.IntN(64), Time: r.Int64() - 1<<62,
 			Terms: TermHashes{Known: t > 0, Kind: t * 3, Name: t, From: t * 7, To: t * 9, Origin: uint8(t), Actor: uint16(r.Uint32())}})
 	}
-	return first, places
+	return first, entries
 }
 
-func TestStretch_RoundTrip(t *testing.T) {
+func TestIndexPage_RoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
-	var maker PageBuilder
+	var builder PageBuilder
 	for _, n := range []int{0, 1, 2, 300, MaxPageEntries} {
 		for _, terms := range []int{1, 30, 5000} {
-			first, places := somePlaces(r, n, terms)
-			b := maker.Append(nil, first, places)
+			first, entries := someEntries(r, n, terms)
+			b := builder.Append(nil, first, entries)
 			require.LessOrEqual(t, len(b), PageLimit)
 			got, err := ParsePage(b, first, []IndexEntry{{Pos: 7}})
 			require.NoError(t, err)
-			require.Equal(t, append([]IndexEntry{{Pos: 7}}, places...), got)
+			require.Equal(t, append([]IndexEntry{{Pos: 7}}, entries...), got)
 			for i := range len(b) {
 				if n > 2 && i > 40 {
 					break
@@ -51,43 +51,44 @@ func TestStretch_RoundTrip(t *testing.T) {
 	require.ErrorIs(t, err, ErrNewer)
 }
 
-// TestStretch_ManyTerms: which of the terms takes a byte, or two if there are
-// more than 256.
-func TestStretch_ManyTerms(t *testing.T) {
-	var maker PageBuilder
+// TestIndexPage_ManyTerms: the index of an entry's terms takes one byte, or two if
+// there are more than 256 terms.
+func TestIndexPage_ManyTerms(t *testing.T) {
+	var builder PageBuilder
 	for terms, width := range map[int]int{255: 1, 256: 1, 257: 2} {
-		var places []IndexEntry
+		var entries []IndexEntry
 		for i := range 300 {
-			places = append(places, IndexEntry{Pos: uint64(i + 1), Number: 1, Seq: 1, Terms: TermHashes{Known: true, Name: uint32(i % terms)}})
+			entries = append(entries, IndexEntry{Pos: uint64(i + 1), Number: 1, Seq: 1, Terms: TermHashes{Known: true, Name: uint32(i % terms)}})
 		}
-		b := maker.Append(nil, 1, places)
+		b := builder.Append(nil, 1, entries)
 		require.Len(t, b, 1+2+2+terms*termsLen+300*(width+2+4))
 		got, err := ParsePage(b, 1, nil)
 		require.NoError(t, err)
-		require.Equal(t, places, got)
+		require.Equal(t, entries, got)
 	}
 }
 
-// TestStretch_Longest: the longest stretch of the largest numbers is within the limit.
-func TestStretch_Longest(t *testing.T) {
-	var maker PageBuilder
-	var places []IndexEntry
+// TestIndexPage_Longest: the index page with the most entries and the largest
+// numbers is within the limit.
+func TestIndexPage_Longest(t *testing.T) {
+	var builder PageBuilder
+	var entries []IndexEntry
 	for i := range uint64(MaxPageEntries) {
-		places = append(places, IndexEntry{Pos: 1<<63 + i<<50, Number: math.MaxUint64, Seq: math.MaxUint64,
+		entries = append(entries, IndexEntry{Pos: 1<<63 + i<<50, Number: math.MaxUint64, Seq: math.MaxUint64,
 			Time: math.MinInt64 + int64(i%2)*math.MaxInt64, Terms: TermHashes{Known: true, Name: uint32(i)}})
 	}
-	b := maker.Append(nil, 1, places)
+	b := builder.Append(nil, 1, entries)
 	require.LessOrEqual(t, len(b), PageLimit)
 	require.Greater(t, len(b), PageLimit*8/10, "the limit is not far above")
 	got, err := ParsePage(b, 1, nil)
 	require.NoError(t, err)
-	require.Equal(t, places, got)
+	require.Equal(t, entries, got)
 }
 
-// TestStretch_Refuses: what contradicts itself is no stretch.
-func TestStretch_Refuses(t *testing.T) {
-	var maker PageBuilder
-	two := maker.Append(nil, 5, []IndexEntry{{Pos: 5, Number: 1, Seq: 1}, {Pos: 6, Number: 1, Seq: 2}})
+// TestIndexPage_Refuses: bytes that contradict themselves are refused.
+func TestIndexPage_Refuses(t *testing.T) {
+	var builder PageBuilder
+	two := builder.Append(nil, 5, []IndexEntry{{Pos: 5, Number: 1, Seq: 1}, {Pos: 6, Number: 1, Seq: 2}})
 	const of, second = 3 + termsLen, 3 + termsLen + 2 + 4 + 4
 	change := func(at int, to byte) []byte {
 		b := bytes.Clone(two)
@@ -101,7 +102,7 @@ func TestStretch_Refuses(t *testing.T) {
 		"a term there is not":       change(of, 1),
 		"a position twice":          change(second, 0),
 		"bytes behind the end":      append(bytes.Clone(two), 0),
-		"more terms than places":    append([]byte{pageShape, 0, 1}, make([]byte, termsLen)...),
+		"more terms than entries":   append([]byte{pageShape, 0, 1}, make([]byte, termsLen)...),
 		"terms beyond any memory":   append(binary.AppendUvarint([]byte{pageShape, 1}, 1<<63), make([]byte, 20)...),
 		"positions beyond the last": append(binary.AppendUvarint(bytes.Clone(two[:second]), math.MaxUint64), two[second+1:]...),
 	} {
@@ -111,31 +112,31 @@ func TestStretch_Refuses(t *testing.T) {
 	}
 }
 
-// TestSums_AreStored: files hold these sums, so they stay what they are.
-func TestSums_AreStored(t *testing.T) {
+// TestTermHashes_AreStored: files hold these sums, so they stay what they are.
+func TestTermHashes_AreStored(t *testing.T) {
 	require.Equal(t, uint32(0xe3069283), HashTerm([]byte("123456789")))
 	require.Equal(t, uint16(0xe306^0x9283), HashActor([]byte("123456789")))
 	require.Zero(t, HashActor(nil))
 }
 
-// FuzzStretch: no input is believed for more than it holds, and what is read
-// goes back to places that read the same.
-func FuzzStretch(f *testing.F) {
+// FuzzIndexPage: no input makes more entries than it has bytes, and the entries
+// that are read are read again after they were written.
+func FuzzIndexPage(f *testing.F) {
 	r := rand.New(rand.NewPCG(5, 5))
-	var maker PageBuilder
+	var builder PageBuilder
 	for _, n := range []int{0, 1, 5} {
-		first, places := somePlaces(r, n, 3)
-		f.Add(maker.Append(nil, first, places), first)
+		first, entries := someEntries(r, n, 3)
+		f.Add(builder.Append(nil, first, entries), first)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, first uint64) {
-		var maker PageBuilder
-		places, err := ParsePage(b, first, nil)
+		var builder PageBuilder
+		entries, err := ParsePage(b, first, nil)
 		if err != nil {
 			return
 		}
-		require.LessOrEqual(t, len(places), len(b))
-		again, err := ParsePage(maker.Append(nil, first, places), first, nil)
+		require.LessOrEqual(t, len(entries), len(b))
+		again, err := ParsePage(builder.Append(nil, first, entries), first, nil)
 		require.NoError(t, err)
-		require.Equal(t, places, again)
+		require.Equal(t, entries, again)
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// StepWrite is one machine's part of a step as the journal keeps it, with the
-// machine number and the position it was given. Its slices are borrowed.
+// StepWrite is one machine's part of a step as the journal stores it, with the
+// machine number and the position that were assigned to it. Its slices are borrowed.
 type StepWrite struct {
 	Machine []byte
 	Kind    uint32
@@ -35,12 +35,12 @@ type StepSnapshot struct {
 	Bytes []byte
 }
 
-// AppendStepLen begins a step of so many writes.
+// AppendStepLen appends the start of a step: its number of writes.
 func AppendStepLen(dst []byte, writes int) []byte {
 	return binary.AppendUvarint(dst, uint64(writes))
 }
 
-// Append adds a write, its length first, so that it can be passed over.
+// Append appends the write, its length first, so that a reader can skip it.
 func (w *StepWrite) Append(dst []byte) []byte {
 	at := len(dst)
 	b := append(dst, 0, 0, 0, 0)
@@ -76,9 +76,9 @@ func appendBytes(b, v []byte) []byte {
 	return append(b, v...)
 }
 
-var errStep = errors.New("step: fields do not fit its length")
+var errStep = errors.New("step: its fields do not match its length")
 
-// CutStepLen reads how many writes a step has.
+// CutStepLen reads the number of writes of the step at the start of b.
 func CutStepLen(b []byte) (writes int, rest []byte, err error) {
 	n, k := binary.Uvarint(b)
 	if k <= 0 || n > uint64(len(b)) {
@@ -87,7 +87,7 @@ func CutStepLen(b []byte) (writes int, rest []byte, err error) {
 	return int(n), b[k:], nil
 }
 
-// CutWrite takes one write off the front of b.
+// CutWrite splits the first write off b. Both results are parts of b.
 func CutWrite(b []byte) (write, rest []byte, err error) {
 	if len(b) < 4 {
 		return nil, nil, errStep
@@ -99,7 +99,8 @@ func CutWrite(b []byte) (write, rest []byte, err error) {
 	return b[4 : 4+n], b[4+n:], nil
 }
 
-// Parse reads a write that CutWrite gave. It reuses w's slices.
+// Parse reads a write that CutWrite returned. It reuses w's slices; the bytes in
+// them are parts of b.
 func (w *StepWrite) Parse(b []byte) error {
 	r := reader{b: b}
 	*w = StepWrite{Drop: w.Drop[:0], Events: w.Events[:0], Snaps: w.Snaps[:0]}
@@ -127,7 +128,8 @@ func (w *StepWrite) Parse(b []byte) error {
 	return nil
 }
 
-// count reads a number of things that take a byte each at least.
+// count reads the number of elements of a list. Each element occupies at least one
+// byte.
 func (r *reader) count() uint64 {
 	n := r.uvarint()
 	if n > uint64(len(r.b)) {
@@ -137,19 +139,19 @@ func (r *reader) count() uint64 {
 	return n
 }
 
-// GroupHeader is what stands before the steps of a group: the engine's counters
-// as they were before its first step. The steps follow until the bytes end.
+// GroupHeader is the start of a group: the engine's counters before the group's
+// first step. The steps follow it, up to the end of the group's bytes.
 type GroupHeader struct {
-	Number   uint64 // last machine number given
-	Pos      uint64 // last position given
-	Machines uint64 // that exist
+	Number   uint64 // last machine number assigned
+	Pos      uint64 // last position assigned
+	Machines uint64 // number of machines that exist
 }
 
-// stepShape is the first byte of a group. Numbers are part of the format and
-// never used again.
+// stepShape is the first byte of a group. A number is part of the format and is
+// never used for another shape.
 const stepShape = 1
 
-// Append begins a group.
+// Append appends the header.
 func (g *GroupHeader) Append(dst []byte) []byte {
 	b := append(dst, stepShape)
 	b = binary.AppendUvarint(b, g.Number)
@@ -157,7 +159,7 @@ func (g *GroupHeader) Append(dst []byte) []byte {
 	return binary.AppendUvarint(b, g.Machines)
 }
 
-// Cut reads the beginning of a group and gives the steps behind it.
+// Cut reads the header of the group b and returns the steps after it.
 func (g *GroupHeader) Cut(b []byte) (steps []byte, err error) {
 	r := reader{b: b}
 	if shape := r.byte(); shape != stepShape && !r.bad {

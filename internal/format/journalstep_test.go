@@ -35,7 +35,7 @@ func sameStepWrite(t *testing.T, want, have StepWrite) {
 	require.Equal(t, len(want.Events), len(have.Events))
 }
 
-// TestStep_RoundTrip: what was appended comes back, in order, with room used again.
+// TestStep_RoundTrip: appended writes are read in order, into slices that are reused.
 func TestStep_RoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var have StepWrite
@@ -67,7 +67,7 @@ func TestStep_RoundTrip(t *testing.T) {
 	}
 }
 
-// TestStep_Cut: no part of a write passes for a whole one.
+// TestStep_Cut: a part of a write is not accepted as a write.
 func TestStep_Cut(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 100 {
@@ -86,8 +86,8 @@ func TestStep_Cut(t *testing.T) {
 	require.ErrorIs(t, err, ErrNewer)
 }
 
-// FuzzStep: any bytes are taken apart without a panic, and no list is longer than
-// the bytes that could hold it.
+// FuzzStep: any bytes are parsed without a panic, and no list has more elements than
+// the input has bytes.
 func FuzzStep(f *testing.F) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 20 {

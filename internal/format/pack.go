@@ -7,19 +7,19 @@ import (
 	"github.com/golang/snappy"
 )
 
-// packedShape is the first byte of a group that is compressed: a snappy block
-// of the group follows. It is a shape like stepShape.
+// packedShape is the first byte of a compressed group, in place of stepShape; the
+// group, as one snappy block, follows.
 const packedShape = 2
 
-// PackGroup adds a group to dst, compressed.
+// PackGroup appends a group to dst, compressed.
 func PackGroup(dst, group []byte) []byte {
 	dst = slices.Grow(append(dst, packedShape), snappy.MaxEncodedLen(len(group)))
 	at := len(dst)
 	return dst[:at+len(snappy.Encode(dst[at:cap(dst)], group))]
 }
 
-// UnpackGroup gives the group that [PackGroup] was given, of at most limit
-// bytes, in memory of its own. A group that is not packed is the answer itself.
+// UnpackGroup reverses [PackGroup]: it returns the group, of at most limit bytes, in
+// newly allocated memory. It returns b itself if b is not compressed.
 func UnpackGroup(b []byte, limit int64) ([]byte, error) {
 	if len(b) == 0 || b[0] != packedShape {
 		return b, nil

@@ -20,8 +20,8 @@ func someGroup(r *rand.Rand, writes int) []byte {
 	return b
 }
 
-// TestPack_RoundTrip: a packed group comes back, behind what was in the buffer,
-// and one that was never packed is its own answer.
+// TestPack_RoundTrip: unpacking returns the group that was packed, and PackGroup
+// keeps the bytes before it. A group that was not packed is returned unchanged.
 func TestPack_RoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for n := range 50 {
@@ -39,8 +39,8 @@ func TestPack_RoundTrip(t *testing.T) {
 	require.Empty(t, b)
 }
 
-// TestPack_Refuses: what is no packed group, or claims more than allowed, is an
-// error, and nothing is allocated for the claim.
+// TestPack_Refuses: a damaged group, or one that claims more bytes than allowed, is
+// an error, and nothing is allocated for the claim.
 func TestPack_Refuses(t *testing.T) {
 	group := bytes.Repeat([]byte("a group of this length "), 1000)
 	packed := PackGroup(nil, group)

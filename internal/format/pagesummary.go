@@ -5,31 +5,31 @@ import (
 	"math"
 )
 
-// The contents of a stretch say what its records are about, without their
-// places, so that a query passes over the stretches that have nothing for it.
+// A page summary holds the range of times and the distinct terms and actors of an
+// index page, so that a query can skip the index pages in which nothing matches.
 // uv is a uvarint, ± a zigzag varint:
 //
 //	shape 1, ± lowest time, ± highest time
-//	uv terms, each as in a stretch
-//	uv actors, for each, ascending: uv actor - actor before
+//	uv number of terms, each as in an index page
+//	uv number of actors, for each, ascending: uv actor - previous
 
-// PageSummary are what the records of a stretch are about.
+// PageSummary summarizes the entries of one index page.
 type PageSummary struct {
 	MinTime, MaxTime int64
-	Terms            []TermHashes // without actors
-	Actors           []uint16
+	Terms            []TermHashes // distinct, without actors
+	Actors           []uint16     // distinct, ascending
 }
 
 const summaryShape = 1
 
-// SummaryLimit is more than contents ever take.
+// SummaryLimit is a length in bytes that no page summary exceeds.
 const SummaryLimit = MaxPageEntries*(termsLen+3) + 64
 
-// Parse reads contents. It reuses c's slices.
+// Parse reads a page summary. It reuses c's slices and keeps nothing of b.
 func (c *PageSummary) Parse(b []byte) error {
 	r := reader{b: b}
 	if shape := r.byte(); shape != summaryShape && !r.bad {
-		return fmt.Errorf("%w: contents of shape %d", ErrNewer, shape)
+		return fmt.Errorf("%w: page summary of shape %d", ErrNewer, shape)
 	}
 	*c = PageSummary{MinTime: r.varint(), MaxTime: r.varint(), Terms: c.Terms[:0], Actors: c.Actors[:0]}
 	terms := r.uvarint()
@@ -52,7 +52,7 @@ func (c *PageSummary) Parse(b []byte) error {
 		c.Actors = append(c.Actors, uint16(actor))
 	}
 	if r.bad || len(r.b) > 0 {
-		return fmt.Errorf("contents of %d bytes do not hold what they say", len(b))
+		return fmt.Errorf("page summary of %d bytes does not hold its %d terms and %d actors", len(b), terms, actors)
 	}
 	return nil
 }

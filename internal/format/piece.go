@@ -7,8 +7,9 @@ import (
 )
 
 // A payload that would make a value longer than LongestValue is cut into pieces,
-// each a value of its own with FlagPiece, because a B+tree leaf is never split
-// below five keys: one long value would be rewritten with all its neighbours.
+// each of which is a value with FlagPiece. The reason: bbolt never splits a leaf
+// with fewer than five keys, so that a change to one long value would rewrite its
+// neighbours too.
 // A piece's payload, big-endian:
 //
 //	+---------+---------+--------------+-----------+-------+
@@ -16,10 +17,10 @@ import (
 //	|         |         |      4       |     4     |       |
 //	+---------+---------+--------------+-----------+-------+
 //
-// Pieces are numbered from 0. whole length and whole crc (CRC-32C) are of the
-// encoded payload before cutting, so that pieces of two versions do not mix.
+// Pieces are numbered from 0. whole length and whole crc (CRC-32C) are those of the
+// encoded payload before cutting, so that pieces of two versions are not combined.
 
-// LongestValue is the longest value that is not cut.
+// LongestValue is the length of the longest value that is not cut.
 const LongestValue = 2000
 
 const (
@@ -27,7 +28,7 @@ const (
 	pieceLen       = LongestValue - HeaderLen - pieceHeaderLen
 )
 
-// Pieces tells how many values a payload of n encoded bytes makes.
+// Pieces returns the number of values that a payload of n encoded bytes is stored as.
 func Pieces(n int) int {
 	if n <= LongestValue-HeaderLen {
 		return 1
@@ -35,7 +36,7 @@ func Pieces(n int) int {
 	return (n + pieceLen - 1) / pieceLen
 }
 
-// Cutter gives the values of one payload, one by one.
+// Cutter returns the values of one payload, one by one.
 type Cutter struct {
 	header  Header
 	payload []byte
@@ -44,7 +45,7 @@ type Cutter struct {
 	next    int
 }
 
-// Cut begins the values of an encoded payload.
+// Cut returns a Cutter for an encoded payload, which it keeps.
 func Cut(h Header, payload []byte) Cutter {
 	c := Cutter{header: h, payload: payload, count: Pieces(len(payload))}
 	if c.count > 1 {
@@ -54,8 +55,8 @@ func Cut(h Header, payload []byte) Cutter {
 	return c
 }
 
-// Next adds the next value to dst and tells its piece number; ok is false when
-// there is none left.
+// Next appends the next value to dst and returns its piece number; ok is false when
+// no value is left.
 func (c *Cutter) Next(dst []byte) (value []byte, piece uint32, ok bool) {
 	if c.next == c.count {
 		return dst, 0, false
@@ -75,24 +76,25 @@ func (c *Cutter) Next(dst []byte) (value []byte, piece uint32, ok bool) {
 	return AppendValue(dst, &c.header, head[:], part), piece, true
 }
 
-// Joiner puts the values of one payload together again. Add takes them in the
-// order of their piece numbers; Whole ends it. A Joiner may be used again and
-// keeps its room.
+// Joiner joins the values of one payload: Add is called with each of them, in the
+// order of their piece numbers, then Whole returns the payload. After Reset a
+// Joiner may be used for the next payload; it keeps its memory.
 type Joiner struct {
-	header Header
-	added  uint32
-	count  uint32
-	length uint32
-	sum    uint32
-	whole  []byte // borrowed when there is one value, else in room
-	room   []byte
+	header  Header
+	added   uint32
+	count   uint32
+	length  uint32
+	sum     uint32
+	whole   []byte // the borrowed payload of a value that was not cut
+	scratch []byte
 }
 
-// Reset forgets what was added.
-func (j *Joiner) Reset() { *j = Joiner{room: j.room} }
+// Reset removes what was added.
+func (j *Joiner) Reset() { *j = Joiner{scratch: j.scratch} }
 
-// Add takes one stored value with the piece number of its key. The first one is
-// borrowed until Whole's answer is done with.
+// Add adds one stored value, whose key has the given piece number. A payload of
+// more than limit bytes is an error that matches ErrTooLong. A value that was not
+// cut is borrowed until the result of Whole is no longer used.
 func (j *Joiner) Add(piece uint32, value []byte, limit int) error {
 	h, payload, err := ParseValue(value, limit)
 	if err != nil {
@@ -106,7 +108,7 @@ func (j *Joiner) Add(piece uint32, value []byte, limit int) error {
 	}
 	if h.Flags&FlagPiece == 0 {
 		if piece != 0 {
-			return fmt.Errorf("piece %d says that it is a whole value", piece)
+			return fmt.Errorf("piece %d is marked as a whole value", piece)
 		}
 		j.header, j.whole, j.added, j.count = h, payload, 1, 1
 		return nil
@@ -124,7 +126,7 @@ func (j *Joiner) addPiece(h Header, piece uint32, payload []byte, limit int) err
 	sum := binary.BigEndian.Uint32(payload[12:])
 	switch {
 	case number != piece:
-		return fmt.Errorf("piece %d says that it is piece %d", piece, number)
+		return fmt.Errorf("piece %d is numbered %d", piece, number)
 	case uint64(length) > uint64(limit):
 		return fmt.Errorf("%w: pieces of %d bytes, at most %d", ErrTooLong, length, limit)
 	case length > 1<<31-1 || int(count) != Pieces(int(length)) || count < 2 || piece >= count:
@@ -132,17 +134,18 @@ func (j *Joiner) addPiece(h Header, piece uint32, payload []byte, limit int) err
 	}
 	if piece == 0 {
 		j.header, j.count, j.length, j.sum = h, count, length, sum
-		j.room = j.room[:0]
+		j.scratch = j.scratch[:0]
 	} else if h != j.header || count != j.count || length != j.length || sum != j.sum {
 		return fmt.Errorf("piece %d belongs to another value", piece)
 	}
-	j.room = append(j.room, payload[pieceHeaderLen:]...)
+	j.scratch = append(j.scratch, payload[pieceHeaderLen:]...)
 	j.added++
 	return nil
 }
 
-// Whole is the header and the encoded payload, complete and checked. The
-// payload dies with the next Reset or Add and with the borrowed value.
+// Whole returns the header and the encoded payload, complete and checked. The
+// payload is valid until the next Reset or Add, and no longer than the borrowed
+// value.
 func (j *Joiner) Whole() (Header, []byte, error) {
 	if j.added == 0 || j.added != j.count {
 		return j.header, nil, fmt.Errorf("pieces from %d on are missing", j.added)
@@ -152,11 +155,11 @@ func (j *Joiner) Whole() (Header, []byte, error) {
 		return h, j.whole, nil
 	}
 	h.Flags &^= FlagPiece
-	if uint64(len(j.room)) != uint64(j.length) {
-		return h, nil, fmt.Errorf("pieces make %d bytes, not %d", len(j.room), j.length)
+	if uint64(len(j.scratch)) != uint64(j.length) {
+		return h, nil, fmt.Errorf("pieces have %d bytes together, not %d", len(j.scratch), j.length)
 	}
-	if sum := crc32.Checksum(j.room, castagnoli); sum != j.sum {
+	if sum := crc32.Checksum(j.scratch, castagnoli); sum != j.sum {
 		return h, nil, fmt.Errorf("pieces together have checksum %08x, not %08x", sum, j.sum)
 	}
-	return h, j.room, nil
+	return h, j.scratch, nil
 }

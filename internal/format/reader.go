@@ -2,8 +2,8 @@ package format
 
 import "encoding/binary"
 
-// reader takes fields off the front of b. After a field that b does not hold,
-// bad is set and every later field is zero.
+// reader reads fields from the front of b. If b is too short for a field, bad is
+// set, and that field and all later ones are zero.
 type reader struct {
 	b   []byte
 	bad bool

@@ -16,11 +16,12 @@ import (
 //	| magic  |format|type|codec|flags|kind|machine|seq|schema|stored|raw|crc| payload |
 //	+--------+------+----+-----+-----+----+-------+---+------+------+---+---+---------+
 //
-// crc is the CRC-32C of bytes 0 to 43 and of the payload.
+// stored is the length of the payload, raw its length before the codec. crc is the
+// CRC-32C of bytes 0 to 43 and of the payload.
 //
-// Every later format keeps magic, format, stored and crc where they are, so that
-// a value that carries a higher number and a right checksum is newer, and one
-// with a wrong checksum is damaged, whatever its number.
+// Every later format keeps magic, format, stored and crc at these offsets, so that
+// a value with a higher format and a correct checksum is known to be newer, and a
+// value with a wrong checksum to be damaged, whatever its format.
 
 // HeaderLen is the length of a value's header.
 const HeaderLen = 48
@@ -30,8 +31,8 @@ const (
 	format = 1
 )
 
-// Type says what a value holds. Numbers are part of the format and never used
-// again.
+// Type is the type of a value. A number is part of the format and is never used
+// for another type.
 type Type uint8
 
 // The types of values.
@@ -40,16 +41,15 @@ const (
 	TypeBlock       Type = 2
 	TypeSnapshot    Type = 3
 	TypeNote        Type = 4
-	TypeFile        Type = 5 // what the file is
+	TypeFile        Type = 5 // application, format and id of the file
 	TypeMark        Type = 6 // whether the file was closed
 	TypeCounters    Type = 7
-	TypeJournal     Type = 8 // up to where the journal is folded
+	TypeJournal     Type = 8 // the state of the journal: the checkpointed lsn and the salt
 	TypeIndexPage   Type = 9
-	TypeNumber      Type = 10 // which machine has a number
-	TypeVersions    Type = 11 // how many heads there are of each kind and version
-	TypePageSummary Type = 12 // what a stretch is about
-
-	TypeDictionary Type = 13
+	TypeNumber      Type = 10 // the key of the machine with a number
+	TypeVersions    Type = 11 // the number of heads of each kind and version
+	TypePageSummary Type = 12
+	TypeDictionary  Type = 13
 )
 
 func (t Type) String() string {
@@ -60,42 +60,43 @@ func (t Type) String() string {
 	return fmt.Sprintf("type %d", uint8(t))
 }
 
-// Codec says how a payload is encoded.
+// Codec is the encoding of a payload.
 type Codec uint8
 
 // The codecs.
 const (
 	Raw    Codec = 0
 	Snappy Codec = 1
-	Shared Codec = 2 // with a dictionary: [Dictionary]
+	Shared Codec = 2 // with a [Dictionary]
 )
 
 // The flags of a value. Masked and encrypted are reserved: no version writes
 // them yet.
 const (
-	FlagPiece     = 1 << 0 // the payload is a piece of a larger one
+	FlagPiece     = 1 << 0 // the payload is one piece of a longer one
 	flagMasked    = 1 << 1
 	flagEncrypted = 1 << 2
 	flagsKnown    = FlagPiece
 )
 
-// ErrTooLong is matched when a length is over the reader's limit.
+// ErrTooLong is matched when a length is greater than the reader's limit.
 var ErrTooLong = errors.New("longer than allowed")
 
-// Header is what every stored value says about itself.
+// Header holds the fields of a stored value's header, except those that follow from
+// the payload.
 type Header struct {
 	Type   Type
 	Codec  Codec
 	Flags  uint8
 	Kind   uint32
 	Number uint64 // machine number
-	Seq    uint64 // of a block: its first
+	Seq    uint64 // of a block: of its first event
 	Schema uint64
-	Raw    uint32 // length of the payload before the codec; of a piece: of the whole
+	Raw    uint32 // length of the payload before the codec; of a piece: of the whole payload
 }
 
-// AppendValue adds a value to dst: the header with its checksum, then payload,
-// which is already encoded as h.Codec says. A payload may be given in two parts.
+// AppendValue appends a value to dst: the header with its checksum, then payload
+// followed by more, which are already encoded with h.Codec.
 func AppendValue(dst []byte, h *Header, payload, more []byte) []byte {
 	at := len(dst)
 	b := append(dst, magic...)
@@ -111,22 +112,23 @@ func AppendValue(dst []byte, h *Header, payload, more []byte) []byte {
 	return append(append(b, payload...), more...)
 }
 
-// ParseValue checks a stored value and splits it. The payload is part of b and
-// still encoded; [Decode] undoes that. Raw is at most limit.
+// ParseValue checks a stored value and splits it into header and payload. The
+// payload is part of b and still encoded, see [Decode]. A Raw above limit is an
+// error that matches ErrTooLong.
 func ParseValue(b []byte, limit int) (Header, []byte, error) {
 	if len(b) < HeaderLen {
 		return Header{}, nil, fmt.Errorf("value of %d bytes is shorter than its header", len(b))
 	}
 	if string(b[:4]) != magic {
-		return Header{}, nil, fmt.Errorf("value begins with %x, not with %x", b[:4], magic)
+		return Header{}, nil, fmt.Errorf("value starts with %x, not with %x", b[:4], magic)
 	}
 	h, payload := PeekHeader(b), b[HeaderLen:]
 	if stored := binary.BigEndian.Uint32(b[36:]); uint64(stored) != uint64(len(payload)) {
-		return h, nil, fmt.Errorf("value says it has %d bytes, %d are there", stored, len(payload))
+		return h, nil, fmt.Errorf("payload has %d bytes, the header says %d", len(payload), stored)
 	}
 	sum := crc32.Update(crc32.Checksum(b[:44], castagnoli), castagnoli, payload)
 	if want := binary.BigEndian.Uint32(b[44:]); sum != want {
-		return h, nil, fmt.Errorf("value has checksum %08x, its header says %08x", sum, want)
+		return h, nil, fmt.Errorf("value has checksum %08x, the header says %08x", sum, want)
 	}
 	switch {
 	case b[4] != format:
@@ -143,8 +145,8 @@ func ParseValue(b []byte, limit int) (Header, []byte, error) {
 	return h, payload, nil
 }
 
-// PeekHeader reads the fields of a header without checking anything. b has at
-// least HeaderLen bytes. It is for telling what a damaged value may have been.
+// PeekHeader reads the fields of a header without any check, for reports about
+// damaged values. b must have at least HeaderLen bytes.
 func PeekHeader(b []byte) Header {
 	_ = b[HeaderLen-1]
 	return Header{
@@ -159,64 +161,64 @@ func PeekHeader(b []byte) Header {
 	}
 }
 
-// Magic is how every value begins.
+// Magic returns the bytes with which every value starts.
 func Magic() []byte { return []byte(magic) }
 
-// shortest is the payload length below which compression is not tried: snappy
-// finds nothing in so few bytes.
+// shortest is the smallest length of a payload that is compressed: in fewer bytes
+// snappy finds nothing to save.
 const shortest = 32
 
-// Encode compresses payload into the room behind room[:0] and tells the codec.
-// What does not shrink stays as it is; then the answer is payload itself. The
-// room that was used, perhaps a larger one, comes back for the next call.
-func Encode(room, payload []byte) (encoded []byte, codec Codec, newRoom []byte) {
+// Encode compresses payload into scratch and returns the codec. A payload that does
+// not get shorter is returned itself, with codec Raw. newScratch is scratch, or a
+// larger buffer in its place, for the next call; encoded may be part of it.
+func Encode(scratch, payload []byte) (encoded []byte, codec Codec, newScratch []byte) {
 	if len(payload) < shortest {
-		return payload, Raw, room
+		return payload, Raw, scratch
 	}
-	if n := snappy.MaxEncodedLen(len(payload)); cap(room) < n {
-		room = make([]byte, n)
+	if n := snappy.MaxEncodedLen(len(payload)); cap(scratch) < n {
+		scratch = make([]byte, n)
 	}
-	room = room[:cap(room)]
-	if out := snappy.Encode(room, payload); len(out) < len(payload) {
-		return out, Snappy, room
+	scratch = scratch[:cap(scratch)]
+	if out := snappy.Encode(scratch, payload); len(out) < len(payload) {
+		return out, Snappy, scratch
 	}
-	return payload, Raw, room
+	return payload, Raw, scratch
 }
 
-// densest is how many bytes a byte of a snappy block stands for at the most: an
-// element of 3 bytes copies 64.
+// densest is an upper bound for the number of decoded bytes per byte of a snappy
+// block: an element of 3 bytes copies at most 64.
 const densest = 64
 
-// Decode undoes [Encode]. raw is the length the header tells, which ParseValue
-// has compared with its limit. The answer is payload itself or lies in the
-// room, which comes back as in Encode. Nothing is allocated for a length that
-// the payload does not confirm.
-func Decode(room []byte, codec Codec, payload []byte, raw uint32) (decoded, newRoom []byte, err error) {
+// Decode reverses [Encode]. raw is the length in the header, which ParseValue has
+// compared with its limit. The result is payload itself or part of newScratch,
+// which is as in Encode. Nothing is allocated for a length that the payload is too
+// short for.
+func Decode(scratch []byte, codec Codec, payload []byte, raw uint32) (decoded, newScratch []byte, err error) {
 	switch codec {
 	case Raw:
 		if uint64(len(payload)) != uint64(raw) {
-			return nil, room, fmt.Errorf("payload has %d bytes, its header says %d", len(payload), raw)
+			return nil, scratch, fmt.Errorf("payload has %d bytes, the header says %d", len(payload), raw)
 		}
-		return payload, room, nil
+		return payload, scratch, nil
 	case Snappy:
 		n, err := snappy.DecodedLen(payload)
 		if err != nil {
-			return nil, room, err
+			return nil, scratch, err
 		}
 		if uint64(n) != uint64(raw) {
-			return nil, room, fmt.Errorf("payload decodes to %d bytes, its header says %d", n, raw)
+			return nil, scratch, fmt.Errorf("payload decodes to %d bytes, the header says %d", n, raw)
 		}
 		if n/densest > len(payload) {
-			return nil, room, fmt.Errorf("payload of %d bytes cannot hold %d", len(payload), n)
+			return nil, scratch, fmt.Errorf("payload of %d bytes cannot hold %d", len(payload), n)
 		}
-		if cap(room) < n {
-			room = make([]byte, n)
+		if cap(scratch) < n {
+			scratch = make([]byte, n)
 		}
-		room = room[:cap(room)]
-		decoded, err = snappy.Decode(room, payload)
-		return decoded, room, err
+		scratch = scratch[:cap(scratch)]
+		decoded, err = snappy.Decode(scratch, payload)
+		return decoded, scratch, err
 	case Shared:
-		return nil, room, errors.New("payload needs a dictionary")
+		return nil, scratch, errors.New("payload needs a dictionary")
 	}
-	return nil, room, fmt.Errorf("%w: codec %d", ErrNewer, codec)
+	return nil, scratch, fmt.Errorf("%w: codec %d", ErrNewer, codec)
 }

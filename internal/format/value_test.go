@@ -64,7 +64,7 @@ func TestValue_EachFlipIsFound(t *testing.T) {
 	require.Error(t, err)
 }
 
-// reseal gives a changed value the checksum a newer version would write.
+// reseal corrects the checksum of a changed value, as a newer version would write it.
 func reseal(v []byte) []byte {
 	sum := crc32.Update(crc32.Checksum(v[:44], castagnoli), castagnoli, v[HeaderLen:])
 	binary.BigEndian.PutUint32(v[44:], sum)
@@ -95,8 +95,8 @@ func TestValue_LimitBeforeMemory(t *testing.T) {
 	require.ErrorIs(t, err, ErrTooLong)
 	for _, raw := range []uint32{10, 1<<32 - 1} {
 		allocated := testing.AllocsPerRun(10, func() {
-			_, room, err := Decode(nil, Snappy, bomb, raw)
-			if err == nil || cap(room) > 0 {
+			_, scratch, err := Decode(nil, Snappy, bomb, raw)
+			if err == nil || cap(scratch) > 0 {
 				t.Fatal("the claim was believed")
 			}
 		})
@@ -107,14 +107,14 @@ func TestValue_LimitBeforeMemory(t *testing.T) {
 func TestValue_AppendDoesNotAllocate(t *testing.T) {
 	dst, payload := make([]byte, 0, 4096), noise(1000)
 	h := Header{Type: TypeBlock, Raw: 1000}
-	room := make([]byte, 4096)
+	scratch := make([]byte, 4096)
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
-		encoded, _, _ := Encode(room, payload)
+		encoded, _, _ := Encode(scratch, payload)
 		AppendValue(dst, &h, encoded, nil)
 	}))
 }
 
-// stored is a payload as its values.
+// stored returns the values of a payload.
 func stored(n int) [][]byte {
 	payload := noise(n)
 	c := Cut(Header{Type: TypeSnapshot, Number: 7, Seq: 9, Raw: uint32(n)}, payload)
@@ -248,17 +248,17 @@ func FuzzParseValue(f *testing.F) {
 		const limit = 1 << 16
 		h, payload, err := ParseValue(v, limit)
 		if err == nil {
-			_, room, err := Decode(nil, h.Codec, payload, h.Raw)
-			if cap(room) > limit {
-				t.Fatalf("%d bytes of memory for a limit of %d: %v", cap(room), limit, err)
+			_, scratch, err := Decode(nil, h.Codec, payload, h.Raw)
+			if cap(scratch) > limit {
+				t.Fatalf("%d bytes of memory for a limit of %d: %v", cap(scratch), limit, err)
 			}
 		}
 		var j Joiner
 		if j.Add(piece, v, limit) == nil {
 			_, _, _ = j.Whole()
 		}
-		if cap(j.room) > 2*limit {
-			t.Fatalf("%d bytes of memory for pieces", cap(j.room))
+		if cap(j.scratch) > 2*limit {
+			t.Fatalf("%d bytes of memory for pieces", cap(j.scratch))
 		}
 	})
 }
