@@ -1,9 +1,9 @@
-// Package commit brings the writes of many goroutines together into groups.
+// Package commit combines the writes of many goroutines into groups.
 //
-// A Queue has room for a bounded number of items and bytes. A caller reserves
-// its place first, so that pushing never waits: it can be done under a lock. One
-// goroutine takes everything that is queued as one group, runs it, and takes
-// the next group as soon as that is done. There is no timer.
+// A Queue holds a bounded number of items and bytes. A caller reserves a place
+// first, so that pushing never waits and can be done under a lock. One goroutine
+// takes everything that is queued as one group, runs it, and takes the next group
+// as soon as that is done. There is no timer.
 package commit
 
 import (
@@ -19,45 +19,45 @@ var (
 	ErrClosed = errors.New("commit: queue is closed")
 )
 
-// yields is how often the committer lets others run at the most, while the queue
-// still grows or somebody who has a place has not pushed yet. It makes groups
-// larger without making anybody wait for a clock.
+// yields is the largest number of times that the committer yields the processor
+// before it takes a group, while the queue still grows or a caller that has a place
+// has not pushed yet. It makes groups larger without a timer.
 const yields = 64
 
-// Queue is the way into the committer. All methods may be called from several
-// goroutines.
+// Queue collects items for the committer, the goroutine that runs groups. All
+// methods may be called from several goroutines at once.
 type Queue[T any] struct {
 	maxItems int
 	maxBytes int64
 	run      func(group []T, free func())
 
 	mu       sync.Mutex
-	room     *sync.Cond // somebody released a place, or the queue was closed
+	freed    *sync.Cond // a place was released, or the queue was closed
 	work     *sync.Cond // there is an item, or the queue was closed
 	idle     *sync.Cond // nothing is queued and nothing runs
 	items    []T
-	reserved int   // places given away, queued and running items included
+	reserved int   // number of places in use, those of queued and running items included
 	bytes    int64 // of queued and running items
-	waiting  int
+	waiting  int   // number of callers that wait for a place
 	running  bool
 	closed   bool
 	done     chan struct{}
 }
 
-// New starts a committer that calls run with one group after another, never
-// twice at a time. The slice is run's until it returns. run calls free once it
-// knows what became of the group, before it tells anybody: the group's places
-// are given back then, or else when run returns.
+// New starts a committer that calls run with one group after another, never two at
+// a time. run owns the slice until it returns. It may call free once, as soon as
+// the outcome of the group is known and before it reports the outcome to anyone:
+// free releases the group's places, which otherwise happens when run returns.
 func New[T any](maxItems int, maxBytes int64, run func(group []T, free func())) *Queue[T] {
 	q := &Queue[T]{maxItems: maxItems, maxBytes: maxBytes, run: run, done: make(chan struct{})}
-	q.room, q.work, q.idle = sync.NewCond(&q.mu), sync.NewCond(&q.mu), sync.NewCond(&q.mu)
+	q.freed, q.work, q.idle = sync.NewCond(&q.mu), sync.NewCond(&q.mu), sync.NewCond(&q.mu)
 	go q.loop()
 	return q
 }
 
-// Reserve takes a place. It waits until there is one, or answers ErrFull at
-// once with noWait, ErrClosed after Close, or the cause of ctx. Each place
-// ends with Push or Release.
+// Reserve reserves a place. If there is none it waits, or with noWait returns
+// ErrFull at once. It returns ErrClosed after Close, and the cause of ctx when ctx
+// ends. Each reserved place must be used with Push or returned with Release.
 func (q *Queue[T]) Reserve(ctx context.Context, noWait bool) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
@@ -76,7 +76,7 @@ func (q *Queue[T]) Reserve(ctx context.Context, noWait bool) error {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		q.mu.Lock()
-		q.room.Broadcast()
+		q.freed.Broadcast()
 		q.mu.Unlock()
 	})
 	defer stop()
@@ -89,7 +89,7 @@ func (q *Queue[T]) Reserve(ctx context.Context, noWait bool) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		q.room.Wait()
+		q.freed.Wait()
 	}
 	q.reserved++
 	return nil
@@ -99,27 +99,27 @@ func (q *Queue[T]) fits() bool {
 	return !q.closed && q.reserved < q.maxItems && q.bytes < q.maxBytes
 }
 
-// Release gives a place back unused.
+// Release returns a reserved place that is not used.
 func (q *Queue[T]) Release() {
 	q.mu.Lock()
 	q.free(1, 0)
 	q.mu.Unlock()
 }
 
-// free returns places and bytes; q.mu is held.
+// free releases places and bytes; q.mu must be held.
 func (q *Queue[T]) free(n int, bytes int64) {
 	q.reserved -= n
 	q.bytes -= bytes
 	if q.waiting > 0 {
-		q.room.Broadcast()
+		q.freed.Broadcast()
 	}
 	if q.reserved == 0 {
 		q.idle.Broadcast()
 	}
 }
 
-// Push queues an item of that many bytes at a reserved place. It never waits.
-// Items run in the order of Push.
+// Push queues an item of the given number of bytes in a reserved place. It never
+// waits. Items run in the order of Push.
 func (q *Queue[T]) Push(item T, bytes int64) {
 	q.mu.Lock()
 	q.items = append(q.items, item)
@@ -130,19 +130,20 @@ func (q *Queue[T]) Push(item T, bytes int64) {
 	q.mu.Unlock()
 }
 
-// Len is how many items are queued or running, and their bytes.
+// Len returns the number of reserved places, those of queued and running items
+// included, and the bytes of these items.
 func (q *Queue[T]) Len() (items int, bytes int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.reserved, q.bytes
 }
 
-// Close refuses new places, waits until all that hold one are done, and ends
-// the committer. It may be called twice.
+// Close makes Reserve fail, waits until all reserved places are returned and their
+// items have run, and ends the committer. It may be called twice.
 func (q *Queue[T]) Close() {
 	q.mu.Lock()
 	q.closed = true
-	q.room.Broadcast()
+	q.freed.Broadcast()
 	for q.reserved > 0 {
 		q.idle.Wait()
 	}
@@ -182,7 +183,7 @@ func (q *Queue[T]) loop() {
 			}
 			freed = true
 			q.mu.Lock()
-			q.free(len(group), bytes) // items pushed meanwhile keep their bytes
+			q.free(len(group), bytes) // the bytes of items pushed since stay counted
 			q.mu.Unlock()
 		}
 		q.run(group, free)

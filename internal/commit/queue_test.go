@@ -41,8 +41,8 @@ func TestQueue_OrderAndGroups(t *testing.T) {
 	q.Close()
 }
 
-// TestQueue_WaitsForPlaces: who has a place when a group is taken goes into it,
-// also where nothing is pushed for a while.
+// TestQueue_WaitsForPlaces: a caller that has a place when a group is taken is part
+// of the group, even if nothing is pushed for a while.
 func TestQueue_WaitsForPlaces(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // they take turns
 	var groups [][]int
@@ -163,7 +163,7 @@ func TestQueue_PlacesAreFreeBeforeTheAnswer(t *testing.T) {
 	q.Close()
 }
 
-// TestQueue_Allocs: a group costs some memory, its items cost none.
+// TestQueue_Allocs: a group allocates some memory, its items allocate none.
 func TestQueue_Allocs(t *testing.T) {
 	for _, items := range []int{1, 500} {
 		begun, gate, ended := make(chan struct{}), make(chan struct{}), make(chan int)

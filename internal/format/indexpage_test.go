@@ -112,7 +112,7 @@ func TestIndexPage_Refuses(t *testing.T) {
 	}
 }
 
-// TestTermHashes_AreStored: files hold these sums, so they stay what they are.
+// TestTermHashes_AreStored: files hold these hashes, so they must never change.
 func TestTermHashes_AreStored(t *testing.T) {
 	require.Equal(t, uint32(0xe3069283), HashTerm([]byte("123456789")))
 	require.Equal(t, uint16(0xe306^0x9283), HashActor([]byte("123456789")))

@@ -114,7 +114,7 @@ func TestValue_AppendDoesNotAllocate(t *testing.T) {
 	}))
 }
 
-// stored returns the values of a payload.
+// stored returns the values of a payload of n bytes.
 func stored(n int) [][]byte {
 	payload := noise(n)
 	c := Cut(Header{Type: TypeSnapshot, Number: 7, Seq: 9, Raw: uint32(n)}, payload)

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Histogram counts durations in buckets an eighth of a power of two wide, so
-// that a percentile is at most 12.5 % above the true one. It is bounded, and
-// atomic.
+// Histogram counts durations in buckets an eighth of a power of two wide, so that
+// a percentile is at most 12.5 % above the true one. Its size is fixed. The zero
+// value is empty. All methods may be called from several goroutines at once.
 type Histogram struct {
 	buckets [64 * 8]atomic.Uint32
 	count   atomic.Int64
@@ -17,6 +17,7 @@ type Histogram struct {
 	max     atomic.Int64
 }
 
+// bucketOf returns the bucket of a duration.
 func bucketOf(ns uint64) int {
 	if ns < 8 {
 		return int(ns)
@@ -25,7 +26,7 @@ func bucketOf(ns uint64) int {
 	return (top-2)*8 + int(ns>>(top-3)&7)
 }
 
-// bucketTop is the largest duration of a bucket.
+// bucketTop returns the largest duration of a bucket.
 func bucketTop(i int) time.Duration {
 	if i < 8 {
 		return time.Duration(i)
@@ -34,6 +35,7 @@ func bucketTop(i int) time.Duration {
 	return time.Duration((uint64(8+i%8)+1)<<(top-3) - 1)
 }
 
+// Add counts a duration. A negative one counts as 0.
 func (h *Histogram) Add(d time.Duration) {
 	ns := max(0, int64(d))
 	h.buckets[bucketOf(uint64(ns))].Add(1)
@@ -47,7 +49,8 @@ func (h *Histogram) Add(d time.Duration) {
 	}
 }
 
-// merge adds the counts of other.
+// Merge adds the counts of other to h. It must not run at the same time as another
+// call of h.Add or h.Merge.
 func (h *Histogram) Merge(other *Histogram) {
 	for i := range other.buckets {
 		if n := other.buckets[i].Load(); n > 0 {
@@ -59,7 +62,7 @@ func (h *Histogram) Merge(other *Histogram) {
 	h.max.Store(max(h.max.Load(), other.max.Load()))
 }
 
-// Summary is what a Histogram says. Percentiles are at most 12.5 % above the true ones.
+// Summary holds the results of a Histogram, or of a Small with its wider buckets.
 type Summary struct {
 	Count         int64
 	Mean          time.Duration
@@ -67,6 +70,8 @@ type Summary struct {
 	Max           time.Duration
 }
 
+// Summary returns the number, mean, percentiles and maximum of the durations.
+// Percentiles are at most 12.5 % above the true ones.
 func (h *Histogram) Summary() Summary {
 	var counts [len(h.buckets)]uint64
 	var n uint64
@@ -92,19 +97,23 @@ func (h *Histogram) Summary() Summary {
 	return l
 }
 
-// Small is a small Histogram: buckets a power of two wide, from one
-// microsecond on.
+// Small is a Histogram of 120 bytes. Its buckets are a power of two wide, from one
+// microsecond to 134 seconds; longer durations count in the last bucket.
 type Small struct {
 	buckets [28]atomic.Uint32
 	sum     atomic.Int64
 }
 
+// Add counts a duration. A negative one counts as 0.
 func (t *Small) Add(d time.Duration) {
 	us := uint64(max(0, d.Microseconds()))
 	t.buckets[min(bits.Len64(us), len(t.buckets)-1)].Add(1)
 	t.sum.Add(int64(d))
 }
 
+// Summary returns the number, mean, percentiles and maximum of the durations.
+// Percentiles and maximum are the upper bounds of their buckets, so at most twice
+// the true ones, or one microsecond.
 func (t *Small) Summary() Summary {
 	var counts [len(t.buckets)]uint64
 	var l Summary
@@ -132,5 +141,5 @@ func (t *Small) Summary() Summary {
 	return l
 }
 
-// Count is how many durations were counted.
+// Count returns the number of durations counted.
 func (h *Histogram) Count() int64 { return h.count.Load() }

@@ -1,4 +1,4 @@
-// Package parallel runs calls side by side and reports what they gave one at a time.
+// Package parallel runs calls concurrently and reports their results one at a time.
 package parallel
 
 import (
@@ -7,10 +7,11 @@ import (
 	"sync/atomic"
 )
 
-// Do calls do for 0 to n-1, workers at a time, and then tell with what it
-// answered, one at a time; the end of ctx is an answer too. The first error of
-// tell ends it once the calls under way are through.
-func Do[R any](ctx context.Context, workers, n int, do func(i int) (R, error), tell func(i int, r R, err error) error) error {
+// Do calls do for each i from 0 to n-1 in at most the given number of goroutines,
+// and report with each result, never two at a time and in any order. After ctx has
+// ended it calls report with the cause of ctx instead of calling do. The first
+// error of report ends Do, which returns it after the running calls have ended.
+func Do[R any](ctx context.Context, workers, n int, do func(i int) (R, error), report func(i int, r R, err error) error) error {
 	var next atomic.Int64
 	var mu sync.Mutex
 	var failed error
@@ -29,7 +30,7 @@ func Do[R any](ctx context.Context, workers, n int, do func(i int) (R, error), t
 				}
 				mu.Lock()
 				if failed == nil {
-					failed = tell(i, r, err)
+					failed = report(i, r, err)
 				}
 				stop := failed != nil
 				mu.Unlock()

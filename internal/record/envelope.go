@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// Envelope is an event as stored: what the library says about it, and the
-// event's own bytes. Its encoding is canonical: one envelope has one encoding,
-// which the digest chain covers.
+// Envelope is an event as it is stored: the library's facts about it, and the
+// event's own bytes. Its encoding is canonical: an envelope has exactly one
+// encoding, which the digest chain covers.
 type Envelope struct {
 	Time         int64  // microseconds since 1970, UTC
 	Version      uint64 // schema version
@@ -24,13 +24,13 @@ type Envelope struct {
 	Tags         []string
 	Revision     uint64 // of a saved state, versioned strategy
 	RevisionName string
-	Mark         uint64 // the record an error mark is about
+	Mark         uint64 // seq of the record that an error mark is about
 	Error        string
 	Payload      []byte
 }
 
-// The optional fields, each a bit of the envelope's field set. Numbers are
-// part of the format and never used again.
+// The optional fields, each a bit of the envelope's field set. The bits are part
+// of the format and are never used for other fields.
 const (
 	hasTo           = 1 << 0 // To differs from From
 	hasActor        = 1 << 1
@@ -52,7 +52,7 @@ func appendString(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-// Append adds the encoding of e to dst.
+// Append appends the encoding of e to dst.
 func (e *Envelope) Append(dst []byte) []byte {
 	var set uint64
 	bit := func(on bool, f uint64) {
@@ -118,10 +118,10 @@ func (e *Envelope) Append(dst []byte) []byte {
 	return append(b, e.Payload...)
 }
 
-// Parse reads an envelope. Payload is part of b; the strings are copies, but
-// those equal to a string of like, which may be e itself, are shared with it.
-// Fields that are already what they have to be are not written: an envelope
-// that is used for one record after another costs the garbage collector little.
+// Parse reads an envelope. Payload is part of b. Strings are copies, except that a
+// string equal to one of like, which may be e itself, shares its memory. Fields
+// that already hold the right value are not written, so that an envelope that is
+// used for one record after another causes little work for the garbage collector.
 func (e *Envelope) Parse(b []byte, like *Envelope) error {
 	r := reader{b: b}
 	set := r.uvarint()

@@ -2,6 +2,6 @@ package record
 
 import "github.com/liap-tui/savepoint/engine"
 
-// ErrNewer says that the bytes are of a format that this program does not know
-// yet. They are not damaged.
+// ErrNewer is matched when the bytes have a format that only newer versions of the
+// program know. They are not damaged.
 var ErrNewer = engine.ErrNewer

@@ -13,23 +13,23 @@ type Head struct {
 	Phase        string
 	Created      int64  // microseconds since 1970, UTC
 	Updated      int64  // time of the newest record
-	Base         uint64 // seq of the snapshot the log begins at
+	Base         uint64 // seq of the snapshot at which the log starts
 	Snapshot     uint64 // seq of the newest snapshot
 	SnapshotTime int64
 	Bytes        uint64 // of all records since the base, uncompressed
 	Digest       Digest // after the newest record
 	Revision     uint64 // of the newest saved state, versioned strategy
 	RevisionName string
-	Mark         uint64 // newest record with an error mark
-	Gaps         []Gap  // records given up by recoveries, ascending
+	Mark         uint64 // seq of the newest record with an error mark
+	Gaps         []Gap  // records that recoveries have given up, ascending
 }
 
-// Gap is a stretch of records that a recovery gave up.
+// Gap is a range of consecutive records that a recovery has given up.
 type Gap struct{ From, To uint64 }
 
 const headShape = 1
 
-// Append adds the encoding of h to dst; owner is the machine's key.
+// Append appends the encoding of h to dst; owner is the machine's key.
 func (h *Head) Append(dst []byte, owner string) []byte {
 	from := len(dst)
 	var status byte
@@ -57,7 +57,7 @@ func (h *Head) Append(dst []byte, owner string) []byte {
 	return seal(b, from, owner)
 }
 
-// Parse reads a head of owner. It keeps nothing of b.
+// Parse reads the head of owner, the machine's key. It keeps nothing of b.
 func (h *Head) Parse(b []byte, owner string) error {
 	body, err := unseal(b, owner)
 	if err != nil {
@@ -89,7 +89,7 @@ func (h *Head) Parse(b []byte, owner string) error {
 		h.Gaps = append(h.Gaps, Gap{From: r.uvarint(), To: r.uvarint()})
 	}
 	if r.bad || len(r.b) > 0 {
-		return errors.New("head: fields do not fit its length")
+		return errors.New("head: its fields do not match its length")
 	}
 	return nil
 }

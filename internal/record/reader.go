@@ -2,8 +2,8 @@ package record
 
 import "encoding/binary"
 
-// reader takes fields off the front of b. After a field that b does not hold,
-// bad is set and every later field is zero.
+// reader reads fields from the front of b. If b is too short for a field, bad is
+// set, and that field and all later ones are zero.
 type reader struct {
 	b   []byte
 	bad bool
@@ -64,8 +64,8 @@ func (r *reader) bytes() []byte { return r.take(r.uvarint()) }
 
 func (r *reader) string() string { return string(r.bytes()) }
 
-// text puts the next string into s, or an empty one if it is not there. Where it
-// is like, it shares its bytes.
+// text stores the next string in s, or an empty one unless there is set. A string
+// equal to like shares its memory.
 func (r *reader) text(s *string, there bool, like string) {
 	var v []byte
 	if there {
@@ -82,7 +82,7 @@ func (r *reader) text(s *string, there bool, like string) {
 
 func (r *reader) strings() []string {
 	n := r.uvarint()
-	if n > uint64(len(r.b)) { // each takes a byte at least
+	if n > uint64(len(r.b)) { // each occupies at least one byte
 		r.fail()
 		return nil
 	}

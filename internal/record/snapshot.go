@@ -6,13 +6,13 @@ import (
 	"fmt"
 )
 
-// Snapshot is an encoded state and what is known about it.
+// Snapshot is an encoded state and the library's facts about it.
 type Snapshot struct {
-	Kind, ID     string // so that a salvage knows whose it is
+	Kind, ID     string // so that a snapshot without its key can still be attributed
 	Seq          uint64
 	Version      uint64 // schema version of State
 	Phase        string
-	Time         int64 // when it was taken, microseconds since 1970, UTC
+	Time         int64 // of taking it, microseconds since 1970, UTC
 	Created      int64 // of the machine
 	Updated      int64 // of the record Seq
 	Deleted      bool
@@ -28,10 +28,10 @@ type Snapshot struct {
 	State        []byte
 }
 
-// Key is an idempotency key and the write it stands for.
+// Key is an idempotency key and the result of the write that it was used for.
 type Key struct {
 	Name    string
-	Sum     uint64
+	Sum     uint64 // of the write's contents
 	Seq     uint64
 	Version uint64
 	Phase   string
@@ -45,7 +45,7 @@ const (
 	snapshotPinned  = 1 << 1
 )
 
-// Append adds the encoding of s to dst; owner is the machine's key.
+// Append appends the encoding of s to dst; owner is the machine's key.
 func (s *Snapshot) Append(dst []byte, owner string) []byte {
 	from := len(dst)
 	var flags byte
@@ -85,12 +85,13 @@ func (s *Snapshot) Append(dst []byte, owner string) []byte {
 	return seal(b, from, owner)
 }
 
-// Pinned tells whether b, a snapshot's bytes, say that it is a base.
+// Pinned reports whether b, an encoded snapshot, is pinned. It reads the first two
+// bytes only.
 func Pinned(b []byte) bool {
 	return len(b) > 1 && b[0] == snapshotShape && b[1]&snapshotPinned != 0
 }
 
-// Parse reads a snapshot of owner. State is part of b.
+// Parse reads a snapshot of owner, the machine's key. State is part of b.
 func (s *Snapshot) Parse(b []byte, owner string) error {
 	body, err := unseal(b, owner)
 	if err != nil {
@@ -127,7 +128,7 @@ func (s *Snapshot) Parse(b []byte, owner string) error {
 			Version: r.uvarint(), Phase: r.string(), Time: r.varint()})
 	}
 	if r.bad {
-		return errors.New("snapshot: fields do not fit its length")
+		return errors.New("snapshot: its fields do not match its length")
 	}
 	s.State = r.b
 	return nil

@@ -1,14 +1,14 @@
 package record
 
-// Terms are the parts of an envelope that queries filter on. The slices are
-// borrowed from it.
+// Terms holds the parts of an envelope that queries filter on. The slices are parts
+// of the encoded envelope.
 type Terms struct {
 	Name, From, To, Actor []byte
 	Origin                uint8
 }
 
-// PeekTerms reads the terms of an encoded envelope without the rest; ok is false
-// where b does not begin with one.
+// PeekTerms reads the terms of an encoded envelope and skips the rest; ok is false
+// if b does not start with an envelope.
 func PeekTerms(b []byte) (t Terms, ok bool) {
 	r := reader{b: b}
 	set := r.uvarint()
