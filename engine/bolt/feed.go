@@ -12,61 +12,74 @@ import (
 )
 
 // positionCursor reads records in the order of their positions, in one direction,
-// page by page: a page is copied out in one short transaction, or comes from
-// groups of the ring, and is delivered outside of it. Each page is of one moment.
+// page by page: a page is copied from the buckets in one short transaction, or is
+// taken from groups of the journal, and is delivered outside of the transaction.
+// Each page is of one moment.
 //
-// Like every reader it takes the groups of the ring first and begins its
-// transaction then (R10): what was folded in between the transaction has, and
-// the position up to which it has everything says where the ring goes on.
+// Like every reader it takes the journal's groups first and starts its transaction
+// afterwards (R10): a group that is checkpointed in between is in the buckets then,
+// and the last position in the buckets is where the journal's records continue.
 type positionCursor struct {
 	e      *Engine
 	newest bool
-	at     uint64       // all up to it is done; newest first: all from it on
-	end    uint64       // the last position wanted, in the trail's direction
-	filter *queryFilter // nil = all
+	at     uint64       // all positions up to it are read; with newest, all from it on
+	end    uint64       // the last position wanted, in the cursor's direction
+	filter *queryFilter // nil = all records
+	done   bool
 
-	page      indexPageKey // that places were read from; last 0 = none
-	entries   []format.IndexEntry
-	machines  map[uint64]string // of a stretch gathered from the events
-	collect   bool              // the stretch has to be gathered
-	summaries format.PageSummary
+	index indexWindow
+	page  feedPage
 
-	most    int // records of a page
-	records []feedRecord
-	buf     []byte
-	wanted  []int // of page, by machine and seq
 	joiner  format.Joiner
 	scratch []byte
 	write   format.StepWrite
-	done    bool
+}
+
+// indexWindow holds the entries of the index page at which a cursor is, or entries
+// that were collected from the events because there is no such page.
+type indexWindow struct {
+	covers   indexPageKey // positions; last is 0 before the first page
+	entries  []format.IndexEntry
+	machines map[uint64]string // keys by machine number, of entries that were collected
+	collect  bool              // the entries for covers have to be collected
+	summary  format.PageSummary
+}
+
+// feedPage holds the records that are delivered next.
+type feedPage struct {
+	limit   int // largest number of records
+	records []feedRecord
+	buf     []byte // events copied from the buckets
+	order   []int  // indexes of records, by machine number and seq
 }
 
 // feedRecord is a record of a page.
 type feedRecord struct {
-	place    format.IndexEntry
+	entry    format.IndexEntry
 	machine  string
-	from, to int    // in buf
-	bytes    []byte // of a record of the ring
+	from, to int    // of the event in the page's buf
+	bytes    []byte // of an event in the journal
 	err      error
-	gone     bool
+	gone     bool // its machine was purged
 }
 
-const feedPage = 512
+// maxFeedPage is the largest number of records of a page.
+const maxFeedPage = 512
 
 var _ engine.Feeder = (*Engine)(nil)
 
-// Feed reads pages until there is nothing behind the last one.
+// Feed implements engine.Feeder.
 func (e *Engine) Feed(ctx context.Context, after uint64, fn func(engine.Record) error) (uint64, error) {
-	t := positionCursor{e: e, at: after, end: engine.All, most: feedPage}
+	t := positionCursor{e: e, at: after, end: engine.All, page: feedPage{limit: maxFeedPage}}
 	for !t.done {
 		if err := t.next(ctx); err != nil {
 			return after, err
 		}
-		for i := range t.records {
+		for i := range t.page.records {
 			if err := ctx.Err(); err != nil {
 				return after, err
 			}
-			r, ok := t.record(i)
+			r, ok := t.page.record(i)
 			if !ok {
 				continue
 			}
@@ -86,12 +99,12 @@ func (e *Engine) Feed(ctx context.Context, after uint64, fn func(engine.Record) 
 	return after, nil
 }
 
-// record is one of the page; ok is false where there is none any more.
-func (t *positionCursor) record(i int) (r engine.Record, ok bool) {
-	f := &t.records[i]
-	r = engine.Record{Machine: f.machine, Seq: f.place.Seq, Pos: f.place.Pos, Bytes: f.bytes, Err: f.err}
+// record returns record i; ok is false if its machine was purged.
+func (p *feedPage) record(i int) (r engine.Record, ok bool) {
+	f := &p.records[i]
+	r = engine.Record{Machine: f.machine, Seq: f.entry.Seq, Pos: f.entry.Pos, Bytes: f.bytes, Err: f.err}
 	if r.Bytes == nil && r.Err == nil {
-		r.Bytes = t.buf[f.from:f.to:f.to]
+		r.Bytes = p.buf[f.from:f.to:f.to]
 	}
 	return r, !f.gone
 }
@@ -101,18 +114,11 @@ func (t *positionCursor) next(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t.records, t.buf = t.records[:0], t.buf[:0]
-	if t.collect {
-		if t.newest { // what is done would come again where there is more than is gathered at once
-			t.page.last = t.at - 1
-		} else {
-			t.page.first = t.at + 1
-		}
-		g, err := t.e.collectPositions(ctx, t.page, t.newest)
-		if err != nil {
+	t.page.records, t.page.buf = t.page.records[:0], t.page.buf[:0]
+	if t.index.collect {
+		if err := t.collectIndex(ctx); err != nil {
 			return err
 		}
-		t.page, t.entries, t.machines, t.collect = g.within, g.entries, g.machines, false
 	}
 	var groups []journalEntry
 	if t.newest {
@@ -120,31 +126,49 @@ func (t *positionCursor) next(ctx context.Context) error {
 	} else {
 		groups = t.e.memtable.groupsAfter(t.at, entriesAtOnce)
 	}
-	ring, last := false, uint64(0)
+	inJournal, last := false, uint64(0)
 	err := t.e.view(func(tx *txn) (err error) {
-		if last, err = t.e.stored(tx, groups); err != nil {
+		if last, err = t.e.lastInBuckets(tx, groups); err != nil {
 			return err
 		}
-		if ring = t.beyond(last); ring {
+		if inJournal = t.isPast(last); inJournal {
 			return nil
 		}
-		return t.fromFile(tx, last)
+		return t.fromBuckets(tx, last)
 	})
-	if err != nil || !ring {
+	if err != nil || !inJournal {
 		return err
 	}
 	return t.fromMemtable(groups, last)
 }
 
-// stored is the last position that the buckets have.
-func (e *Engine) stored(tx *txn, groups []journalEntry) (uint64, error) {
+// collectIndex finds the entries of the index window in the events themselves. It
+// starts at the cursor, since positions that are read already must not take up
+// part of the entries that are collected at once.
+func (t *positionCursor) collectIndex(ctx context.Context) error {
+	within := t.index.covers
+	if t.newest {
+		within.last = t.at - 1
+	} else {
+		within.first = t.at + 1
+	}
+	found, err := t.e.collectPositions(ctx, within, t.newest)
+	if err != nil {
+		return err
+	}
+	t.index.covers, t.index.entries, t.index.machines, t.index.collect = found.within, found.entries, found.machines, false
+	return nil
+}
+
+// lastInBuckets returns the last position that the buckets hold.
+func (e *Engine) lastInBuckets(tx *txn, groups []journalEntry) (uint64, error) {
 	c, err := parseCounters(tx.counters.get(countersLast))
 	switch {
 	case err == nil:
 		return c.pos, nil
 	case !e.opt.readOnly:
 		return 0, err
-	case len(groups) == 0: // rebuilt at open
+	case len(groups) == 0: // damaged in the file, rebuilt in memory
 		return e.counters.pos, nil
 	}
 	var head format.GroupHeader
@@ -152,186 +176,213 @@ func (e *Engine) stored(tx *txn, groups []journalEntry) (uint64, error) {
 	return head.Pos, err
 }
 
-// beyond tells whether what comes next is in the ring, if anywhere.
-func (t *positionCursor) beyond(last uint64) bool {
+// isPast reports whether the next position is after last, the last one in the
+// buckets: then it is in the journal, if it exists.
+func (t *positionCursor) isPast(last uint64) bool {
 	if t.newest {
 		return t.at-1 > last
 	}
 	return t.at >= last
 }
 
-// fromFile makes a page of what the buckets have up to last.
-func (t *positionCursor) fromFile(tx *txn, last uint64) error {
-	for work := 0; work < pagesAtOnce; work++ {
-		pos := t.at + 1
-		if t.newest {
-			pos = t.at - 1
-		}
-		if t.passed(pos) {
-			t.done = true
-			return nil
-		}
-		if !t.has(pos) {
-			if t.find(tx, pos, last); t.collect {
-				return nil
-			}
-			if len(t.entries) > 0 {
-				work += readingCosts
-			}
-		}
-		at := t.at
-		if t.choose(); len(t.records) > 0 {
-			if err := t.load(tx); err != nil {
-				t.e.opt.logger.Warn("whose a machine number is, is damaged: read from the heads", "file", t.e.path, "error", err)
-				t.records, t.at, t.collect = t.records[:0], at, true
-			}
-			return nil
-		}
-		if t.beyond(last) {
-			return nil
-		}
+// isRead reports whether pos was read already.
+func (t *positionCursor) isRead(pos uint64) bool {
+	if t.newest {
+		return pos >= t.at
 	}
-	return nil
+	return pos <= t.at
 }
 
-// A transaction that finds nothing passes over so many stretches, or reads fewer.
-const (
-	pagesAtOnce  = 256
-	readingCosts = 15
-)
-
-// passed tells whether pos is not wanted any more.
-func (t *positionCursor) passed(pos uint64) bool {
+// isBeyondEnd reports whether pos and all later ones are not wanted.
+func (t *positionCursor) isBeyondEnd(pos uint64) bool {
 	if t.newest {
 		return pos < t.end || pos == 0
 	}
 	return pos > t.end
 }
 
-func (t *positionCursor) has(pos uint64) bool {
-	return t.page.last > 0 && t.page.first <= pos && pos <= t.page.last
-}
-
-// find reads the stretch that has pos, or asks for it to be gathered.
-func (t *positionCursor) find(tx *txn, pos, last uint64) {
-	var there bool
-	t.page, there = tx.indexPageAt(pos, last)
-	t.entries, t.machines = t.entries[:0], nil
-	if there {
-		if t.filter != nil {
-			ok, err := tx.readSummary(t.page, &t.joiner, &t.summaries)
-			if ok && !t.filter.matchesSummary(&t.summaries) {
-				return
+// fromBuckets makes a page of the records in the buckets, up to position last.
+func (t *positionCursor) fromBuckets(tx *txn, last uint64) error {
+	for work := 0; work < pagesAtOnce; work++ {
+		pos := t.at + 1
+		if t.newest {
+			pos = t.at - 1
+		}
+		if t.isBeyondEnd(pos) {
+			t.done = true
+			return nil
+		}
+		if !t.index.has(pos) {
+			if t.readIndex(tx, pos, last); t.index.collect {
+				return nil
 			}
-			if err != nil {
-				t.e.opt.logger.Debug("an index is missing or damaged: the records are read", "file", t.e.path, "error", err)
+			if len(t.index.entries) > 0 {
+				work += readingCosts
 			}
 		}
-		var err error
-		if t.entries, err = tx.readIndexPage(t.page, &t.joiner, t.entries); err == nil {
+		at := t.at
+		if t.choose(); len(t.page.records) > 0 {
+			if err := t.load(tx); err != nil {
+				t.e.opt.logger.Warn("the entry of a machine number is damaged: reading from the heads", "file", t.e.path, "error", err)
+				t.page.records, t.at, t.index.collect = t.page.records[:0], at, true
+			}
+			return nil
+		}
+		if t.isPast(last) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// The work of one transaction that finds no record: it skips at most pagesAtOnce
+// index pages. Reading one counts as readingCosts more than skipping one.
+const (
+	pagesAtOnce  = 256
+	readingCosts = 15
+)
+
+func (w *indexWindow) has(pos uint64) bool {
+	return w.covers.last > 0 && w.covers.first <= pos && pos <= w.covers.last
+}
+
+// readIndex reads the index page that covers pos, unless its summary shows that
+// nothing in it matches. If there is no good one, the entries have to be collected.
+func (t *positionCursor) readIndex(tx *txn, pos, last uint64) {
+	w := &t.index
+	var there bool
+	w.covers, there = tx.indexPageAt(pos, last)
+	w.entries, w.machines = w.entries[:0], nil
+	if !there {
+		w.collect = true
+		return
+	}
+	if t.filter != nil {
+		ok, err := tx.readSummary(w.covers, &t.joiner, &w.summary)
+		if ok && !t.filter.matchesSummary(&w.summary) {
 			return
 		}
-		t.e.opt.logger.Warn("the order of records is damaged: read from the events", "file", t.e.path, "error", err)
+		if err != nil {
+			t.e.opt.logger.Debug("a page summary is missing or damaged: reading the index page", "file", t.e.path, "error", err)
+		}
 	}
-	t.collect = true
+	var err error
+	if w.entries, err = tx.readIndexPage(w.covers, &t.joiner, w.entries); err != nil {
+		t.e.opt.logger.Warn("an index page is damaged: reading the order of records from the events", "file", t.e.path, "error", err)
+		w.collect = true
+	}
 }
 
-// choose takes the next places of the stretch into the page, and t.at behind
-// them.
+// choose takes the next matching entries of the index window into the page, and
+// moves t.at past them.
 func (t *positionCursor) choose() {
-	at := t.page.last
+	entries, page := t.index.entries, &t.page
+	at := t.index.covers.last
 	if t.newest {
-		at = t.page.first
+		at = t.index.covers.first
 	}
-	for i := range t.entries {
-		p := &t.entries[i]
+	for i := range entries {
+		p := &entries[i]
 		if t.newest {
-			p = &t.entries[len(t.entries)-1-i]
+			p = &entries[len(entries)-1-i]
 		}
-		if t.newest && p.Pos >= t.at || !t.newest && p.Pos <= t.at {
+		if t.isRead(p.Pos) {
 			continue
 		}
-		if t.passed(p.Pos) {
+		if t.isBeyondEnd(p.Pos) {
 			break
 		}
 		if t.filter != nil && !t.filter.matchesEntry(p) {
 			continue
 		}
-		if len(t.records) == t.most {
-			at = t.records[t.most-1].place.Pos
+		if len(page.records) == page.limit {
+			at = page.lastPos()
 			break
 		}
-		t.records = append(t.records, feedRecord{place: *p})
+		page.records = append(page.records, feedRecord{entry: *p})
 	}
 	t.at = at
 }
 
-// load copies the events of the page. A page that is too large becomes a
-// smaller one.
+func (p *feedPage) lastPos() uint64 { return p.records[len(p.records)-1].entry.Pos }
+
+// load copies the events of the page. As long as they are too large for one
+// transaction, it halves the page.
 func (t *positionCursor) load(tx *txn) error {
+	page := &t.page
 	for {
 		fits, err := t.loadAll(tx)
 		if err != nil || fits {
 			return err
 		}
-		t.most = max(1, len(t.records)/2)
-		t.records = t.records[:t.most]
-		t.at = t.records[t.most-1].place.Pos
+		page.limit = max(1, len(page.records)/2)
+		page.records = page.records[:page.limit]
+		t.at = page.lastPos()
 	}
 }
 
+// loadAll copies the events of the page in the order in which they are stored;
+// fits is false if they are too large.
 func (t *positionCursor) loadAll(tx *txn) (fits bool, err error) {
-	t.wanted, t.buf = t.wanted[:0], t.buf[:0]
-	for i := range t.records {
-		t.wanted = append(t.wanted, i)
-	}
-	slices.SortFunc(t.wanted, func(a, b int) int {
-		p, q := &t.records[a].place, &t.records[b].place
-		return cmp.Or(cmp.Compare(p.Number, q.Number), cmp.Compare(p.Seq, q.Seq))
-	})
+	page := &t.page
+	page.sort()
+	page.buf = page.buf[:0]
 	var number uint64
 	var machine string
 	r := feedBlockReader{t: t, tx: tx}
-	for _, i := range t.wanted {
-		f := &t.records[i]
-		if f.place.Number != number {
-			number = f.place.Number
+	for _, i := range page.order {
+		f := &page.records[i]
+		if f.entry.Number != number {
+			number = f.entry.Number
 			if machine, err = t.machineOf(tx, number); err != nil {
 				return false, err
 			}
 		}
-		*f = feedRecord{place: f.place, machine: machine, gone: machine == ""}
+		*f = feedRecord{entry: f.entry, machine: machine, gone: machine == ""}
 		if f.gone {
 			continue
 		}
-		if r.read(f); len(t.buf) >= t.e.opt.readBytes && len(t.records) > 1 {
+		if r.read(f); len(page.buf) >= t.e.opt.readBytes && len(page.records) > 1 {
 			return false, nil
 		}
 	}
 	return true, nil
 }
 
+// sort sets the page's order.
+func (p *feedPage) sort() {
+	p.order = p.order[:0]
+	for i := range p.records {
+		p.order = append(p.order, i)
+	}
+	slices.SortFunc(p.order, func(a, b int) int {
+		x, y := &p.records[a].entry, &p.records[b].entry
+		return cmp.Or(cmp.Compare(x.Number, y.Number), cmp.Compare(x.Seq, y.Seq))
+	})
+}
+
+// machineOf returns the key of a machine number, "" if the machine was purged.
 func (t *positionCursor) machineOf(tx *txn, number uint64) (string, error) {
-	if t.machines != nil {
-		return t.machines[number], nil
+	if t.index.machines != nil {
+		return t.index.machines[number], nil
 	}
 	return tx.machineOf(number)
 }
 
-// feedBlockReader reads events that come sorted by machine and seq, each block
-// once.
+// feedBlockReader copies events, called in the order of machine number and seq, so
+// that it reads each block once.
 type feedBlockReader struct {
 	t       *positionCursor
 	tx      *txn
 	number  uint64
 	first   uint64
 	entries []format.Entry
-	err     error // of the block
+	err     error // of reading the block
 }
 
-// read copies one event, or says why there is none.
+// read copies the event of f into the page, or sets f.err.
 func (r *feedBlockReader) read(f *feedRecord) {
-	number, seq := f.place.Number, f.place.Seq
+	number, seq := f.entry.Number, f.entry.Seq
 	if n := len(r.entries); r.number != number || n == 0 || seq > r.entries[n-1].Seq {
 		if !r.find(number, seq) {
 			f.err, f.gone = engine.ErrTrimmed, r.purged(f)
@@ -343,16 +394,17 @@ func (r *feedBlockReader) read(f *feedRecord) {
 		return
 	}
 	i, ok := slices.BinarySearchFunc(r.entries, seq, func(e format.Entry, seq uint64) int { return cmp.Compare(e.Seq, seq) })
-	if !ok || r.entries[i].Pos != f.place.Pos {
+	if !ok || r.entries[i].Pos != f.entry.Pos {
 		f.err, f.gone = engine.ErrTrimmed, r.purged(f)
 		return
 	}
-	f.from = len(r.t.buf)
-	r.t.buf = append(r.t.buf, r.entries[i].Bytes...)
-	f.to = len(r.t.buf)
+	page := &r.t.page
+	f.from = len(page.buf)
+	page.buf = append(page.buf, r.entries[i].Bytes...)
+	f.to = len(page.buf)
 }
 
-// find reads the block that has seq, if one has.
+// find reads the block that may hold seq, and reports whether there is one.
 func (r *feedBlockReader) find(number, seq uint64) bool {
 	k, _ := r.tx.events.cursor().before(appendValueAfter(nil, number, seq))
 	n, first, _, ok := splitValueKey(k)
@@ -373,17 +425,19 @@ func (r *feedBlockReader) find(number, seq uint64) bool {
 	return true
 }
 
-// purged tells whether the machine is another one now, or gone.
+// purged reports whether the machine was purged after the record was stored: it has
+// another number now, or does not exist. If its head is damaged, this is not known,
+// and the record counts as trimmed.
 func (r *feedBlockReader) purged(f *feedRecord) bool {
 	h, err := parseHead(r.tx.machines.get([]byte(f.machine)), []byte(f.machine), r.t.e.opt.maxStep+valueSlack)
-	return err == nil && h.number != f.place.Number
+	return err == nil && h.number != f.entry.Number
 }
 
-// entriesAtOnce is how many groups of the ring make a page at most.
+// entriesAtOnce is the largest number of groups of the journal in one page.
 const entriesAtOnce = 64
 
-// fromMemtable makes a page of groups that are in the ring only, the oldest first.
-// Without any the trail goes on in the buckets, or is at its end.
+// fromMemtable makes a page of groups that are in the journal only, which come
+// oldest first. Without any, the cursor continues in the buckets, or is at its end.
 func (t *positionCursor) fromMemtable(groups []journalEntry, last uint64) error {
 	before, lowest := t.at, last
 	for i, g := range groups {
@@ -407,14 +461,14 @@ func (t *positionCursor) fromMemtable(groups []journalEntry, last uint64) error 
 	}
 	if t.newest {
 		t.at = lowest + 1
-		slices.Reverse(t.records)
+		slices.Reverse(t.page.records)
 		return nil
 	}
-	t.done = t.at == before // the newest group may be one that was read
+	t.done = t.at == before // the groups may hold nothing new
 	return nil
 }
 
-// memtableWrite takes the wanted events of one write into the page.
+// memtableWrite takes the matching events of one write into the page.
 func (t *positionCursor) memtableWrite(b []byte) error {
 	if err := t.write.Parse(b); err != nil {
 		return err
@@ -424,7 +478,7 @@ func (t *positionCursor) memtableWrite(b []byte) error {
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
 		p := format.IndexEntry{Pos: w.Pos - back, Number: w.Number, Seq: w.Seq - back, Time: w.Events[i].Time}
-		if t.newest && p.Pos >= t.at || !t.newest && p.Pos <= t.at || t.passed(p.Pos) {
+		if t.isRead(p.Pos) || t.isBeyondEnd(p.Pos) {
 			continue
 		}
 		if t.filter != nil && !t.filter.matchesEvent(w.Kind, p.Time, w.Events[i].Bytes) {
@@ -433,7 +487,7 @@ func (t *positionCursor) memtableWrite(b []byte) error {
 		if machine == "" {
 			machine = string(w.Machine)
 		}
-		t.records = append(t.records, feedRecord{place: p, machine: machine, bytes: w.Events[i].Bytes})
+		t.page.records = append(t.page.records, feedRecord{entry: p, machine: machine, bytes: w.Events[i].Bytes})
 	}
 	if !t.newest {
 		t.at = max(t.at, w.Pos)

@@ -9,10 +9,10 @@ import (
 
 var _ engine.Querier = (*Engine)(nil)
 
-// Query follows the order of records in one direction and passes over the
-// stretches whose contents say that they have nothing.
+// Query implements engine.Querier. It reads the records in the order of positions
+// and skips the index pages whose summary shows that nothing in them matches.
 func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Record) error) error {
-	t := positionCursor{e: e, newest: q.Newest, filter: newFilter(q), most: queryPage}
+	t := positionCursor{e: e, newest: q.Newest, filter: newFilter(q), page: feedPage{limit: firstQueryPage}}
 	before := q.Before
 	if before == 0 {
 		before = engine.All
@@ -27,11 +27,11 @@ func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Recor
 		if err := t.next(ctx); err != nil {
 			return err
 		}
-		for i := range t.records {
+		for i := range t.page.records {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			r, ok := t.record(i)
+			r, ok := t.page.record(i)
 			if !ok || errors.Is(r.Err, engine.ErrTrimmed) {
 				continue
 			}
@@ -41,10 +41,11 @@ func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Recor
 				return err
 			}
 		}
-		t.most = min(2*t.most, feedPage)
+		t.page.limit = min(2*t.page.limit, maxFeedPage)
 	}
 	return nil
 }
 
-// queryPage is how many records the first page has: most queries want few.
-const queryPage = 32
+// firstQueryPage is the largest number of records of a query's first page: most
+// callers stop early. Each later page may have twice as many.
+const firstQueryPage = 32

@@ -161,16 +161,16 @@ func TestBoltIndex_LeavesOut(t *testing.T) {
 			})
 			e := openAt(t, path, config{readOnly: true})
 			for _, newest := range []bool{false, true} {
-				trail := positionCursor{e: e, end: engine.All, most: queryPage, filter: newFilter(q)}
+				cursor := positionCursor{e: e, end: engine.All, page: feedPage{limit: firstQueryPage}, filter: newFilter(q)}
 				if newest {
-					trail.newest, trail.at, trail.end = true, engine.All, 1
+					cursor.newest, cursor.at, cursor.end = true, engine.All, 1
 				}
 				var found []uint64
-				for !trail.done {
-					require.NoError(t, trail.next(t.Context()))
-					require.False(t, trail.collect, "a stretch was read that has nothing")
-					for i := range trail.records {
-						found = append(found, trail.records[i].place.Pos)
+				for !cursor.done {
+					require.NoError(t, cursor.next(t.Context()))
+					require.False(t, cursor.index.collect, "a stretch was read that has nothing")
+					for i := range cursor.page.records {
+						found = append(found, cursor.page.records[i].entry.Pos)
 					}
 				}
 				if newest {
