@@ -8,8 +8,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// The file's buckets; docs/FORMAT.md has their keys and values. What a machine
-// has in events and snapshots stands under its number.
+// The file's buckets; docs/FORMAT.md describes their keys and values. In events and
+// snapshots the keys start with the machine's number.
 var (
 	bucketMeta      = []byte("meta")
 	bucketCounters  = []byte("counters")
@@ -25,9 +25,9 @@ var (
 	bucketCopies       = []byte("copies") // of bucket dictionaries
 )
 
-// The keys of bucket meta, and the one of bucket counters, which has a bucket
-// of its own so that bbolt keeps it in the root page, which each transaction
-// rewrites anyway.
+// The keys of buckets meta, counters and journal. Bucket counters is separate from
+// meta because bbolt stores so small a bucket inside the root page, which every
+// transaction rewrites anyway.
 var (
 	metaFile        = []byte("file")
 	metaMark        = []byte("mark")
@@ -37,11 +37,12 @@ var (
 
 	countersVersions = []byte("versions")
 
-	journalValue = []byte("ring") // the only key of bucket journal, made once and never put again
+	journalValue = []byte("ring") // the only key of bucket journal; it is put when the bucket is created, and never again
 )
 
 // valueKeyLen is the length of a key in events and snapshots: machine number and
-// seq, big-endian. A piece other than the first has its number behind them.
+// seq, big-endian. The key of a piece other than the first ends with the number of
+// the piece.
 const (
 	valueKeyLen = 16
 	pieceKeyLen = 20
@@ -60,7 +61,7 @@ func appendPieceKey(b []byte, number, seq uint64, piece uint32) []byte {
 	return binary.BigEndian.AppendUint32(b, piece)
 }
 
-// splitValueKey is the reverse; ok is false for a key that is none.
+// splitValueKey reverses appendPieceKey; ok is false if k has another length.
 func splitValueKey(k []byte) (number, seq uint64, piece uint32, ok bool) {
 	if len(k) != valueKeyLen && len(k) != pieceKeyLen {
 		return 0, 0, 0, false
@@ -72,16 +73,18 @@ func splitValueKey(k []byte) (number, seq uint64, piece uint32, ok bool) {
 	return number, seq, piece, true
 }
 
-// initialMmap is reserved at open, so that a growing file does not wait for
-// readers before it can be mapped anew. It takes addresses, not memory.
+// initialMmap is the size of the initial memory map: while the file is smaller, its
+// growth does not have to wait for readers before it is mapped again. It reserves
+// addresses, not memory.
 const initialMmap = 1 << 30
 
-// handle is an open bbolt file. Nothing but the engine's guard calls it.
+// handle is an open bbolt file. It is called inside guarded only, since bbolt
+// panics on damaged pages.
 type handle struct {
 	db *bbolt.DB
 }
 
-// openHandle opens the file that open returns, already locked and checked.
+// openHandle opens the file that open returns, which is locked and checked.
 func openHandle(path string, readOnly bool, mode os.FileMode, mmap int, open func(string, int, os.FileMode) (*os.File, error)) (*handle, error) {
 	db, err := bbolt.Open(path, mode, &bbolt.Options{
 		Timeout:         time.Second, // the lock is already held
@@ -96,22 +99,22 @@ func openHandle(path string, readOnly bool, mode os.FileMode, mmap int, open fun
 	return &handle{db: db}, nil
 }
 
-// How much a file grows at a time: a quarter of itself, within bounds. bbolt
-// alone makes it 16 MiB at once.
+// The bounds of the growth of a file, which grows by a quarter of its size. bbolt's
+// default is 16 MiB.
 const (
-	leastGrowth = 256 << 10
-	mostGrowth  = 64 << 20
+	minGrowth = 256 << 10
+	maxGrowth = 64 << 20
 )
 
-// begin starts a transaction. A caught panic leaves it behind as it is: the
-// handle is dead then, and nothing of it may be called any more.
+// begin starts a transaction. After a caught panic it is neither committed nor
+// rolled back: the handle is dead then, and none of its methods may be called.
 func (h *handle) begin(write bool) (*txn, error) {
 	tx, err := h.db.Begin(write)
 	if err != nil {
 		return nil, err
 	}
-	if write { // nobody else looks at it now
-		h.db.AllocSize = int(min(max(tx.Size()/4, leastGrowth), mostGrowth))
+	if write { // AllocSize is read by write transactions only
+		h.db.AllocSize = int(min(max(tx.Size()/4, minGrowth), maxGrowth))
 	}
 	return &txn{
 		tx:        tx,
@@ -135,15 +138,16 @@ func (h *handle) close() error { return h.db.Close() }
 type txn struct {
 	tx                                          *bbolt.Tx
 	meta, counters, machines, events, snapshots tree
-	positions, numbers, indexes                 tree // of the feed and queries; older files have none
-	dictionaries, copies                        tree // older files have none
+	positions, numbers, indexes                 tree // for Feed and Query; missing in older files
+	dictionaries, copies                        tree // missing in older files
 }
 
+// trees returns the buckets that every file has.
 func (tx *txn) trees() []*tree {
 	return []*tree{&tx.meta, &tx.counters, &tx.machines, &tx.events, &tx.snapshots}
 }
 
-// create makes the buckets that are not there.
+// create creates the buckets that are missing.
 func (tx *txn) create() error {
 	for _, t := range append(tx.trees(), &tx.positions, &tx.numbers, &tx.indexes, &tx.dictionaries, &tx.copies) {
 		if _, err := tx.tx.CreateBucketIfNotExists(t.name); err != nil {
@@ -154,7 +158,7 @@ func (tx *txn) create() error {
 	return nil
 }
 
-// missing names the first bucket that is not there.
+// missing returns the name of the first bucket that is missing, or "".
 func (tx *txn) missing() string {
 	for _, t := range tx.trees() {
 		if !t.there() {
@@ -164,8 +168,9 @@ func (tx *txn) missing() string {
 	return ""
 }
 
-// journalRoot is the page that holds the ring, 0 where there is none. Nothing but
-// createJournal and removeJournal may change the bucket: bbolt would move the ring.
+// journalRoot returns the first page of the journal's value. Nothing but
+// createJournal and removeJournal may change the bucket (R5), since bbolt would
+// move the value.
 func (tx *txn) journalRoot() (root uint64, there bool) {
 	b := tx.tx.Bucket(bucketJournal)
 	if b == nil {
@@ -174,7 +179,7 @@ func (tx *txn) journalRoot() (root uint64, there bool) {
 	return uint64(b.Root()), true
 }
 
-// createJournal makes the bucket with the ring in it.
+// createJournal creates the bucket and stores the journal's value in it.
 func (tx *txn) createJournal(value []byte) error {
 	b, err := tx.tx.CreateBucket(bucketJournal)
 	if err != nil {
@@ -183,7 +188,7 @@ func (tx *txn) createJournal(value []byte) error {
 	return b.Put(journalValue, value)
 }
 
-// removeJournal frees the ring's pages.
+// removeJournal removes the bucket and frees its pages.
 func (tx *txn) removeJournal() error { return tx.tx.DeleteBucket(bucketJournal) }
 
 func (h *handle) pageSize() int64 { return int64(h.db.Info().PageSize) }
@@ -192,9 +197,9 @@ func (tx *txn) id() uint64      { return uint64(tx.tx.ID()) }
 func (tx *txn) commit() error   { return tx.tx.Commit() }
 func (tx *txn) rollback() error { return tx.tx.Rollback() }
 
-// tree is one bucket in a transaction, looked up when it is first used. Keys
-// and values it returns die with the transaction; values put into it must live
-// as long.
+// tree is one bucket in a transaction, looked up when it is first used. Keys and
+// values that it returns are valid until the transaction ends; keys and values put
+// into it must not be changed until then.
 type tree struct {
 	tx   *bbolt.Tx
 	name []byte
@@ -214,7 +219,7 @@ func (t *tree) put(key, value []byte) error { return t.bucket().Put(key, value) 
 func (t *tree) remove(key []byte) error     { return t.bucket().Delete(key) }
 func (t *tree) cursor() cursor              { return cursor{t.bucket().Cursor()} }
 
-// cursor walks a bucket. It is invalid after a put or remove.
+// cursor iterates over the keys of a bucket. It is invalid after a put or remove.
 type cursor struct{ c *bbolt.Cursor }
 
 func (c cursor) seek(key []byte) (k, v []byte) { return c.c.Seek(key) }
@@ -223,8 +228,8 @@ func (c cursor) prev() (k, v []byte)           { return c.c.Prev() }
 func (c cursor) first() (k, v []byte)          { return c.c.First() }
 func (c cursor) last() (k, v []byte)           { return c.c.Last() }
 
-// before is the last key below key. In a transaction that has removed keys it
-// may find none where there is one.
+// before returns the last key below key, nil if there is none. In a transaction
+// that has removed keys it may return nil although there is one.
 func (c cursor) before(key []byte) (k, v []byte) {
 	if k, _ := c.c.Seek(key); k == nil {
 		return c.c.Last()

@@ -14,15 +14,15 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// wholeCheck is how many bytes of pages a file that was closed cleanly may have
-// to be looked at whole; one that was not, or has a damaged meta page, always is.
-// Of a larger one it is the meta pages, the free list, the tree of buckets and the
-// two small buckets.
+// wholeCheck is the default for the size of the pages up to which a file that was
+// closed cleanly is checked as a whole. Of a larger file only the meta pages, the
+// free list, the tree of buckets and the two small buckets are checked. A file that
+// was not closed, or has a damaged meta page, is always checked as a whole.
 const wholeCheck = 64 << 20
 
-// checkBoltFile proves with plain reads that the file is one of ours and that
-// bbolt can be let loose on it, before it is mapped and before anything in it is
-// changed. A file opened for writing gets its meta page healed.
+// checkFile checks with plain reads that the file is a savepoint file and that its
+// pages are safe for bbolt, before it is mapped and before anything in it is
+// changed. If the file is opened for writing, it then heals the meta page.
 func checkFile(f *os.File, o *config, found *fileState, rep *engine.OpenReport) error {
 	began := time.Now()
 	info, err := f.Stat()
@@ -37,11 +37,11 @@ func checkFile(f *os.File, o *config, found *fileState, rep *engine.OpenReport) 
 	if err != nil {
 		return pageError(err)
 	}
-	var top topOf
+	var top topValues
 	if err := pages.Top(top.see, string(bucketMeta), string(bucketCounters)); err != nil {
 		return pageError(err)
 	}
-	if found.journal.id, err = parseFile(top.file, func() bool { return ours(f, info.Size()) }); err != nil {
+	if found.journal.id, err = parseFile(top.file, func() bool { return hasMagic(f, info.Size()) }); err != nil {
 		return err
 	}
 	found.clean = markClean(top.mark)
@@ -66,16 +66,17 @@ func checkFile(f *os.File, o *config, found *fileState, rep *engine.OpenReport) 
 	return err
 }
 
-// knownMeta refuses a file that bbolt would take for a new one, or would not know.
+// knownMeta returns an error for a file that bbolt would take for a new one, or
+// whose format it does not know.
 func knownMeta(f io.ReaderAt, size int64, metas *pagecheck.Metas) error {
 	if size == 0 {
 		return fmt.Errorf("%w: the file is empty: if it never held anything, remove it", engine.ErrCorrupt)
 	}
 	best := metas.Newest()
 	switch {
-	case best == nil && (metas[0].Magic || ours(f, size)):
+	case best == nil && (metas[0].Magic || hasMagic(f, size)):
 		return fmt.Errorf("%w: both meta pages are damaged: restore a backup", engine.ErrCorrupt)
-	case best == nil && blank(f, size):
+	case best == nil && isBlank(f, size):
 		return fmt.Errorf("%w: the file holds only zeros", engine.ErrCorrupt)
 	case best == nil:
 		return fmt.Errorf("%w: it is not a bbolt file", engine.ErrForeign)
@@ -83,25 +84,26 @@ func knownMeta(f io.ReaderAt, size int64, metas *pagecheck.Metas) error {
 		return fmt.Errorf("%w: bbolt format %d", engine.ErrNewer, best.Version)
 	case best.Version < pagecheck.Version:
 		return fmt.Errorf("%w: bbolt format %d", engine.ErrForeign, best.Version)
-	case best.FreeList == pagecheck.NoFreeList: // bbolt would write at once
+	case best.FreeList == pagecheck.NoFreeList: // bbolt would rebuild and write it while opening
 		return fmt.Errorf("%w: it has no free list", engine.ErrForeign)
 	}
 	return nil
 }
 
-// pageError says what to do about damaged pages.
+// pageError adds to an error about damaged pages what the operator can do.
 func pageError(err error) error {
 	if !errors.Is(err, pagecheck.ErrDamaged) {
-		return err // of the disk
+		return err // the file could not be read
 	}
 	return fmt.Errorf("%w: %w: nothing was changed; keep the file and restore a backup", engine.ErrCorrupt, err)
 }
 
-// searched is how much of a file is looked through to tell whose it is.
+// searched is the number of bytes at the start of a file that hasMagic searches.
 const searched = 64 << 20
 
-// ours looks for a value of ours in a file whose meta pages are damaged.
-func ours(f io.ReaderAt, size int64) bool {
+// hasMagic reports whether a file, which may be damaged, holds a value of a
+// savepoint file.
+func hasMagic(f io.ReaderAt, size int64) bool {
 	const step = 1 << 20
 	magic := format.Magic()
 	buf := make([]byte, min(size, step+int64(len(magic))))
@@ -114,18 +116,18 @@ func ours(f io.ReaderAt, size int64) bool {
 	return false
 }
 
-// blank tells whether the file begins with nothing but zeros, as one does that
-// was being made when the power failed.
-func blank(f io.ReaderAt, size int64) bool {
+// isBlank reports whether the start of the file holds only zeros, as after a power
+// failure before its first pages were on the disk.
+func isBlank(f io.ReaderAt, size int64) bool {
 	buf := make([]byte, min(size, 64<<10))
 	n, _ := f.ReadAt(buf, 0)
 	return len(bytes.Trim(buf[:n], "\x00")) == 0
 }
 
-// topOf is what bucket meta says about the file.
-type topOf struct{ file, mark []byte }
+// topValues holds the values of bucket meta that describe the file.
+type topValues struct{ file, mark []byte }
 
-func (t *topOf) see(bucket string, key, value []byte) {
+func (t *topValues) see(bucket string, key, value []byte) {
 	switch {
 	case bucket != string(bucketMeta):
 	case bytes.Equal(key, metaFile):
@@ -135,16 +137,16 @@ func (t *topOf) see(bucket string, key, value []byte) {
 	}
 }
 
-// headCheck counts the heads that are damaged or stand under another key. Their
-// machines answer for themselves when they are used; a name that was changed
-// nobody would ask for.
+// headCheck counts the heads that are damaged or stored under another key. Reading
+// such a machine reports the damage too, but a machine whose key was changed would
+// never be read.
 type headCheck struct {
 	o       *config
 	file    string
 	damaged int
 }
 
-// headsNamed is how many damaged heads are logged by name.
+// headsNamed is the largest number of damaged heads that are logged by name.
 const headsNamed = 10
 
 func (c *headCheck) see(bucket string, key, value []byte) {
@@ -158,7 +160,8 @@ func (c *headCheck) see(bucket string, key, value []byte) {
 	}
 }
 
-// metaUntouched tells whether transaction id left both meta pages as they were.
+// metaUntouched reports whether both meta pages are good and neither was written by
+// transaction id.
 func metaUntouched(f io.ReaderAt, id uint64) bool {
 	m := pagecheck.ReadMetas(f)
 	return !m.Damaged() && m[0].Tx != id && m[1].Tx != id

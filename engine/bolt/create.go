@@ -13,13 +13,14 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// createBolt makes an empty file at path: whole under another name in the same
-// directory, closed, synced, renamed, and the directory synced. A crash leaves
-// the file whole or not there, and at most a leftover, which the next creation
-// removes. made is false when somebody else made the file first.
+// create creates an empty file at path: it writes the file completely under a
+// temporary name in the same directory, closes, syncs and renames it, and syncs the
+// directory. After a crash the file is complete or does not exist, apart from a
+// temporary file that the next creation removes. made is false if another process
+// created the file first.
 //
-// The directory is locked meanwhile, so that of two processes the second finds
-// the first one's file instead of replacing it.
+// The directory is locked meanwhile, so that of two processes the second one finds
+// the file of the first instead of replacing it.
 func create(path string, o *config) (made bool, err error) {
 	dirName, base := filepath.Split(path)
 	if dirName == "" {
@@ -31,7 +32,7 @@ func create(path string, o *config) (made bool, err error) {
 	}
 	defer dir.Close()
 	if err := lockUntil(dir, true, time.Now().Add(o.lockTimeout)); err != nil {
-		return false, fmt.Errorf("lock the directory of %s to make it: %w", path, err)
+		return false, fmt.Errorf("lock the directory of %s to create it: %w", path, err)
 	}
 	defer unlockFile(dir)
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -41,7 +42,7 @@ func create(path string, o *config) (made bool, err error) {
 	temp := filepath.Join(dirName, tempName(base))
 	if err := writeEmpty(temp, o); err != nil {
 		os.Remove(temp)
-		return false, fmt.Errorf("make %s: %w", path, err)
+		return false, fmt.Errorf("create %s: %w", path, err)
 	}
 	if err := o.seams.rename(temp, path); err != nil {
 		os.Remove(temp)
@@ -61,8 +62,8 @@ func tempName(base string) string {
 	return "." + base + tempMark + hex.EncodeToString(unique[:])
 }
 
-// removeLeftovers removes what creations that a crash ended left behind. Nobody
-// is making such a file now: that takes the directory's lock.
+// removeLeftovers removes the temporary files of creations that ended with a crash.
+// No creation is running, since the caller holds the directory's lock.
 func removeLeftovers(dir, base string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -76,7 +77,7 @@ func removeLeftovers(dir, base string) {
 	}
 }
 
-// writeEmpty makes a file with all buckets and nothing in them.
+// writeEmpty creates and syncs a file with all buckets and without machines.
 func writeEmpty(path string, o *config) error {
 	err := guarded(func() error {
 		create := func(name string, flag int, mode os.FileMode) (*os.File, error) {
@@ -86,7 +87,7 @@ func writeEmpty(path string, o *config) error {
 		if err != nil {
 			return err
 		}
-		// Twice, so that either meta page leads to all buckets.
+		// Two transactions, so that all buckets are reached from either meta page.
 		if err = writeOnce(h, o, fillEmpty); err == nil {
 			err = writeOnce(h, o, markEmpty)
 		}
@@ -105,6 +106,7 @@ func writeEmpty(path string, o *config) error {
 	return errors.Join(o.seams.syncFile(f), f.Close())
 }
 
+// writeOnce runs fill in a write transaction.
 func writeOnce(h *handle, o *config, fill func(tx *txn, o *config) error) error {
 	tx, err := h.begin(true)
 	if err != nil {

@@ -10,34 +10,36 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// dictionaries are the dictionaries that snapshots are compressed with: the
-// snapshots of one kind have most of their bytes in common, and each is too short
-// to be worth much by itself.
+// dictionaries holds the dictionaries with which snapshots are compressed: the
+// snapshots of one kind have most of their bytes in common, while each of them is
+// too short to be compressed well by itself.
 //
-//  1. A dictionary holds what snapshots of at least two machines have in common,
-//     so that a purged machine leaves nothing behind that only it had.
-//  2. It is stored in the transaction that stores the first snapshots that use
-//     it, and never changed or removed. So what a transaction sees of it is all
-//     there is to see, and known, whose keys follow from its bytes, is never stale.
-//  3. It is stored twice, in buckets of their own: one wrong byte in it would
-//     damage many machines. Opening puts right what one of the two has lost.
-//  4. A base is stored without one: where a dictionary is lost all the same, the
-//     machines that have events are rebuilt from them.
-//  5. A kind gets a new one where that saves a tenth; the older ones stay.
+//  1. A dictionary holds only bytes that snapshots of at least two machines have in
+//     common, so that no data of a purged machine alone stays in the file.
+//  2. It is stored in the transaction that stores the first snapshots that use it,
+//     and is never changed or removed. So every transaction that reads such a
+//     snapshot can read the dictionary, and known, whose keys are computed from the
+//     dictionaries' bytes, is never outdated.
+//  3. It is stored twice, in two buckets, because one wrong byte in it would damage
+//     many machines. Opening the file repairs one copy from the other.
+//  4. A pinned snapshot is stored without a dictionary, so that machines with
+//     events can be rebuilt from it even if a dictionary is lost.
+//  5. A kind gets a new dictionary when that saves a tenth; the older ones stay.
 type dictionaries struct {
 	known   sync.Map            // id -> *format.Dictionary
-	samples map[uint32]*samples // by kind; touched in write transactions only
+	samples map[uint32]*samples // by kind; used in write transactions only
 }
 
 // dictionaryKeyLen is the length of a key in dictionaries and copies: number of
-// the kind and which of its dictionaries it is, from 1.
+// the kind 4, and number of the dictionary among those of the kind, from 1, 4.
 const dictionaryKeyLen = 8
 
 func dictionaryKey(kind, generation uint32) []byte {
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, kind), generation)
 }
 
-// parse reads a stored dictionary and remembers it. v may be nil.
+// parse reads the dictionary stored as v under k, nil if it is missing, and adds it
+// to the known ones.
 func (b *dictionaries) parse(k, v []byte) (*format.Dictionary, error) {
 	if v == nil {
 		return nil, fmt.Errorf("dictionary %x is missing", k)
@@ -48,7 +50,7 @@ func (b *dictionaries) parse(k, v []byte) (*format.Dictionary, error) {
 		return nil, fmt.Errorf("dictionary %x: %w", k, err)
 	case h.Type != format.TypeDictionary || h.Flags != 0 || len(k) != dictionaryKeyLen ||
 		h.Kind != binary.BigEndian.Uint32(k) || h.Seq != uint64(binary.BigEndian.Uint32(k[4:])):
-		return nil, fmt.Errorf("dictionary %x: it is %s %d of kind %d", k, h.Type, h.Seq, h.Kind)
+		return nil, fmt.Errorf("dictionary %x: the value is %s %d of kind %d", k, h.Type, h.Seq, h.Kind)
 	}
 	text, _, err := format.Decode(nil, h.Codec, payload, h.Raw)
 	if err != nil {
@@ -59,7 +61,7 @@ func (b *dictionaries) parse(k, v []byte) (*format.Dictionary, error) {
 	}
 	d, err := format.NewDictionary(bytes.Clone(text))
 	if err == nil && !b.learn(d) {
-		err = fmt.Errorf("another one has its id %08x", d.ID())
+		err = fmt.Errorf("another dictionary has the id %08x too", d.ID())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dictionary %x: %w", k, err)
@@ -67,8 +69,8 @@ func (b *dictionaries) parse(k, v []byte) (*format.Dictionary, error) {
 	return d, nil
 }
 
-// learn remembers a dictionary, unless another one has its id.
-func (b *dictionaries) learn(d *format.Dictionary) bool {
+// learn adds a dictionary to the known ones; ok is false if another one has its id.
+func (b *dictionaries) learn(d *format.Dictionary) (ok bool) {
 	have, _ := b.known.LoadOrStore(d.ID(), d)
 	return bytes.Equal(have.(*format.Dictionary).Bytes(), d.Bytes())
 }
@@ -84,8 +86,8 @@ func (b *dictionaries) get(tx *txn, k []byte) (*format.Dictionary, error) {
 	return d, err
 }
 
-// newest is the newest good dictionary of a kind, if there is one, and how many
-// the kind has or had.
+// newest returns the newest good dictionary of a kind, nil if there is none, and the
+// number of dictionaries that were made for the kind.
 func (b *dictionaries) newest(tx *txn, kind uint32) (d *format.Dictionary, generations uint32) {
 	for _, t := range []*tree{&tx.dictionaries, &tx.copies} {
 		if k, _ := t.cursor().before(dictionaryKey(kind, ^uint32(0))); len(k) == dictionaryKeyLen && binary.BigEndian.Uint32(k) == kind {
@@ -101,26 +103,26 @@ func (b *dictionaries) newest(tx *txn, kind uint32) (d *format.Dictionary, gener
 }
 
 // decodeShared decodes a payload that was encoded with one of the file's
-// dictionaries.
-func (e *Engine) decodeShared(room, payload []byte, raw uint32) (decoded, newRoom []byte, err error) {
+// dictionaries. The scratch buffer is used as in [format.Decode].
+func (e *Engine) decodeShared(scratch, payload []byte, raw uint32) (decoded, newScratch []byte, err error) {
 	id, err := format.DictionaryID(payload)
 	if err != nil {
-		return nil, room, err
+		return nil, scratch, err
 	}
 	b := &e.dictionaries
 	d, ok := b.known.Load(id)
 	if !ok {
 		if err := e.view(func(tx *txn) error { b.readAll(tx); return nil }); err != nil {
-			return nil, room, err
+			return nil, scratch, err
 		}
 		if d, ok = b.known.Load(id); !ok {
-			return nil, room, fmt.Errorf("its dictionary %08x is missing or damaged", id)
+			return nil, scratch, fmt.Errorf("its dictionary %08x is missing or damaged", id)
 		}
 	}
-	return d.(*format.Dictionary).Decode(room, payload, raw)
+	return d.(*format.Dictionary).Decode(scratch, payload, raw)
 }
 
-// readAll gets to know all good dictionaries.
+// readAll adds all good dictionaries of the file to the known ones.
 func (b *dictionaries) readAll(tx *txn) {
 	for _, t := range []*tree{&tx.dictionaries, &tx.copies} {
 		if !t.there() {
@@ -128,37 +130,39 @@ func (b *dictionaries) readAll(tx *txn) {
 		}
 		cur := t.cursor()
 		for k, v := cur.first(); k != nil; k, v = cur.next() {
-			b.parse(k, v) // a bad one may have a good copy; who needs it and has none says so
+			b.parse(k, v) // a damaged one may have a good copy; decodeShared reports it if not
 		}
 	}
 }
 
-// repairCopies puts a good dictionary where its copy is missing or damaged.
-func (b *dictionaries) repairCopies(tx *txn) (mended int, err error) {
-	for _, way := range [][2]*tree{{&tx.dictionaries, &tx.copies}, {&tx.copies, &tx.dictionaries}} {
+// repairCopies rewrites a missing or damaged copy of a dictionary from the other
+// one, and returns the number of copies written.
+func (b *dictionaries) repairCopies(tx *txn) (repaired int, err error) {
+	for _, pair := range [][2]*tree{{&tx.dictionaries, &tx.copies}, {&tx.copies, &tx.dictionaries}} {
+		from, to := pair[0], pair[1]
 		var keys [][]byte
-		cur := way[0].cursor()
+		cur := from.cursor()
 		for k, v := cur.first(); k != nil; k, v = cur.next() {
 			if _, err := b.parse(k, v); err != nil {
 				continue
 			}
-			if _, err := b.parse(k, way[1].get(k)); err != nil {
+			if _, err := b.parse(k, to.get(k)); err != nil {
 				keys = append(keys, bytes.Clone(k))
 			}
 		}
 		for _, k := range keys {
-			if err := way[1].put(k, bytes.Clone(way[0].get(k))); err != nil {
-				return mended, err
+			if err := to.put(k, bytes.Clone(from.get(k))); err != nil {
+				return repaired, err
 			}
-			mended++
+			repaired++
 		}
 	}
-	return mended, nil
+	return repaired, nil
 }
 
-// chooseDictionaries looks at the snapshots of a group and tells which
-// dictionary each kind among them takes; where a better one can be made of them
-// and those before, it is stored.
+// chooseDictionaries returns the dictionary for each kind among the snapshots to be
+// stored. If enough samples make a better one than the kind has, it stores that one
+// first.
 func (g *batch) chooseDictionaries() (map[uint32]*format.Dictionary, error) {
 	b := &g.e.dictionaries
 	if len(g.snapshots) == 0 || g.e.opt.noCompression {
@@ -175,8 +179,8 @@ func (g *batch) chooseDictionaries() (map[uint32]*format.Dictionary, error) {
 		s := b.samplesOf(kind, g.e.opt.dictionaryDue)
 		s.sample(g.snapshots, kind, max(1, n/(4*sampledMachines)))
 		d, generations := b.newest(g.tx, kind)
-		if s.ready() && generations < mostOfKind {
-			b.readAll(g.tx) // a new one must not have the id of another
+		if s.ready() && generations < maxDictionaries {
+			b.readAll(g.tx) // a new dictionary must not have the id of another
 			if better := s.better(d); better != nil && b.learn(better) {
 				d = better
 				if err := g.putDictionary(kind, generations+1, d); err != nil {
@@ -191,7 +195,8 @@ func (g *batch) chooseDictionaries() (map[uint32]*format.Dictionary, error) {
 	return chosen, nil
 }
 
-// samplesOf are those of a kind, with so many snapshots to wait for at first.
+// samplesOf returns the samples of a kind. New ones wait for due snapshots before
+// a dictionary is made.
 func (b *dictionaries) samplesOf(kind uint32, due int) *samples {
 	if b.samples == nil {
 		b.samples = map[uint32]*samples{}
@@ -204,14 +209,14 @@ func (b *dictionaries) samplesOf(kind uint32, due int) *samples {
 	return s
 }
 
-// forget drops the sample of a machine that is purged.
+// forget removes the sample of a machine that is purged.
 func (b *dictionaries) forget(number uint64) {
 	for _, s := range b.samples {
 		s.of = slices.DeleteFunc(s.of, func(have machineSample) bool { return have.number == number })
 	}
 }
 
-// putDictionary stores a dictionary twice.
+// putDictionary stores a dictionary in both buckets.
 func (g *batch) putDictionary(kind, generation uint32, d *format.Dictionary) error {
 	key := dictionaryKey(kind, generation)
 	h := format.Header{Type: format.TypeDictionary, Kind: kind, Number: uint64(d.ID()), Seq: uint64(generation)}

@@ -6,30 +6,30 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// samples are snapshots of one kind to make a dictionary of.
+// samples holds snapshots of one kind of which a dictionary is made.
 type samples struct {
-	seen int // snapshots since the file was opened
-	due  int // how many have to be seen before a dictionary is made
-	next int // the slot to be replaced
+	seen int // number of snapshots since the file was opened
+	due  int // value of seen from which on a dictionary is made
+	next int // index of the sample that is replaced next
 	of   []machineSample
 }
 
 type machineSample struct {
 	number uint64 // of the machine
-	bytes  []byte
+	bytes  []byte // the start of its newest sampled snapshot
 }
 
 const (
-	sampledMachines = 16
-	fewestMachines  = 4
-	sampleBytes     = 4 << 10 // of each, its beginning
-	firstDue        = 16
-	laterDue        = 2  // times as many snapshots before the next try
-	mostOfKind      = 32 // dictionaries
+	sampledMachines = 16      // largest number of samples
+	fewestMachines  = 4       // number of samples for a dictionary
+	sampleBytes     = 4 << 10 // largest length of a sample
+	firstDue        = 16      // default of the number of snapshots before the first dictionary
+	laterDue        = 2       // factor for the number of snapshots before the next one
+	maxDictionaries = 32      // of a kind
 )
 
-// sample keeps each so manyth snapshot of a kind, the newest of each machine. What
-// a new machine begins with is none: it says little about those to come.
+// sample keeps every each-th snapshot of a kind, the newest of each machine. It
+// skips snapshots of seq 0, since the state of a new machine is unlike later ones.
 func (s *samples) sample(all []pendingSnapshot, kind uint32, each int) {
 	n := 0
 	for i := range all {
@@ -58,8 +58,9 @@ func (s *samples) sample(all []pendingSnapshot, kind uint32, each int) {
 
 func (s *samples) ready() bool { return s.seen >= s.due && len(s.of) >= fewestMachines }
 
-// better makes a dictionary of the samples; nil if it saves less than a tenth of
-// what they take with the one there is.
+// better returns a dictionary made of the samples, or nil if it does not save a
+// tenth of their size when they are encoded with the dictionary than, which may be
+// nil.
 func (s *samples) better(than *format.Dictionary) *format.Dictionary {
 	s.due = s.seen * laterDue
 	var payloads [][]byte
@@ -67,7 +68,7 @@ func (s *samples) better(than *format.Dictionary) *format.Dictionary {
 		payloads = append(payloads, s.of[i].bytes)
 	}
 	d, err := format.NewDictionary(format.Common(payloads, format.LongestDictionary))
-	if err != nil { // they have too little in common
+	if err != nil { // the samples have too few bytes in common
 		return nil
 	}
 	encode := format.Encode
@@ -75,11 +76,11 @@ func (s *samples) better(than *format.Dictionary) *format.Dictionary {
 		encode = than.Encode
 	}
 	before, after := 0, 0
-	var room, encoded []byte
+	var scratch, encoded []byte
 	for _, p := range payloads {
-		encoded, _, room = encode(room, p)
+		encoded, _, scratch = encode(scratch, p)
 		before += len(encoded)
-		encoded, _, room = d.Encode(room, p)
+		encoded, _, scratch = d.Encode(scratch, p)
 		after += len(encoded)
 	}
 	if after*10 > before*9 {

@@ -8,14 +8,14 @@ import (
 	"syscall"
 )
 
-// directBlock is the unit of reading past the system's memory.
+// directBlock is the alignment and the largest length of a direct read.
 const directBlock = 4096
 
-// readDisk reads what the disk has at a place of f, past the system's memory.
-// Not every file system has a way.
+// readDisk reads bytes of f from the disk, bypassing the page cache. On a file
+// system that does not support this it returns an error.
 func readDisk(f *os.File, at int64, b []byte) (err error) {
 	if at%directBlock != 0 || len(b) > directBlock {
-		return fmt.Errorf("read %d bytes at %d past the memory: %w", len(b), at, errors.ErrUnsupported)
+		return fmt.Errorf("read %d bytes at %d bypassing the page cache: %w", len(b), at, errors.ErrUnsupported)
 	}
 	block, err := syscall.Mmap(-1, 0, directBlock, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
@@ -32,7 +32,7 @@ func readDisk(f *os.File, at int64, b []byte) (err error) {
 		return err
 	}
 	if same, err := sameFile(info, f); err != nil || !same {
-		return fmt.Errorf("read %s past the memory: %w", f.Name(), errors.Join(err, errors.ErrUnsupported))
+		return fmt.Errorf("read %s bypassing the page cache: %w", f.Name(), errors.Join(err, errors.ErrUnsupported))
 	}
 	n, err := d.ReadAt(block, at)
 	if copy(b, block[:n]) < len(b) {

@@ -7,5 +7,5 @@ import (
 	"os"
 )
 
-// readDisk has no way to read past the system's memory here.
+// readDisk is not implemented on this system.
 func readDisk(*os.File, int64, []byte) error { return errors.ErrUnsupported }

@@ -11,12 +11,13 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// openBoltFile opens the file for bbolt: made if it is not there, locked, its
-// pages checked, its meta page healed, and all the time the one at path.
+// openFile opens the file for bbolt: it creates the file if it does not exist,
+// locks it, checks its pages and heals its meta page. It starts again if the file
+// at path is another one by then.
 func openFile(path string, o *config, found *fileState, rep *engine.OpenReport) (*os.File, error) {
 	deadline := time.Now().Add(o.lockTimeout)
 	for {
-		made, err := lookAt(path, o)
+		made, err := ensureFile(path, o)
 		if err != nil {
 			return nil, err
 		}
@@ -28,7 +29,7 @@ func openFile(path string, o *config, found *fileState, rep *engine.OpenReport) 
 		same, err := stillAt(path, f)
 		if err == nil && same {
 			if err = checkFile(f, o, found, rep); err == nil {
-				same, err = stillAt(path, f) // checking takes its time
+				same, err = stillAt(path, f) // checking can take long
 			} else {
 				err = fmt.Errorf("%s: %w", path, err)
 			}
@@ -40,14 +41,15 @@ func openFile(path string, o *config, found *fileState, rep *engine.OpenReport) 
 		if err != nil {
 			return nil, err
 		}
-		if time.Now().After(deadline) { // somebody keeps moving it
+		if time.Now().After(deadline) { // the file was replaced each time
 			return nil, fmt.Errorf("%w: %s is being replaced by another process", engine.ErrLocked, path)
 		}
 	}
 }
 
-// lookAt makes the file if it is not there, and refuses what is no file.
-func lookAt(path string, o *config) (made bool, err error) {
+// ensureFile creates the file if it does not exist, and returns an error if path is
+// something other than a regular file.
+func ensureFile(path string, o *config) (made bool, err error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -70,11 +72,11 @@ func lookAt(path string, o *config) (made bool, err error) {
 	return false, nil
 }
 
-// lockPause is the time between two tries to lock a file.
+// lockPause is the time between two attempts to lock a file.
 const lockPause = 10 * time.Millisecond
 
-// lockedFile opens the file and takes its lock, at once or until the deadline:
-// shared for reading, else for itself alone.
+// lockedFile opens the file and locks it, waiting until the deadline if necessary.
+// The lock is shared if the file is opened for reading only, otherwise exclusive.
 func lockedFile(path string, o *config, deadline time.Time) (*os.File, error) {
 	flag := os.O_RDWR
 	if o.readOnly {
@@ -82,7 +84,7 @@ func lockedFile(path string, o *config, deadline time.Time) (*os.File, error) {
 	}
 	f, err := o.seams.openFile(path, flag, o.mode)
 	if errors.Is(err, fs.ErrPermission) && !o.readOnly {
-		return nil, fmt.Errorf("%w: to look at a file that may not be written, open it with ReadOnly", err)
+		return nil, fmt.Errorf("%w: to read a file that may not be written, open it with ReadOnly", err)
 	}
 	if err != nil {
 		return nil, err
@@ -97,9 +99,10 @@ func lockedFile(path string, o *config, deadline time.Time) (*os.File, error) {
 	return f, nil
 }
 
-func lockUntil(f *os.File, alone bool, deadline time.Time) error {
+// lockUntil locks f, trying again until the deadline while another process has it.
+func lockUntil(f *os.File, exclusive bool, deadline time.Time) error {
 	for {
-		err := lockFile(f, alone)
+		err := lockFile(f, exclusive)
 		if !errors.Is(err, engine.ErrLocked) {
 			return err
 		}
@@ -110,9 +113,9 @@ func lockUntil(f *os.File, alone bool, deadline time.Time) error {
 	}
 }
 
-// stillAt tells whether path leads to f: it may have been renamed, removed or
-// replaced before the lock was taken. Two processes with two files of one name
-// would both write.
+// stillAt reports whether f is the file at path. It may have been renamed, removed
+// or replaced before it was locked; then another process could open another file at
+// the same path, and both would write.
 func stillAt(path string, f *os.File) (bool, error) {
 	at, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -9,16 +9,17 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// Bucket indexes has the contents of each stretch that is worth it, under the
-// stretch's key and written with it. A query reads the contents of one stretch
-// after the other, which is a few hundred of them for a million records, and only
-// those stretches that may have what it looks for. An entry that is missing or
-// damaged costs a look at its stretch, nothing else.
+// Bucket indexes holds the summary of each index page of at least minSummarized
+// positions, under the page's key and written together with the page. A query reads
+// one summary after the other, a few hundred for a million records, and only those
+// index pages in which something may match. If a summary is missing or damaged, the
+// query reads the index page instead.
 
-// minSummarized is the smallest stretch with contents of its own.
+// minSummarized is the smallest number of positions of an index page that has a
+// summary.
 const minSummarized = 256
 
-// putSummary stores what the stretch made last has.
+// putSummary stores the summary of the index page s, which was encoded last.
 func (g *batch) putSummary(s indexPageKey) error {
 	if s.size() < minSummarized {
 		return nil
@@ -27,7 +28,8 @@ func (g *batch) putSummary(s indexPageKey) error {
 	return g.put(&g.tx.indexes, format.Header{Type: format.TypePageSummary, Number: s.first, Seq: s.last}, g.block)
 }
 
-// readSummary reads what a stretch has; ok is false where nobody knows.
+// readSummary reads the summary of the index page s; ok is false if there is no
+// good one, which is an error only if there should be one.
 func (tx *txn) readSummary(s indexPageKey, j *format.Joiner, c *format.PageSummary) (ok bool, err error) {
 	if s.size() < minSummarized || !tx.indexes.there() {
 		return false, nil
@@ -39,12 +41,12 @@ func (tx *txn) readSummary(s indexPageKey, j *format.Joiner, c *format.PageSumma
 	return err == nil, err
 }
 
-// queryFilter is a query and the sums of its terms.
+// queryFilter is a query with the hashes of its terms.
 type queryFilter struct {
 	q      engine.Query
 	hashes format.TermHashes
-	low    int64
-	high   int64
+	low    int64 // lowest time
+	high   int64 // highest time
 }
 
 func newFilter(q engine.Query) *queryFilter {
@@ -57,8 +59,8 @@ func newFilter(q engine.Query) *queryFilter {
 	return f
 }
 
-// matchesTerms tells whether a record with these sums may be meant, but for its actor
-// and time.
+// matchesTerms reports whether a record with these hashes may match, apart from its
+// actor and time.
 func (f *queryFilter) matchesTerms(s *format.TermHashes) bool {
 	q := &f.q
 	if q.Kind != 0 && q.Kind != s.Kind {
@@ -68,13 +70,13 @@ func (f *queryFilter) matchesTerms(s *format.TermHashes) bool {
 		(q.To == "" || s.To == f.hashes.To) && (q.Origin == 0 || s.Origin == q.Origin)
 }
 
-// matchesEntry tells whether the record of a place may be meant.
+// matchesEntry reports whether the record of an index entry may match.
 func (f *queryFilter) matchesEntry(p *format.IndexEntry) bool {
 	return p.Time >= f.low && p.Time <= f.high && f.matchesTerms(&p.Terms) &&
 		(f.q.Actor == "" || !p.Terms.Known || p.Terms.Actor == f.hashes.Actor)
 }
 
-// matchesSummary tells whether a stretch may have a record that is meant.
+// matchesSummary reports whether an index page may have a record that matches.
 func (f *queryFilter) matchesSummary(c *format.PageSummary) bool {
 	if c.MaxTime < f.low || c.MinTime > f.high {
 		return false
@@ -92,7 +94,7 @@ func (f *queryFilter) matchesSummary(c *format.PageSummary) bool {
 	return found
 }
 
-// matchesEvent tells whether a record is meant.
+// matchesEvent reports whether an event matches, or whether its terms are not known.
 func (f *queryFilter) matchesEvent(kind uint32, time int64, b []byte) bool {
 	q := &f.q
 	if time < f.low || time > f.high || q.Kind != 0 && q.Kind != kind {

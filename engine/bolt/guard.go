@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 )
 
-// panicError is what bbolt, or the memory it maps, threw.
+// panicError is a panic of bbolt, or of an access to the memory that it maps.
 type panicError struct {
 	value any
 	stack []byte
@@ -13,15 +13,15 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("bbolt panicked: %v", e.value) }
 
-// Unwrap is the panic's value if it was an error.
+// Unwrap returns the panic's value if that is an error.
 func (e *panicError) Unwrap() error {
 	err, _ := e.value.(error)
 	return err
 }
 
-// guarded runs fn, which calls bbolt, and turns a panic into a *panicError. Also
-// a page that cannot be read from a mapped file, a SIGBUS, becomes one; that
-// holds for the goroutine that calls, not for those bbolt starts itself.
+// guarded runs fn, which calls bbolt, and returns a panic as a *panicError. The
+// fault of a mapped page that cannot be read (SIGBUS) becomes one too, if it occurs
+// in the calling goroutine and not in one that bbolt started.
 func guarded(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

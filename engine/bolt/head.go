@@ -9,16 +9,16 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// storedHead is a machine's head as stored: the value's header has number, seq,
-// kind and schema, its payload begins with the engine's part, big-endian:
+// storedHead is a machine's head as it is stored: the value's header has number,
+// seq, kind and schema, and its payload starts with the engine's part, big-endian:
 //
 //	+-------------+----------+-------+----------+---------+---------+----------+
 //	| crc of the  | number 8 | pos 8 | token 16 | trims 4 | edits 4 | caller's |
 //	|  key 4      |          |       |          |         |         |   part   |
 //	+-------------+----------+-------+----------+---------+---------+----------+
 //
-// The crc of the key (CRC-32C) finds a head under another machine's key; the
-// second number makes the first one plausible when the rest is damaged.
+// The crc of the key (CRC-32C) detects a head under another machine's key. The
+// number is stored twice so that it can be trusted if other parts are damaged.
 type storedHead struct {
 	kind   uint32
 	schema uint64
@@ -26,8 +26,8 @@ type storedHead struct {
 	seq    uint64
 	pos    uint64
 	token  [16]byte
-	trims  uint32 // grows when events are removed
-	edits  uint32 // grows when a snapshot is removed, or put at or before the seq then
+	trims  uint32 // increases when events are removed or restored
+	edits  uint32 // increases when a snapshot is removed or replaced, or stored for an earlier seq than the head's
 	bytes  []byte // the caller's part
 }
 
@@ -37,7 +37,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func keySum(key []byte) uint32 { return crc32.Checksum(key, castagnoli) }
 
-// append adds the stored head of key to dst. part is room.
+// append appends the stored head of key to dst. part is scratch memory.
 func (h *storedHead) append(dst, key []byte, part *[headPartLen]byte) []byte {
 	binary.BigEndian.PutUint32(part[0:], keySum(key))
 	binary.BigEndian.PutUint64(part[4:], h.number)
@@ -49,9 +49,9 @@ func (h *storedHead) append(dst, key []byte, part *[headPartLen]byte) []byte {
 		Schema: h.schema, Raw: uint32(headPartLen + len(h.bytes))}, part[:], h.bytes)
 }
 
-// parseBoltHead checks the stored head of key. bytes is part of b. Of a damaged
-// head number is set where it is plausible, so that its items can be found: the
-// head says the same number twice, and the same key.
+// parseHead checks and reads the stored head of key. h.bytes is part of b. If the
+// head is damaged but its key and both its numbers agree, h.number is set, so that
+// the machine's items can be found.
 func parseHead(b, key []byte, limit int) (h storedHead, err error) {
 	header, payload, err := format.ParseValue(b, limit)
 	if err != nil {
@@ -82,17 +82,17 @@ func parseHead(b, key []byte, limit int) (h storedHead, err error) {
 	return h, nil
 }
 
-// public is the head as the engine's callers see it; Bytes is borrowed.
+// public returns the head as the engine's callers see it; Bytes is borrowed.
 func (h *storedHead) public() engine.Head {
 	return engine.Head{Number: h.number, Seq: h.seq, Pos: h.pos, Token: h.token, Bytes: h.bytes}
 }
 
-// fileCounters are the numbers that are never given again, and how many
-// machines there are: the one value of bucket counters.
+// fileCounters holds the last numbers assigned, so that none is assigned again, and
+// the number of machines. It is stored under countersLast.
 type fileCounters struct {
-	number   uint64 // last machine number given
-	pos      uint64 // last position given
-	machines uint64
+	number   uint64 // last machine number assigned
+	pos      uint64 // last position assigned
+	machines uint64 // number of machines that exist
 }
 
 func (c *fileCounters) append(dst []byte) []byte {

@@ -8,12 +8,12 @@ import (
 	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
 )
 
-// healMeta makes sure that the meta page in use is on the disk, not in the
-// system's memory only, where it may have been left by a failed sync of an
-// earlier process: what is built on it would be lost with it. It is written
-// again if the disk has something else, or will not tell. One that is there
-// already is left alone, for a power cut may turn to garbage what is being
-// written, and this page may be the only one that is good.
+// healMeta ensures that the meta page in use is on the disk. After a failed sync of
+// an earlier process it may be in the system's page cache only, and everything
+// written from now on would be lost with it. If the disk holds other bytes, or
+// cannot be read, healMeta writes the page again. Otherwise it does not write the
+// page, because a power cut can destroy a page that is being written, and this may
+// be the only good one.
 func healMeta(f *os.File, newest *pagecheck.Meta, o *config) (written bool, err error) {
 	there := make([]byte, len(newest.Raw))
 	if err := o.seams.readDisk(f, newest.At, there); err != nil || !bytes.Equal(there, newest.Raw[:]) {

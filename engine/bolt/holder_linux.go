@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// lockHolder says which process has the file locked, as far as the system tells.
+// lockHolder returns a text that names the process that holds the file's lock, if
+// the system reports it.
 func lockHolder(path string) string {
 	pid, err := flockOwner(path)
 	switch {
@@ -20,9 +21,9 @@ func lockHolder(path string) string {
 	return fmt.Sprintf("the process with pid %d", pid)
 }
 
-// flockOwner looks the file up in the system's table of locks, whose lines are
-// like "7: FLOCK  ADVISORY  WRITE 1234 00:2b:8675309 0 EOF": the process that
-// took the lock, and the file's device and inode. 0 means that it is not there.
+// flockOwner finds the file in the system's table of locks, whose lines have the
+// form "7: FLOCK  ADVISORY  WRITE 1234 00:2b:8675309 0 EOF", with the process that
+// took the lock, and the device and inode of the file. pid is 0 if it is not there.
 func flockOwner(path string) (pid int, err error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(path, &st); err != nil {
@@ -34,11 +35,11 @@ func flockOwner(path string) (pid int, err error) {
 	}
 	defer f.Close()
 	major, minor := st.Dev>>8&0xfff|st.Dev>>32&^0xfff, st.Dev&0xff|st.Dev>>12&^0xff
-	place := fmt.Sprintf("%02x:%02x:%d", major, minor, st.Ino)
+	file := fmt.Sprintf("%02x:%02x:%d", major, minor, st.Ino)
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
-		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != place {
-			continue // also those who wait, which have "->" first
+		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != file {
+			continue // another lock, or a waiting process, whose line has "->" as an additional field
 		}
 		if _, err := fmt.Sscan(fields[4], &pid); err == nil {
 			return pid, nil

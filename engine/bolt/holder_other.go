@@ -2,5 +2,6 @@
 
 package bolt
 
-// lockHolder says which process has the file locked, as far as the system tells.
+// lockHolder returns a text in place of the process that holds the file's lock,
+// which this system does not report.
 func lockHolder(string) string { return "another process, or in this one" }

@@ -4,7 +4,7 @@ package bolt
 
 import "os"
 
-// lockFile leaves the locking to bbolt, which has its own ways here.
+// lockFile does nothing: on this system only bbolt locks the file.
 func lockFile(*os.File, bool) error { return nil }
 
 func unlockFile(*os.File) {}

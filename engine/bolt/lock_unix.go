@@ -10,12 +10,12 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// lockFile takes the lock that bbolt takes, or answers engine.ErrLocked. It belongs to
-// the open file, so that two opens in one process exclude each other, and ends
-// with the process.
-func lockFile(f *os.File, alone bool) error {
+// lockFile takes the same lock as bbolt without waiting, or returns
+// engine.ErrLocked. The lock belongs to the open file, so that two opens in one
+// process exclude each other, and ends with the process.
+func lockFile(f *os.File, exclusive bool) error {
 	how := syscall.LOCK_SH
-	if alone {
+	if exclusive {
 		how = syscall.LOCK_EX
 	}
 	for {
@@ -33,5 +33,5 @@ func lockFile(f *os.File, alone bool) error {
 }
 
 func unlockFile(f *os.File) {
-	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) // closing the file frees it too
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) // after an error, closing the file still releases the lock
 }

@@ -14,15 +14,16 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// Whose file it is, and of which format. The format number rises when a program
-// that does not know the change must not open the file.
+// The application and the format of the file. The format number increases with each
+// change after which an older program must not open the file.
 const (
 	fileApp    = "liap-tui/savepoint"
 	fileFormat = 1
 )
 
-// putBoltFile stores what the file is. The payload, big-endian: length of the
-// app id 1, app id, format 4, file id 16, microseconds since 1970 8, version.
+// putFile stores the application, the format and a new id of the file. The payload,
+// big-endian: length of the application id 1, application id, format 4, file id 16,
+// time of creation in microseconds since 1970 8, version of the library.
 func putFile(tx *txn, version string) error {
 	b := append([]byte{byte(len(fileApp))}, fileApp...)
 	b = binary.BigEndian.AppendUint32(b, fileFormat)
@@ -34,8 +35,8 @@ func putFile(tx *txn, version string) error {
 	return tx.meta.put(metaFile, format.AppendValue(nil, &format.Header{Type: format.TypeFile, Raw: uint32(len(b))}, b, nil))
 }
 
-// putBoltMark stores whether the file is closed. The payload, big-endian: 1 for
-// closed, else 0; microseconds since 1970 8; the library's version.
+// putMark stores whether the file is closed. The payload, big-endian: 1 for closed,
+// otherwise 0; microseconds since 1970 8; version of the library.
 func putMark(tx *txn, clean bool, version string) error {
 	b := []byte{0}
 	if clean {
@@ -46,10 +47,11 @@ func putMark(tx *txn, clean bool, version string) error {
 	return tx.meta.put(metaMark, format.AppendValue(nil, &format.Header{Type: format.TypeMark, Raw: uint32(len(b))}, b, nil))
 }
 
+// longestMeta is the largest payload of the values that describe the file.
 const longestMeta = 1 << 10
 
-// fileState is what an opened file says about itself; clean and the id of the
-// ring are known before bbolt has it.
+// fileState holds what is read from a file while it is opened. clean and the id of
+// the journal are known before bbolt opens the file.
 type fileState struct {
 	clean        bool
 	counters     fileCounters
@@ -58,6 +60,8 @@ type fileState struct {
 	journal      journalState
 }
 
+// read reads everything that is read in a transaction. It rebuilds damaged counters
+// in memory.
 func (found *fileState) read(tx *txn) error {
 	if name := tx.missing(); name != "" {
 		return fmt.Errorf("%w: bucket %s is missing", engine.ErrCorrupt, name)
@@ -72,7 +76,7 @@ func (found *fileState) read(tx *txn) error {
 		return fmt.Errorf("%w: counters: %w", engine.ErrNewer, found.lostCounters)
 	}
 	if found.lostCounters == nil && found.counters.number < lastNumber(tx) {
-		found.lostCounters = fmt.Errorf("they end at machine number %d, there is %d", found.counters.number, lastNumber(tx))
+		found.lostCounters = fmt.Errorf("the last machine number is %d, but %d is in use", found.counters.number, lastNumber(tx))
 	}
 	if found.lostCounters != nil {
 		found.counters = recount(tx)
@@ -81,12 +85,12 @@ func (found *fileState) read(tx *txn) error {
 	return found.journal.read(tx, found.clean)
 }
 
-// parseBoltFile tells from key file of bucket meta, nil if it is not there,
-// whether the file is one of ours and of our format, and its id. ours tells
-// whether other things in the file are.
-func parseFile(b []byte, ours func() bool) (id journal.ID, err error) {
+// parseFile reads the value of metaFile, nil if it is missing: it returns the id of
+// the file, or an error if the file was not made by savepoint, or has another
+// format. hasMagic reports whether other values in the file are savepoint's.
+func parseFile(b []byte, hasMagic func() bool) (id journal.ID, err error) {
 	if len(b) < format.HeaderLen || !bytes.HasPrefix(b, format.Magic()) {
-		if ours() {
+		if hasMagic() {
 			return id, fmt.Errorf("%w: the mark of the file is missing or damaged", engine.ErrCorrupt)
 		}
 		return id, fmt.Errorf("%w: it is another program's bbolt file", engine.ErrForeign)
@@ -110,13 +114,14 @@ func parseFile(b []byte, ours func() bool) (id journal.ID, err error) {
 	return journal.ID(rest[4:20]), nil
 }
 
-// markClean tells whether the file was closed; a damaged mark says no.
+// markClean reports whether the mark b is that of a closed file. A damaged mark
+// counts as not closed.
 func markClean(b []byte) bool {
 	h, payload, err := format.ParseValue(b, longestMeta)
 	return err == nil && h.Type == format.TypeMark && len(payload) > 0 && payload[0] == 1
 }
 
-// lastNumber is the highest machine number that has events or snapshots.
+// lastNumber returns the highest machine number that has events or snapshots.
 func lastNumber(tx *txn) uint64 {
 	var last uint64
 	for _, t := range []*tree{&tx.events, &tx.snapshots} {
@@ -129,11 +134,11 @@ func lastNumber(tx *txn) uint64 {
 	return last
 }
 
-// counterSlack is how far rebuilt counters are set beyond what can be seen: purged
-// machines had numbers and positions too.
+// counterSlack is added to rebuilt counters: purged machines may have used numbers
+// and positions above the highest ones that are found.
 const counterSlack = 1 << 40
 
-// recount rebuilds damaged counters from the heads.
+// recount rebuilds the counters from the heads and the keys of events and snapshots.
 func recount(tx *txn) fileCounters {
 	c := fileCounters{number: lastNumber(tx)}
 	cur := tx.machines.cursor()

@@ -5,18 +5,21 @@ import (
 	"time"
 )
 
-// Options change how a file is opened. Nil and the zero value of each field mean the default.
+// Options change how a file is opened. A nil *Options, and the zero value of each
+// field, mean the defaults.
 type Options struct {
-	ReadOnly      bool          // for reading only; several processes may do so at once
-	LockTimeout   time.Duration // how long to wait for a file in use; default 1 s
-	NoCompression bool          // store values as they are
-	Journal       int64         // bytes of the write-ahead ring; 0 = the default, below 0 = none
-	Version       string        // of the library, kept in the file
-	Logger        *slog.Logger  // default: silent
+	ReadOnly      bool          // open for reading only; several processes may do so at once
+	LockTimeout   time.Duration // time to wait for a file that is in use; default 1 s
+	NoCompression bool          // store values uncompressed; compressed ones are read all the same
+	Journal       int64         // size of the write-ahead journal in bytes; 0 = the default, below 0 = no journal
+	Version       string        // version of the library, stored in the file
+	Logger        *slog.Logger  // default: nothing is logged
 }
 
-// Open opens the file at path, or makes it. Its errors match engine.ErrLocked, ErrForeign, ErrCorrupt,
-// ErrNewer, ErrDiskFull, or those of io/fs.
+// Open opens the file at path and, unless opts.ReadOnly is set, creates it if it
+// does not exist. The caller must close the Engine. Errors match engine.ErrLocked,
+// engine.ErrForeign, engine.ErrCorrupt, engine.ErrNewer, engine.ErrDiskFull or an
+// error of io/fs.
 func Open(path string, opts *Options) (*Engine, error) {
 	var o Options
 	if opts != nil {

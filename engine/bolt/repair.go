@@ -10,26 +10,27 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// positionRebuild finds places in the events themselves, where no stretch tells them:
-// in a file made before there were any, or where one is lost. It reads all
-// blocks, in short transactions, and keeps the places that are lowest, or
-// highest.
+// positionRebuild finds index entries in the events themselves, for positions that
+// no index page covers: the file is older than index pages, or a page is lost or
+// damaged. It reads all blocks, in short transactions, and keeps a bounded number of
+// entries, those with the lowest positions, or with newest the highest.
 type positionRebuild struct {
 	e        *Engine
-	within   indexPageKey // what places cover
+	within   indexPageKey // the positions that entries cover
 	newest   bool
-	machines map[uint64]string
+	machines map[uint64]string // keys by machine number
 	entries  []format.IndexEntry
 	joiner   format.Joiner
 	scratch  []byte
 }
 
-// collectPositions finds the places from within.first to within.last, or, where they are
-// more than the option gathered, the first or the newest of them.
+// collectPositions finds the entries from within.first to within.last. If there are
+// more than the option gathered, it finds the first of them, or the newest, and
+// reduces within accordingly.
 func (e *Engine) collectPositions(ctx context.Context, within indexPageKey, newest bool) (*positionRebuild, error) {
 	g := &positionRebuild{e: e, within: within, newest: newest, machines: map[uint64]string{}}
 	err := e.Scan(ctx, "", "", 0, func(machine string, h engine.Head) error {
-		g.machines[h.Number] = machine // 0 where it is damaged, which no block has
+		g.machines[h.Number] = machine // the number of a damaged head is 0, which no block has
 		return nil
 	})
 	for from := []byte{0}; err == nil && from != nil; {
@@ -44,8 +45,8 @@ func (e *Engine) collectPositions(ctx context.Context, within indexPageKey, newe
 	return g, nil
 }
 
-// round reads some blocks and gives the key to go on from, nil at the end.
-// Damaged ones are left out: a Load tells of them.
+// round reads blocks up to the option readBytes, and returns the key from which to
+// continue, nil at the end. It skips damaged blocks, which Load reports.
 func (g *positionRebuild) round(tx *txn, from []byte) []byte {
 	read := 0
 	cur := tx.events.cursor()
@@ -64,8 +65,8 @@ func (g *positionRebuild) round(tx *txn, from []byte) []byte {
 }
 
 func (g *positionRebuild) block(tx *txn, number, seq uint64) {
-	b, room, err := readBlock(tx, &g.joiner, g.scratch, number, seq, g.e.opt.maxStep+valueSlack)
-	g.scratch = room
+	b, scratch, err := readBlock(tx, &g.joiner, g.scratch, number, seq, g.e.opt.maxStep+valueSlack)
+	g.scratch = scratch
 	if err != nil || b.LastPos < g.within.first || b.FirstPos > g.within.last {
 		return
 	}
@@ -79,25 +80,26 @@ func (g *positionRebuild) block(tx *txn, number, seq uint64) {
 	}
 }
 
-// keep sorts and leaves out what is too many.
+// keep sorts the entries and removes those above the largest number.
 func (g *positionRebuild) keep() {
 	slices.SortFunc(g.entries, func(a, b format.IndexEntry) int { return cmp.Compare(a.Pos, b.Pos) })
-	most := g.e.opt.gathered
-	over := len(g.entries) - most
+	limit := g.e.opt.gathered
+	over := len(g.entries) - limit
 	switch {
 	case over <= 0:
 	case g.newest:
 		g.entries = slices.Delete(g.entries, 0, over)
 		g.within.first = g.entries[0].Pos
 	default:
-		g.entries = g.entries[:most]
-		g.within.last = g.entries[most-1].Pos
+		g.entries = g.entries[:limit]
+		g.within.last = g.entries[limit-1].Pos
 	}
 }
 
-// repairPositions stores stretches for positions that have none. It runs while the
-// file is opened, before anything is written; a crash leaves it to the next
-// opening. A full disk leaves holes: they are read from the events then.
+// repairPositions stores the index pages and summaries that are missing. It runs
+// while the file is opened, before any write is accepted; after a crash the next
+// opening continues. If the disk is full, positions without an index page remain,
+// and readers collect their entries from the events.
 func (e *Engine) repairPositions() error {
 	numbers := false
 	for at := uint64(1); at <= e.counters.pos; {
@@ -120,7 +122,7 @@ func (e *Engine) repairPositions() error {
 		}
 		if !there {
 			if !numbers {
-				e.opt.logger.Info("the order of records is not stored yet: it is now", "file", e.path, "from", s.first, "to", s.last)
+				e.opt.logger.Info("an index page is missing: storing the order of records", "file", e.path, "from", s.first, "to", s.last)
 				err = e.repairNumbers()
 				numbers = true
 			}
@@ -129,7 +131,7 @@ func (e *Engine) repairPositions() error {
 			}
 		}
 		if errors.Is(err, engine.ErrDiskFull) {
-			e.opt.logger.Warn("there is no room to store the order of records: reading in that order is slow", "file", e.path, "error", err)
+			e.opt.logger.Warn("the disk is too full to store the order of records: reading in that order is slow", "file", e.path, "error", err)
 			return nil
 		}
 		if err != nil {
@@ -143,7 +145,8 @@ func (e *Engine) repairPositions() error {
 	return nil
 }
 
-// repairIndexPage stores what it finds in a hole and tells how far that goes.
+// repairIndexPage stores index pages for positions that no page covers, and returns
+// the positions that they cover.
 func (e *Engine) repairIndexPage(hole indexPageKey) (indexPageKey, error) {
 	found, err := e.collectPositions(context.Background(), hole, false)
 	if err != nil {
@@ -154,7 +157,7 @@ func (e *Engine) repairIndexPage(hole indexPageKey) (indexPageKey, error) {
 	defer g.end()
 	return covered, e.update(func(tx *txn) error {
 		g.tx = tx
-		for { // contents of stretches that are lost
+		for { // remove summaries of lost index pages
 			k, _ := tx.indexes.cursor().seek(appendValueKey(nil, covered.first, 0))
 			s, ok := parseIndexPageKey(k)
 			if !ok || s.first > covered.last {
@@ -168,22 +171,22 @@ func (e *Engine) repairIndexPage(hole indexPageKey) (indexPageKey, error) {
 	})
 }
 
-// repairSummary stores the contents of a stretch. Those of a damaged one stay
-// unknown.
+// repairSummary stores an index page again, with its summary. A damaged page is
+// left as it is.
 func (e *Engine) repairSummary(s indexPageKey) error {
 	g := &e.group
 	defer g.end()
 	return e.update(func(tx *txn) error {
 		g.tx = tx
-		places, err := tx.readIndexPage(s, &g.joiner, nil)
+		entries, err := tx.readIndexPage(s, &g.joiner, nil)
 		if err != nil {
 			return nil
 		}
-		return errors.Join(g.removeIndexPage(s), g.putIndexPages(s.first, s.last, places))
+		return errors.Join(g.removeIndexPage(s), g.putIndexPages(s.first, s.last, entries))
 	})
 }
 
-// repairNumbers stores whose the machine numbers are.
+// repairNumbers stores the key of each machine under its number.
 func (e *Engine) repairNumbers() error {
 	const atOnce = 10_000
 	for after := ""; ; {
@@ -200,7 +203,7 @@ func (e *Engine) repairNumbers() error {
 		err = e.update(func(tx *txn) error {
 			g.tx = tx
 			for i, key := range keys {
-				if numbers[i] == 0 { // its head is damaged
+				if numbers[i] == 0 { // the head is damaged
 					continue
 				}
 				if err := g.putNumber(numbers[i], key); err != nil {

@@ -5,7 +5,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// hashesOf are the sums of an encoded envelope of a kind.
+// hashesOf returns the hashes of the terms of an event of a kind, which it reads
+// from the event's bytes b. If b is not an envelope, they are not known.
 func hashesOf(kind uint32, b []byte) format.TermHashes {
 	t, ok := record.PeekTerms(b)
 	if !ok {

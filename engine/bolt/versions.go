@@ -12,17 +12,17 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// versionOf is a kind and a schema version.
+// versionOf is a schema version of a kind.
 type versionOf struct {
 	kind   uint32
 	schema uint64
 }
 
-// versionCounts are how many heads there are of each. They are stored in the
-// transactions that store heads. A damaged head counts as of kind 0, version 0.
+// versionCounts holds the number of heads of each version. The counts are stored in
+// the transactions that store heads. A damaged head counts as kind 0, version 0.
 type versionCounts map[versionOf]int64
 
-// liveVersions are the counts with what is only in the ring.
+// liveVersions holds the counts of the buckets and of the journal together.
 type liveVersions struct {
 	mu     sync.Mutex
 	counts versionCounts
@@ -51,7 +51,7 @@ func (c versionCounts) add(change versionCounts) {
 	}
 }
 
-// total is how many heads were counted; ok is false where a count is below zero.
+// total returns the number of heads; ok is false if a count is not above zero.
 func (c versionCounts) total() (n int64, ok bool) {
 	ok = true
 	for _, m := range c {
@@ -61,7 +61,8 @@ func (c versionCounts) total() (n int64, ok bool) {
 	return n, ok
 }
 
-// versionChanges is what the group changes of the counts, nil if nothing.
+// versionChanges returns by how much the group changes the counts, nil if it does
+// not.
 func (g *batch) versionChanges() (change versionCounts) {
 	count := func(h *storedHead, by int64) {
 		if change == nil {
@@ -83,8 +84,9 @@ func (g *batch) versionChanges() (change versionCounts) {
 	return change
 }
 
-// storeVersions brings the stored counts up to date with the heads just stored.
-// Counts that are not there, or do not fit the heads, are made from all of them.
+// storeVersions updates the stored counts after heads were stored. If the stored
+// counts are missing or do not match the number of machines, they are counted again
+// from all heads.
 func (g *batch) storeVersions() error {
 	change := g.versionChanges()
 	if len(change) == 0 {
@@ -94,8 +96,8 @@ func (g *batch) storeVersions() error {
 	return putVersions(g.tx, g.versions)
 }
 
-// putVersions stores the counts: kind 4, version 8, machines 8 for each,
-// big-endian, in order.
+// putVersions stores the counts, sorted: for each version the kind 4, the version 8
+// and the number of heads 8, big-endian.
 func putVersions(tx *txn, c versionCounts) error {
 	var b []byte
 	for _, v := range slices.SortedFunc(maps.Keys(c), func(a, b versionOf) int {
@@ -110,15 +112,15 @@ func putVersions(tx *txn, c versionCounts) error {
 
 const versionCountLen = 20
 
-// mostVersions bounds what is read of the counts.
-const mostVersions = 1 << 20
+// maxVersions bounds the number of counts that are read.
+const maxVersions = 1 << 20
 
 func readVersions(tx *txn) (versionCounts, error) {
 	b := tx.counters.get(countersVersions)
 	if b == nil {
-		return nil, fmt.Errorf("the counts per version are not there")
+		return nil, fmt.Errorf("the counts per version are missing")
 	}
-	h, payload, err := format.ParseValue(b, mostVersions*versionCountLen)
+	h, payload, err := format.ParseValue(b, maxVersions*versionCountLen)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +135,7 @@ func readVersions(tx *txn) (versionCounts, error) {
 	return c, nil
 }
 
-// recountVersions looks at all heads.
+// recountVersions counts the versions of all heads.
 func recountVersions(tx *txn) versionCounts {
 	c := versionCounts{}
 	cur := tx.machines.cursor()
@@ -147,8 +149,8 @@ func recountVersions(tx *txn) versionCounts {
 	return c
 }
 
-// foundVersions are the stored counts with a change of the heads, made anew
-// where they do not fit the number of machines then.
+// foundVersions returns the stored counts plus change. If the stored counts are
+// damaged, or their sum is not the number of machines, it counts all heads.
 func foundVersions(tx *txn, change versionCounts, machines uint64) versionCounts {
 	c, err := readVersions(tx)
 	if err == nil {
@@ -160,7 +162,7 @@ func foundVersions(tx *txn, change versionCounts, machines uint64) versionCounts
 	return c
 }
 
-// showVersions adds what a ring that is served from memory changes.
+// showVersions adds the changes by a journal that is served from memory.
 func (e *Engine) showVersions() error {
 	change := versionCounts{}
 	err := e.view(func(tx *txn) error {
@@ -188,7 +190,7 @@ func (e *Engine) showVersions() error {
 	return err
 }
 
-// Versions counts the machines of a kind by version.
+// Versions implements engine.Engine.
 func (e *Engine) Versions(ctx context.Context, kind uint32) (map[uint64]int64, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
