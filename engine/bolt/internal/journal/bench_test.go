@@ -10,7 +10,7 @@ import (
 )
 
 // BenchmarkAppend is one group after another, each written and synced before the
-// next, on a real file in the directory for temporary files. Everything is folded at
+// next, on a real file in the directory for temporary files. Everything is checkpointed at
 // once: it measures the ring alone.
 func BenchmarkAppend(b *testing.B) {
 	for _, size := range []int{200, 2000, 20000, 200000} {
@@ -54,7 +54,7 @@ func ringInMemory(b *testing.B, size int64) (Range, memory) {
 	return r, m
 }
 
-// BenchmarkScan is what a ring adds to Open, once for Scan and once for Open.
+// BenchmarkScan measures what a ring adds to opening a file: Scan, then Open.
 func BenchmarkScan(b *testing.B) {
 	for _, size := range []int{0, 200, 20000} {
 		b.Run(fmt.Sprintf("16MiB/records=%d", size), func(b *testing.B) {

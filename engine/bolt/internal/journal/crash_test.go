@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// step does one random thing and keeps room in the ring.
+// step does one random operation, and checkpoints if the ring is full.
 func (w *world) step() error {
 	s := w.payload()
 	if !w.free(len(s)) {
@@ -17,9 +17,9 @@ func (w *world) step() error {
 			w.bypass(s)
 			return nil
 		}
-		w.fold(w.j.State().Sealed)
+		w.checkpoint(w.j.State().Sealed)
 	} else if w.rng.IntN(8) == 0 {
-		w.fold(w.folded + uint64(w.rng.IntN(int(w.acked-w.folded)+1)))
+		w.checkpoint(w.checkpointed + uint64(w.rng.IntN(int(w.acked-w.checkpointed)+1)))
 	}
 	return w.append(s)
 }
@@ -99,7 +99,7 @@ func TestCrash_Pictures(t *testing.T) {
 			require.NoError(t, w.step())
 			if next != nil && w.acked == before+1 {
 				// The process died inside that write: nobody was told.
-				if w.folded > before {
+				if w.checkpointed > before {
 					next = nil
 					continue
 				}
@@ -139,7 +139,7 @@ func TestCrash_KillThenPowerCut(t *testing.T) {
 			w.disk.fault = func(_ int, name string) bool { return name == "sync" }
 			s := w.payload()
 			if !w.free(len(s)) {
-				w.fold(w.acked)
+				w.checkpoint(w.acked)
 			}
 			require.ErrorIs(t, w.append(s), ErrStopped)
 			w.disk.fault = nil
@@ -163,7 +163,7 @@ func TestCrash_KillThenPowerCut(t *testing.T) {
 }
 
 // TestCrash_DuringRecovery: a recovery that dies before its transaction leaves
-// the ring as it was, and one that dies behind it leaves nothing to replay.
+// the ring as it was, and one that dies after it leaves nothing to replay.
 func TestCrash_DuringRecovery(t *testing.T) {
 	seeds(t, 200, func(t *testing.T, seed uint64) {
 		w := newWorld(t, seed, true)
@@ -179,9 +179,9 @@ func TestCrash_DuringRecovery(t *testing.T) {
 		require.Equal(t, first.Last(), again.Last())
 
 		w.recover(w.disk.after(img))
-		s, err := Scan(w.disk, w.r, w.id, w.salt, w.folded)
+		s, err := Scan(w.disk, w.r, w.id, w.salt, w.checkpointed)
 		require.NoError(t, err)
-		require.Zero(t, s.Len(), "folded and under a new salt")
+		require.Zero(t, s.Len(), "checkpointed and under a new salt")
 		w.finish()
 	})
 }

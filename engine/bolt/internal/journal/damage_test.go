@@ -10,13 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// written is a world with n records of some blocks, the first of them folded.
-func written(t testing.TB, n, folded int) *world {
+// written is a world with n records of some blocks, the first of them checkpointed.
+func written(t testing.TB, n, checkpointed int) *world {
 	w := newWorld(t, 99, true)
 	for i := range n {
 		require.NoError(t, w.append(string(bytes.Repeat([]byte{byte('a' + i)}, 100+i*900))))
 	}
-	w.fold(uint64(folded))
+	w.checkpoint(uint64(checkpointed))
 	return w
 }
 
@@ -30,8 +30,8 @@ func (w *world) at(lsn uint64) int64 {
 	return 0
 }
 
-// TestDamage_EachByte: each byte of the ring turned over is found, or changes
-// nothing, or stands in the last record, which then is not there.
+// TestDamage_EachByte: each changed byte of the ring is detected, or has no effect,
+// or is in the last record, which then is missing.
 func TestDamage_EachByte(t *testing.T) {
 	w := written(t, 9, 3)
 	last := w.live[8]
@@ -67,11 +67,11 @@ func TestDamage_EachByte(t *testing.T) {
 	t.Logf("%d found, %d harmless, %d ended the ring", found, harmless, ended)
 }
 
-// TestDamage_Report: what is lost, and where the rest is.
+// TestDamage_Report: the error says what is lost, and where the other records are.
 func TestDamage_Report(t *testing.T) {
 	w := written(t, 9, 3)
 	w.disk.cache[w.at(6)+50] ^= 1
-	s, err := Scan(w.disk, w.r, w.id, w.salt, w.folded)
+	s, err := Scan(w.disk, w.r, w.id, w.salt, w.checkpointed)
 	var c *CorruptError
 	require.ErrorAs(t, err, &c)
 	require.ErrorIs(t, err, ErrCorrupt)
@@ -87,21 +87,21 @@ func TestDamage_Report(t *testing.T) {
 	assert.Equal(t, []uint64{4, 5, 7, 8, 9}, got, "for a salvage")
 }
 
-// TestDamage_HeaderOfALaterOne: the record is gone without trace, of the one
-// behind it only the header is whole: that proves that something was lost.
+// TestDamage_HeaderOfALaterOne: a record is gone without trace, and of the one
+// after it only the header is whole: that proves that a record was lost.
 func TestDamage_HeaderOfALaterOne(t *testing.T) {
 	w := written(t, 9, 3)
 	clear(w.disk.cache[w.at(8):][:Align])
 	w.disk.cache[w.at(9)+headerSize+10] ^= 1
-	_, err := Scan(w.disk, w.r, w.id, w.salt, w.folded)
+	_, err := Scan(w.disk, w.r, w.id, w.salt, w.checkpointed)
 	require.ErrorIs(t, err, ErrCorrupt)
-	w.fold(7)
-	_, err = Scan(w.disk, w.r, w.id, w.salt, w.folded)
+	w.checkpoint(7)
+	_, err = Scan(w.disk, w.r, w.id, w.salt, w.checkpointed)
 	require.ErrorIs(t, err, ErrCorrupt, "with nothing whole before it")
 
 	w = written(t, 9, 3)
 	w.disk.cache[w.at(9)+headerSize+10] ^= 1
-	s, err := Scan(w.disk, w.r, w.id, w.salt, w.folded)
+	s, err := Scan(w.disk, w.r, w.id, w.salt, w.checkpointed)
 	require.NoError(t, err)
 	assert.Equal(t, &w.live[8], s.Torn)
 	assert.Equal(t, uint64(8), s.Last())
@@ -222,14 +222,14 @@ func TestSalt_StaleRounds(t *testing.T) {
 	w := newWorld(t, 3, true)
 	for range 100 {
 		require.NoError(t, w.append("round"))
-		w.fold(w.acked)
+		w.checkpoint(w.acked)
 	}
-	s, err := Scan(w.disk, w.r, w.id, w.salt, w.folded)
+	s, err := Scan(w.disk, w.r, w.id, w.salt, w.checkpointed)
 	require.NoError(t, err)
-	require.Zero(t, s.Len(), "folded")
+	require.Zero(t, s.Len(), "checkpointed")
 
-	// The lsns begin again, as after a restored store: only the salt tells.
-	w.salt, w.folded, w.acked = w.newSalt(), 90, 90
+	// The lsns start again, as after a restored store: only the salt differs.
+	w.salt, w.checkpointed, w.acked = w.newSalt(), 90, 90
 	w.open()
 	require.NoError(t, w.append("new"))
 	_, have, err := w.check(w.disk, 91)
@@ -243,7 +243,7 @@ func TestOpen_SaltUsed(t *testing.T) {
 	_, err := Open(w.disk, w.r, w.id, w.salt, 0)
 	require.ErrorIs(t, err, ErrSaltUsed)
 	_, err = Open(w.disk, w.r, w.id, w.salt, 3)
-	require.ErrorIs(t, err, ErrSaltUsed, "even folded")
+	require.ErrorIs(t, err, ErrSaltUsed, "even checkpointed")
 	_, err = Open(w.disk, w.r, w.id, w.newSalt(), 3)
 	require.NoError(t, err)
 	assert.NotEqual(t, NewSalt(), NewSalt())

@@ -5,21 +5,22 @@ import (
 	"os"
 )
 
-// DirectReader reads a file past the page cache where that can be done, and through
-// it elsewhere: what it gives of a ring is what the device has, whatever the
-// cache holds. It is for one goroutine and for reading from front to back.
+// DirectReader reads a file bypassing the page cache if the file system supports
+// that, otherwise through it. Bypassing the cache, it returns the bytes that the
+// device holds. It is for one goroutine, and fast only from front to back.
 type DirectReader struct {
 	file   *os.File
-	direct *os.File // nil where there is no such way
-	window []byte
+	direct *os.File // nil if direct reading is not supported
+	window []byte   // the n bytes of the file from at on
 	at     int64
 	n      int
 }
 
-// window is how much is read at once. So large, the runtime gives it whole pages.
+// window is the number of bytes read at once. A buffer of this size starts at a
+// page boundary in memory, as direct reading requires.
 const window = 1 << 20
 
-// NewDirectReader reads f, which stays the caller's. Close frees the rest.
+// NewDirectReader returns a reader of f. The caller closes f, and the reader.
 func NewDirectReader(f *os.File) *DirectReader {
 	r := &DirectReader{file: f}
 	direct, err := openDirect(f.Name())
@@ -36,6 +37,8 @@ func NewDirectReader(f *os.File) *DirectReader {
 	return r
 }
 
+// ReadAt implements io.ReaderAt, for one goroutine. After an error of direct
+// reading it reads through the page cache from then on.
 func (r *DirectReader) ReadAt(p []byte, off int64) (n int, err error) {
 	for n < len(p) && r.direct != nil {
 		at := off + int64(n)
@@ -60,7 +63,7 @@ func (r *DirectReader) ReadAt(p []byte, off int64) (n int, err error) {
 	return n + more, err
 }
 
-// Close ends the reading.
+// Close closes the reader, but not the file that it was made for.
 func (r *DirectReader) Close() error {
 	if r.direct == nil {
 		return nil

@@ -152,7 +152,7 @@ type world struct {
 	id   ID
 
 	// The store: all of it changes in one transaction.
-	folded uint64
+	checkpointed uint64
 	salt   Salt
 	stored map[uint64]string
 
@@ -198,10 +198,10 @@ func (w *world) newSalt() (s Salt) {
 }
 
 func (w *world) open() {
-	j, err := Open(w.disk, w.r, w.id, w.salt, w.folded)
+	j, err := Open(w.disk, w.r, w.id, w.salt, w.checkpointed)
 	require.NoError(w.t, err)
 	w.j, w.live = j, nil
-	require.Equal(w.t, w.folded+1, j.Next())
+	require.Equal(w.t, w.checkpointed+1, j.Next())
 }
 
 // payload is a random one: mostly small, sometimes up to a segment, now and then
@@ -249,27 +249,27 @@ func (w *world) append(s string) error {
 	return err
 }
 
-// fold stores what Read gives up to lsn, then says so.
-func (w *world) fold(to uint64) {
-	for lsn := w.folded + 1; lsn <= to; lsn++ {
+// checkpoint stores what Read returns up to lsn to, then calls Checkpointed.
+func (w *world) checkpoint(to uint64) {
+	for lsn := w.checkpointed + 1; lsn <= to; lsn++ {
 		b, err := w.j.Read(lsn, nil)
 		require.NoError(w.t, err, "lsn %d", lsn)
 		require.Equal(w.t, w.groups[lsn], string(b), "lsn %d", lsn)
 		w.stored[lsn] = string(b)
 	}
-	w.folded = max(w.folded, to)
+	w.checkpointed = max(w.checkpointed, to)
 	require.NoError(w.t, w.j.Checkpointed(to))
 }
 
 func (w *world) bypass(s string) {
-	w.fold(w.acked)
+	w.checkpoint(w.acked)
 	lsn := w.j.Next()
 	w.groups[lsn], w.stored[lsn] = s, s
-	w.folded, w.acked = lsn, lsn
+	w.checkpointed, w.acked = lsn, lsn
 	require.NoError(w.t, w.j.Bypass(lsn))
 }
 
-// free says, from the places alone, whether a group of n bytes has room.
+// free reports, from the places alone, whether a group of n bytes fits.
 func (w *world) free(n int) bool {
 	at := int64(0)
 	if len(w.live) > 0 {
@@ -281,7 +281,7 @@ func (w *world) free(n int) bool {
 	}
 	next := (at + testSegment - 1) / testSegment % testSegments
 	for _, p := range w.live {
-		if p.LSN > w.folded && (p.Offset-w.disk.area[0])/testSegment == next {
+		if p.LSN > w.checkpointed && (p.Offset-w.disk.area[0])/testSegment == next {
 			return false
 		}
 	}
@@ -291,12 +291,12 @@ func (w *world) free(n int) bool {
 // check scans an image and compares with what was promised: everything
 // acknowledged, in order, and beyond that at most the one group in flight, whole.
 func (w *world) check(img io.ReaderAt, acked uint64) (*Scanned, map[uint64]string, error) {
-	s, err := Scan(img, w.r, w.id, w.salt, w.folded)
+	s, err := Scan(img, w.r, w.id, w.salt, w.checkpointed)
 	if err != nil {
 		return nil, nil, err
 	}
 	have := map[uint64]string{}
-	next := w.folded + 1
+	next := w.checkpointed + 1
 	for _, rec := range s.Records() {
 		switch {
 		case rec.LSN != next:
@@ -313,25 +313,25 @@ func (w *world) check(img io.ReaderAt, acked uint64) (*Scanned, map[uint64]strin
 	return s, have, nil
 }
 
-// recover is R1 on the disk d: replay, fold and new salt in one transaction, open.
+// recover is R1 on the disk d: replay, checkpoint and new salt in one transaction, open.
 func (w *world) recover(d *disk) {
 	s, have, err := w.check(d, w.acked)
 	require.NoError(w.t, err)
 	for lsn, b := range have {
 		w.stored[lsn] = b
 	}
-	w.folded, w.acked, w.salt = s.Last(), s.Last(), w.newSalt()
+	w.checkpointed, w.acked, w.salt = s.Last(), s.Last(), w.newSalt()
 	w.disk = d
 	w.open()
 }
 
-// finish looks at everything once more.
+// finish checks everything once more.
 func (w *world) finish() {
 	_, have, err := w.check(w.disk, w.acked)
 	require.NoError(w.t, err)
 	for lsn := uint64(1); lsn <= w.acked; lsn++ {
 		b, ok := w.stored[lsn]
-		if lsn > w.folded {
+		if lsn > w.checkpointed {
 			b, ok = have[lsn]
 		}
 		require.True(w.t, ok, "lsn %d", lsn)
@@ -341,5 +341,5 @@ func (w *world) finish() {
 	require.Equal(w.t, int(w.r.Offset)+len(c)-int(end), bytes.Count(c[:w.r.Offset], []byte{0xaa})+bytes.Count(c[end:], []byte{0xaa}), "bytes outside the range")
 	gap := c[w.r.Offset+HeadSize : w.disk.area[0]]
 	require.Equal(w.t, len(gap), bytes.Count(gap, []byte{0}), "bytes before the record area")
-	assert.LessOrEqual(w.t, w.folded, w.acked)
+	assert.LessOrEqual(w.t, w.checkpointed, w.acked)
 }

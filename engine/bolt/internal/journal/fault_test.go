@@ -10,7 +10,7 @@ import (
 )
 
 // TestFault_EachWriteAndSync: the nth write or sync fails, once and for ever.
-//  1. That append and all later ones answer the same error; nothing is written any more.
+//  1. That append and all later ones return the same error, and nothing is written any more.
 //  2. What was acknowledged before is in every picture; the one in doubt whole or not.
 func TestFault_EachWriteAndSync(t *testing.T) {
 	runs := 0
@@ -87,16 +87,16 @@ func (f shortFile) WriteAt(p []byte, off int64) (int, error) {
 	return n - 1, err
 }
 
-// TestFault_StopDuringSync: a fold that goes wrong while a group syncs keeps that
+// TestFault_StopDuringSync: a checkpoint that fails while a group syncs keeps that
 // group from being acknowledged.
 func TestFault_StopDuringSync(t *testing.T) {
 	w := newWorld(t, 1, false)
 	require.NoError(t, w.append("before"))
-	why := errors.New("fold went wrong")
+	why := errors.New("checkpoint went wrong")
 	w.disk.during = func(change) {
 		_, err := w.j.Read(2, nil)
 		assert.ErrorIs(t, err, ErrNoRecord, "not readable before it is durable")
-		assert.Error(t, w.j.Checkpointed(2), "nor foldable")
+		assert.Error(t, w.j.Checkpointed(2), "nor may it be checkpointed")
 		w.j.Stop(why)
 	}
 	err := w.append("in doubt")

@@ -8,30 +8,30 @@ import (
 	"syscall"
 )
 
-// File is what the ring is written to. After WriteAt and then Sync returned nil,
-// the bytes are durable; where WriteAt alone does that, Sync does nothing.
-// *os.File is one. Handle is the faster one. WriteAt and Sync are called by
-// one goroutine at a time, ReadAt by any number meanwhile.
+// File is the file that holds the ring. After WriteAt and then Sync returned nil,
+// the bytes must be durable; Sync may do nothing if they are durable after WriteAt.
+// *os.File is a File, and Handle is a faster one. WriteAt and Sync are called by
+// one goroutine at a time, ReadAt by any number at the same time.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
 	Sync() error
 }
 
-// Handle is a descriptor of its own for the ring: on the local file systems of
-// Linux that are known to keep O_DSYNC, one with that flag, so that a write
-// syncs the written range only; else one with File.Sync after the write. Where
-// it can it writes past the page cache, which saves a copy and the search for
-// what of the range is to be synced. What ReadAt gives is in step with that.
+// Handle is a file descriptor for the ring alone. On those local file systems of
+// Linux that are known to honour O_DSYNC it has that flag, so that a write syncs
+// the written range only; elsewhere Sync follows the write. If it can it writes
+// bypassing the page cache, which saves copying the bytes and searching the range
+// for dirty pages. ReadAt returns the written bytes in every case.
 type Handle struct {
 	*os.File
 	dsync  bool
-	direct *os.File // for writing, with O_DIRECT and O_DSYNC; nil where that cannot be
+	direct *os.File // for writing, with O_DIRECT and O_DSYNC; nil if that is not supported
 }
 
-// OpenHandle opens path for the ring. It must be the very file that same
-// describes, from the descriptor that holds the file's lock: a file renamed
-// meanwhile is refused.
+// OpenHandle opens path for the ring. same describes the file as its locked
+// descriptor reports it. If path leads to another file, because the file was
+// renamed, OpenHandle returns an error.
 func OpenHandle(path string, same os.FileInfo) (*Handle, error) {
 	h, err := openHandle(path)
 	if err != nil {
@@ -53,9 +53,9 @@ func OpenHandle(path string, same os.FileInfo) (*Handle, error) {
 	return h, nil
 }
 
-// WriteAt writes whole blocks of Align bytes that begin at a multiple of it, in
-// the file and in memory. Where the device wants more than that, the system
-// refuses the first write before it begins, and the page cache is used from then on.
+// WriteAt writes whole blocks of Align bytes that start at a multiple of Align, in
+// the file and in memory. If the device requires a larger alignment, the system
+// refuses the first write, and WriteAt uses the page cache from then on.
 func (h *Handle) WriteAt(b []byte, off int64) (int, error) {
 	if h.direct != nil {
 		n, err := h.direct.WriteAt(b, off)
@@ -68,7 +68,7 @@ func (h *Handle) WriteAt(b []byte, off int64) (int, error) {
 	return h.File.WriteAt(b, off)
 }
 
-// Close frees the descriptors.
+// Close closes the descriptors.
 func (h *Handle) Close() error {
 	err := h.File.Close()
 	if h.direct != nil {
@@ -77,7 +77,7 @@ func (h *Handle) Close() error {
 	return err
 }
 
-// Sync does nothing where WriteAt was durable on return.
+// Sync makes the written bytes durable. It does nothing if DSync is true.
 func (h *Handle) Sync() error {
 	if h.dsync {
 		return nil
@@ -85,5 +85,5 @@ func (h *Handle) Sync() error {
 	return h.File.Sync()
 }
 
-// DSync says whether WriteAt is durable on return.
+// DSync reports whether the bytes of a WriteAt are durable when it returns.
 func (h *Handle) DSync() bool { return h.dsync }

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// dsyncKept are the file systems (statfs magic numbers) on which a write through
-// O_DSYNC is known to wait for the device: local ones. Others get fsync.
+// dsyncKept has the file systems (statfs magic numbers) on which a write with
+// O_DSYNC is known to wait for the device: local ones. On others fsync is used.
 var dsyncKept = map[int64]bool{
 	0xef53:     true, // ext2, ext3, ext4
 	0x58465342: true, // xfs
@@ -14,8 +14,8 @@ var dsyncKept = map[int64]bool{
 	0xf2f52010: true, // f2fs
 }
 
-// directTaken are the ones on which the ring is written past the page cache:
-// their writes keep it in step, and fall back to it where they cannot.
+// directTaken has the file systems on which the ring is written bypassing the page
+// cache: their direct writes invalidate the cache, and use it if they have to.
 var directTaken = map[int64]bool{
 	0xef53:     true, // ext2, ext3, ext4
 	0x58465342: true, // xfs
@@ -36,13 +36,13 @@ func openHandle(path string) (*Handle, error) {
 	}
 	h := &Handle{File: f, dsync: true}
 	if directTaken[int64(fs.Type)] {
-		// An error here is that the file system or its device has no direct way.
+		// An error means that the file system or its device does not support O_DIRECT.
 		h.direct, _ = os.OpenFile(path, os.O_RDWR|syscall.O_DSYNC|syscall.O_DIRECT, 0)
 	}
 	return h, nil
 }
 
-// openDirect opens path for reading past the page cache.
+// openDirect opens path for reading that bypasses the page cache.
 func openDirect(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECT, 0)
 }

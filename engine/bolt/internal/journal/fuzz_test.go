@@ -17,7 +17,7 @@ const (
 	sparseBlock = headerSize + 8
 )
 
-// thick is the image that the sparse bytes stand for, its record area at Align.
+// thick returns the image that the sparse bytes describe, its record area at Align.
 func thick(sparse []byte) []byte {
 	head := min(len(sparse), sparseHead)
 	rest := sparse[head:]
@@ -40,9 +40,9 @@ func thin(img []byte) []byte {
 	return b
 }
 
-// mend makes the checksums of an image right, and the length and id in its head, so
-// that what is behind them is reached.
-func mend(data []byte, id ID, salt Salt) {
+// repairChecksums corrects the checksums of an image, and the length and id in its
+// head, so that the code after these checks is reached.
+func repairChecksums(data []byte, id ID, salt Salt) {
 	copy(data, headMagic)
 	binary.BigEndian.PutUint32(data[8:], formatRing)
 	binary.BigEndian.PutUint64(data[24:], uint64(len(data)))
@@ -94,22 +94,22 @@ func FuzzScan(f *testing.F) {
 	f.Add(ringOf(1<<63, 1<<64-1), uint64(1<<63-1), byte(2))
 	f.Add(ringOf(1<<64-1), uint64(1<<64-1), byte(2))
 
-	f.Fuzz(func(t *testing.T, data []byte, folded uint64, how byte) {
+	f.Fuzz(func(t *testing.T, data []byte, checkpointed uint64, how byte) {
 		if how%3 > 0 {
 			data = thick(data)
 		}
 		if how%3 > 1 {
-			mend(data, id, salt)
+			repairChecksums(data, id, salt)
 		}
 		r := Range{Offset: 0, Length: int64(len(data))}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		s, err := Scan(bytes.NewReader(data), r, id, salt, folded)
+		s, err := Scan(bytes.NewReader(data), r, id, salt, checkpointed)
 		runtime.ReadMemStats(&after)
 		if used := after.TotalAlloc - before.TotalAlloc; used > 3*uint64(len(data))+16<<10 {
 			t.Fatalf("%d bytes allocated for a ring of %d", used, len(data))
 		}
-		next := folded + 1
+		next := checkpointed + 1
 		if s != nil {
 			for _, rec := range s.Records() {
 				again := make([]byte, headerSize+rec.Length)

@@ -2,17 +2,17 @@ package journal
 
 import "slices"
 
-// groupCap is what a Group begins with: enough that the runtime hands out whole
-// pages, which begin at page boundaries.
+// groupCap is the first capacity of a Group: large enough that the runtime
+// allocates whole pages, so that the buffer starts at a page boundary.
 const groupCap = 64 << 10
 
-// Group is the payload of one record, built in place in the buffer that is
-// written. The zero value is empty and ready. Keep two, and one is built while
-// the other syncs: nothing is allocated once they have grown. A Group is for
-// one goroutine at a time, and Append's while it runs; its bytes are the same
-// afterwards, whatever Append answered.
+// Group is the payload of one record, built in the buffer that is written. The zero
+// value is empty and ready for use. With two of them one can be built while the
+// other is written, and nothing is allocated once they have grown. A Group is for
+// one goroutine at a time, and must not be used while Append runs with it; Append
+// does not change its payload, whatever it returns.
 type Group struct {
-	b []byte // room for the header, then the payload
+	b []byte // headerSize bytes for the header, then the payload
 }
 
 // Reset empties g and keeps its memory.
@@ -21,29 +21,29 @@ func (g *Group) Reset() {
 	g.b = g.b[:headerSize]
 }
 
-// Len is the length of the payload.
+// Len returns the length of the payload.
 func (g *Group) Len() int { return max(len(g.b)-headerSize, 0) }
 
-// Payload is what was built so far, valid until g changes.
+// Payload returns the payload so far. It is valid until g changes.
 func (g *Group) Payload() []byte {
 	g.init()
 	return g.b[headerSize:]
 }
 
-// Write adds p. It never fails.
+// Write appends p to the payload. It never fails.
 func (g *Group) Write(p []byte) (int, error) {
 	g.init()
 	g.b = append(g.b, p...)
 	return len(p), nil
 }
 
-// Build adds what fill appends to dst. There are bytes in dst already, which
-// fill keeps as they are.
+// Build adds to the payload what fill appends to dst. fill must keep the bytes that
+// dst holds already.
 func (g *Group) Build(fill func(dst []byte) []byte) {
 	g.init()
 	b := fill(g.b)
 	if len(b) < len(g.b) {
-		panic("journal: fill took bytes away")
+		panic("journal: fill removed bytes")
 	}
 	g.b = b
 }
@@ -54,7 +54,7 @@ func (g *Group) init() {
 	}
 }
 
-// padded is the record with zeros behind it up to a multiple of Align.
+// padded returns the record followed by zeros up to a multiple of Align.
 func (g *Group) padded() []byte {
 	n, want := len(g.b), int(Span(g.Len()))
 	if cap(g.b) < want {

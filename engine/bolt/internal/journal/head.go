@@ -7,17 +7,17 @@ import (
 	"io"
 )
 
-// Align is the unit of writing: records begin at multiples of it, in the record
+// Align is the unit of writing: records start at multiples of it, in the record
 // area and in the file, and are padded to it.
 const Align = 4096
 
-// HeadSize is the number of bytes that Head.Append adds.
+// HeadSize is the number of bytes that Head.Append appends.
 const HeadSize = 64
 
-// The only format so far.
+// formatRing is the only format so far.
 const formatRing = 1
 
-// Limits of geometry: they bound what a damaged head can ask for.
+// Limits of the geometry: they bound the memory that a damaged head can ask for.
 const (
 	maxSegment = 1 << 28
 	maxRing    = 1 << 36
@@ -30,7 +30,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // ID is the identity of the file that a ring belongs to.
 type ID [16]byte
 
-// Range is where the value that holds the ring stands in the file.
+// Range is the place in the file of the value that holds the ring.
 type Range struct {
 	Offset, Length int64
 	Page           int64 // page size of the file, a multiple of Align; 0 = Align
@@ -53,8 +53,9 @@ func (r Range) validate() error {
 	return nil
 }
 
-// Head is the geometry of a ring. It is stored, never computed again: the place
-// of the record area depends on the file's page size, which a copy may change.
+// Head is the geometry of a ring. It is stored, and not computed again (R2): the
+// start of the record area depends on the file's page size, which may be another
+// one in a copy of the file.
 type Head struct {
 	ID       ID
 	Length   int64 // of the whole value
@@ -63,9 +64,9 @@ type Head struct {
 	Segments int64
 }
 
-// NewHead lays out a ring of segments of that size over r. Of r.Offset only the
-// place within the page matters, so that it can be called before the value is
-// written. The record area begins at the page after the one with the head.
+// NewHead returns the head of a ring in r with segments of the given size. Of
+// r.Offset only the offset within a page matters, so that NewHead can be called
+// before the value is written. The record area starts at the page after the head's.
 func NewHead(r Range, segment int64, id ID) (Head, error) {
 	if err := r.validate(); err != nil {
 		return Head{}, err
@@ -81,11 +82,11 @@ func NewHead(r Range, segment int64, id ID) (Head, error) {
 	return h, nil
 }
 
-// validate says what is wrong with h for the range r.
+// validate returns an error if h is not possible for the range r.
 func (h *Head) validate(r Range) error {
 	switch {
 	case h.Length != r.Length:
-		return fmt.Errorf("head is of a value of %d bytes, range has %d", h.Length, r.Length)
+		return fmt.Errorf("head of a value of %d bytes in a range of %d bytes", h.Length, r.Length)
 	case h.Segment < Align || h.Segment > maxSegment || h.Segment%Align != 0:
 		return fmt.Errorf("segment of %d bytes", h.Segment)
 	case h.Start < HeadSize || h.Start > h.Length:
@@ -96,11 +97,11 @@ func (h *Head) validate(r Range) error {
 	return nil
 }
 
-// aligned says whether writing is allowed: whole pages of the file, and none that
-// holds anything before the record area.
+// aligned reports whether the record area starts at a page of the file. Only then
+// may it be written, since other pages hold bytes before it too.
 func (h *Head) aligned(r Range) bool { return (r.Offset+h.Start)%r.page() == 0 }
 
-// Append adds the head's bytes to dst, HeadSize in number, big-endian:
+// Append appends the head to dst, HeadSize bytes, big-endian:
 //
 //	0       8        12         16    24     32       40         48  60     64
 //	+-------+--------+----------+-----+------+--------+----------+...+------+
@@ -108,8 +109,8 @@ func (h *Head) aligned(r Range) bool { return (r.Offset+h.Start)%r.page() == 0 }
 //	+-------+--------+----------+------------+--------+----------+---+------+
 //
 // magic 8, format 4, segments 4, start 8, length 8, segment 8, id 16, zero 4,
-// CRC-32C of the 60 bytes before it 4. Magic, format and the checksum keep
-// their places in every format.
+// CRC-32C of the 60 bytes before it 4. Magic, format and the checksum have the
+// same offsets in every format.
 func (h *Head) Append(dst []byte) []byte {
 	from := len(dst)
 	dst = append(dst, headMagic...)
@@ -123,8 +124,8 @@ func (h *Head) Append(dst []byte) []byte {
 	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[from:], castagnoli))
 }
 
-// ReadHead reads and checks the head of the ring in r: ErrCorrupt, ErrNewer, or
-// the error of f.
+// ReadHead reads and checks the head of the ring in r. Its errors match ErrCorrupt
+// or ErrNewer, or are those of f.
 func ReadHead(f io.ReaderAt, r Range) (Head, error) {
 	if err := r.validate(); err != nil {
 		return Head{}, err
@@ -155,8 +156,8 @@ func ReadHead(f io.ReaderAt, r Range) (Head, error) {
 	return h, nil
 }
 
-// ring is a head, where it stands, and the salt: what is needed to tell a record
-// from other bytes.
+// ring holds what is needed to recognize a record: the head, the offset of the
+// record area and the salt.
 type ring struct {
 	Head
 	base int64 // of the record area in the file
@@ -174,7 +175,8 @@ func readRing(f io.ReaderAt, r Range, id ID, salt Salt) (ring, error) {
 	return ring{Head: h, base: r.Offset + h.Start, seed: salt.seed()}, nil
 }
 
-// readFull is ReadAt where the file ending early is damage.
+// readFull fills b from off on. If the file ends before that, the error matches
+// ErrCorrupt.
 func readFull(f io.ReaderAt, b []byte, off int64) error {
 	n, err := f.ReadAt(b, off)
 	if n == len(b) {

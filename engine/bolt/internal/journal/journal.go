@@ -7,61 +7,62 @@ import (
 	"sync/atomic"
 )
 
-// Journal is an open ring. Append, Folded, Bypass, Read and the rest may be called
-// from any goroutine; the appends go one after the other.
+// Journal is an open ring. All methods may be called from any goroutine; appends
+// run one after the other.
 //
-// What holds at all times:
+// Invariants:
 //
-//  1. At most one record is unsynced, and it has the largest lsn.
-//  2. Lsns have no holes: last+1 is next, and nothing but Append and Bypass takes it.
-//  3. A block is written only if its segment holds no record beyond folded, or is
-//     the one being filled, behind its last record.
+//  1. At most one record is not synced, and it has the largest lsn.
+//  2. Lsns have no holes: last+1 is next, and only Append and Bypass take it.
+//  3. A block is written only if its segment holds no record after checkpointed, or
+//     is the one being filled, and the block is after its last record.
 //  4. No byte outside the record area is written, and no part of a page.
 //  5. After the first error of a write or sync, and after Stop, nothing is
 //     written and nothing is acknowledged.
-//  6. What Read can see is durable.
+//  6. Every record that Read returns is durable.
 //
-// Rejected for 3: records across segments. A segment could then be released
-// only together with its neighbour, and a payload of several segments would
-// need most of the ring; such a group goes round the ring (Bypass), which costs
-// two syncs that its size hides.
+// Rejected for 3: records across segments. A segment could then be released only
+// together with its neighbour, and a payload of several segments would need most
+// of the ring. Such a group bypasses the ring instead (Bypass), which costs two
+// syncs, little compared with the time for writing so large a group.
 type Journal struct {
 	file File
 	ring ring
-	stop atomic.Pointer[error]
+	stop atomic.Pointer[error] // why nothing is written any more
 
-	writing sync.Mutex // held over an append; taken before mu
-	segment int64      // the one being filled; of writing
-	fill    int64      // bytes used in it; of writing
+	writing sync.Mutex // held during an append; locked before mu
+	segment int64      // the one being filled; guarded by writing
+	fill    int64      // bytes used in it; guarded by writing
 
-	mu           sync.Mutex
+	mu           sync.Mutex // guards the fields below
 	checkpointed uint64
 	last         uint64
 	sealed       uint64   // last lsn of the segments that are full
 	ends         []uint64 // last lsn in each segment
-	slots        []slot   // where record lsn stands: slots[lsn % len]
+	slots        []slot   // place of record lsn: slots[lsn % len(slots)]
 }
 
-// slot is where a record stands. As each record takes a block, the unfolded
-// ones never share a slot.
+// slot is the place of a record. Since each record occupies at least one block,
+// records that are not checkpointed never share a slot.
 type slot struct{ block, length uint32 }
 
-// Open begins to write the ring in r, which holds nothing unfolded: folded is
-// the last lsn given out and was committed together with salt, which is new. A
-// ring with a record under that salt answers ErrSaltUsed: either it was not
-// replayed, or the salt is old (or has the checksum of an old one, once in four
-// thousand million). The other answers are those of ReadHead, ErrForeign and
-// ErrMisaligned. The file stays the caller's, who closes it after Close.
+// Open opens the ring in r for writing. All its records must be checkpointed:
+// checkpointed is the last lsn assigned, and was committed together with salt,
+// which is new. If the ring holds a record with that salt, Open returns ErrSaltUsed:
+// either the ring was not replayed, or the salt is old (or has the checksum of an
+// old one, with a probability of 1 in 2^32). Other errors are those of ReadHead,
+// ErrForeign and ErrMisaligned. The caller closes the file, after Close.
 //
-// Why nothing may be unfolded: a record that a dead process wrote may stand in
-// the page cache only, and no later sync of this process is sure to save it.
-func Open(f File, r Range, id ID, salt Salt, folded uint64) (*Journal, error) {
+// The reason why all records must be checkpointed: a record that a dead process
+// wrote may be in the page cache only, and a later sync by this process need not
+// make it durable.
+func Open(f File, r Range, id ID, salt Salt, checkpointed uint64) (*Journal, error) {
 	rg, err := readRing(f, r, id, salt)
 	if err != nil {
 		return nil, err
 	}
 	if !rg.aligned(r) {
-		return nil, fmt.Errorf("%w: it begins at %d of the file, pages have %d bytes", ErrMisaligned, rg.base, r.page())
+		return nil, fmt.Errorf("%w: it starts at %d of the file, pages have %d bytes", ErrMisaligned, rg.base, r.page())
 	}
 	used := false
 	if err := rg.walk(f, func(Place, []byte) bool { used = true; return false }); err != nil {
@@ -71,15 +72,15 @@ func Open(f File, r Range, id ID, salt Salt, folded uint64) (*Journal, error) {
 		return nil, ErrSaltUsed
 	}
 	return &Journal{
-		file: f, ring: rg, checkpointed: folded, last: folded, sealed: folded,
+		file: f, ring: rg, checkpointed: checkpointed, last: checkpointed, sealed: checkpointed,
 		ends:  make([]uint64, rg.Segments),
 		slots: make([]slot, rg.Segments*rg.Segment/Align),
 	}, nil
 }
 
-// Append makes the group durable with one write and one sync, under the next
-// lsn. ErrTooLarge and ErrFull: nothing was written, and the lsn is the next one
-// still. Any other error: see ErrStopped and ErrClosed.
+// Append makes the group durable with one write and one sync, as the record with
+// the next lsn. After ErrTooLarge or ErrFull nothing was written, and the lsn is
+// still the next one. Any other error matches ErrStopped or ErrClosed.
 func (j *Journal) Append(g *Group) (Place, error) {
 	j.writing.Lock()
 	defer j.writing.Unlock()
@@ -90,7 +91,7 @@ func (j *Journal) Append(g *Group) (Place, error) {
 	if need > j.ring.Segment {
 		return Place{}, ErrTooLarge
 	}
-	lsn, err := j.room(need)
+	lsn, err := j.reserve(need)
 	if err != nil {
 		return Place{}, err
 	}
@@ -109,7 +110,8 @@ func (j *Journal) Append(g *Group) (Place, error) {
 	if err := j.file.Sync(); err != nil {
 		return Place{}, j.Stop(fmt.Errorf("sync of record %d: %w", lsn, err))
 	}
-	// A fold may have stopped us meanwhile: then this group is in doubt, too.
+	// A failed checkpoint may have stopped the journal during the sync: then this
+	// group is in doubt too.
 	if err := j.Err(); err != nil {
 		return Place{}, err
 	}
@@ -122,9 +124,9 @@ func (j *Journal) Append(g *Group) (Place, error) {
 	return p, nil
 }
 
-// room moves to the next segment if the one being filled has less than need
-// left, and gives the lsn for what is written there; j.writing is held.
-func (j *Journal) room(need int64) (lsn uint64, err error) {
+// reserve moves to the next segment if the one being filled has less than need
+// bytes left, and returns the lsn of the record to be written. j.writing is held.
+func (j *Journal) reserve(need int64) (lsn uint64, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.fill+need > j.ring.Segment {
@@ -137,32 +139,32 @@ func (j *Journal) room(need int64) (lsn uint64, err error) {
 	return j.last + 1, nil
 }
 
-// Next is the lsn of the next group: the folded of a transaction that stores
-// it elsewhere, after which Bypass is called. Only the goroutine that
-// appends knows that it stays the next.
+// Next returns the lsn of the next group, which is the checkpointed lsn of a
+// transaction that stores the group elsewhere, before Bypass is called. It stays
+// the next one only as long as the caller is the only goroutine that appends.
 func (j *Journal) Next() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.last + 1
 }
 
-// Checkpointed says that a transaction that stores everything up to lsn elsewhere,
-// and lsn with it, is durable. It releases the segments that hold nothing
-// beyond it. An lsn before the last call's changes nothing; one that was not
-// acknowledged is refused.
+// Checkpointed records that all records up to lsn are stored elsewhere, in a
+// transaction that is durable and has stored lsn too. It releases the segments that
+// hold no later record. An lsn lower than that of an earlier call changes nothing;
+// an lsn that was not acknowledged is an error.
 func (j *Journal) Checkpointed(lsn uint64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if lsn > j.last {
-		return fmt.Errorf("journal: folded to %d, but %d is the last: %w", lsn, j.last, ErrNoRecord)
+		return fmt.Errorf("journal: checkpointed to %d, but %d is the last: %w", lsn, j.last, ErrNoRecord)
 	}
 	j.checkpointed = max(j.checkpointed, lsn)
 	return nil
 }
 
-// Bypass says that one durable transaction has stored all unfolded records in
-// order, then a group that is not in the ring, and lsn = Next() as folded. All
-// segments are free then.
+// Bypass records that one durable transaction has stored all records that were not
+// checkpointed, in order, then a group that is not in the ring, and lsn = Next() as
+// the checkpointed lsn. It releases all segments.
 func (j *Journal) Bypass(lsn uint64) error {
 	j.writing.Lock()
 	defer j.writing.Unlock()
@@ -178,16 +180,16 @@ func (j *Journal) Bypass(lsn uint64) error {
 	return nil
 }
 
-// Stop ends the journal because of cause, for instance a fold that went wrong:
-// each later Append, and the one that runs, answers ErrStopped with the first
-// cause, which Stop returns. It waits for nothing. Read goes on.
+// Stop stops the journal because of cause, for instance a failed checkpoint: every
+// later Append, and the running one, returns an error that matches ErrStopped and
+// the first cause; Stop returns it too. Stop does not wait. Read still works.
 func (j *Journal) Stop(cause error) error {
 	err := fmt.Errorf("%w: %w", ErrStopped, cause)
 	j.stop.CompareAndSwap(nil, &err)
 	return *j.stop.Load()
 }
 
-// Err is nil while the journal takes appends.
+// Err returns the error of later appends, nil while the journal accepts them.
 func (j *Journal) Err() error {
 	if err := j.stop.Load(); err != nil {
 		return *err
@@ -195,8 +197,8 @@ func (j *Journal) Err() error {
 	return nil
 }
 
-// Close waits for the append that runs and refuses later ones with ErrClosed. It
-// may be called twice. It folds nothing.
+// Close waits for the running append and makes later ones return ErrClosed. It may
+// be called twice. It does not checkpoint.
 func (j *Journal) Close() {
 	j.writing.Lock()
 	defer j.writing.Unlock()
@@ -204,16 +206,16 @@ func (j *Journal) Close() {
 	j.stop.CompareAndSwap(nil, &err)
 }
 
-// State is how full a ring is.
+// State describes how full a ring is.
 type State struct {
-	Checkpointed uint64 // everything up to here is stored elsewhere
-	Sealed       uint64 // last lsn of the full segments: a fold up to here releases all it can
+	Checkpointed uint64 // all records up to this lsn are stored elsewhere
+	Sealed       uint64 // last lsn of the full segments: a checkpoint up to it releases all of them
 	Last         uint64 // last lsn that is durable
 	Segments     int
-	Free         int // segments that can be written, the one being filled left out
+	Free         int // number of segments that can be written, without the one being filled
 }
 
-// State is of one moment.
+// State returns the state at one moment.
 func (j *Journal) State() State {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -29,31 +29,31 @@ func TestAppend_TooLarge(t *testing.T) {
 	w.finish()
 }
 
-// TestAppend_Full: nothing is written and the group is as it was; a fold that
+// TestAppend_Full: nothing is written and the group is as it was; a checkpoint that
 // covers only a part of the next segment does not release it.
 func TestAppend_Full(t *testing.T) {
 	w := newWorld(t, 1, true)
 	for range 16 {
 		require.NoError(t, w.append("block"))
 	}
-	for _, folded := range []uint64{0, 1, 3} {
-		w.fold(folded)
+	for _, checkpointed := range []uint64{0, 1, 3} {
+		w.checkpoint(checkpointed)
 		require.ErrorIs(t, w.append("x"), ErrFull)
 		require.Equal(t, 16, w.disk.writes)
-		require.Equal(t, State{Checkpointed: folded, Sealed: 12, Last: 16, Segments: 4, Free: 0}, w.j.State())
+		require.Equal(t, State{Checkpointed: checkpointed, Sealed: 12, Last: 16, Segments: 4, Free: 0}, w.j.State())
 	}
-	w.fold(4)
+	w.checkpoint(4)
 	require.Equal(t, 1, w.j.State().Free)
 	require.NoError(t, w.append("x"))
 	_, err := w.j.Read(1, nil)
 	require.ErrorIs(t, err, ErrCheckpointed)
 	b, err := w.j.Read(2, nil)
-	require.NoError(t, err, "folded, but still there")
+	require.NoError(t, err, "checkpointed, but still there")
 	require.Equal(t, "block", string(b))
 	w.finish()
 }
 
-func TestFolded_Refused(t *testing.T) {
+func TestCheckpointed_Refused(t *testing.T) {
 	w := written(t, 3, 2)
 	require.ErrorIs(t, w.j.Checkpointed(4), ErrNoRecord, "not acknowledged")
 	require.NoError(t, w.j.Checkpointed(1))
@@ -91,7 +91,7 @@ func TestGroup(t *testing.T) {
 	require.NoError(t, err)
 	g.Build(func(dst []byte) []byte { return append(dst, "cd"...) })
 	assert.Equal(t, "abcd", string(g.Payload()))
-	assert.PanicsWithValue(t, "journal: fill took bytes away", func() { g.Build(func([]byte) []byte { return nil }) })
+	assert.PanicsWithValue(t, "journal: fill removed bytes", func() { g.Build(func([]byte) []byte { return nil }) })
 	for _, size := range []int{0, 1, Align, 70000, 1 << 20} {
 		g.Reset()
 		g.Build(func(dst []byte) []byte { return append(dst, bytes.Repeat([]byte{1}, size)...) })
@@ -159,7 +159,7 @@ func ringFile(t testing.TB, dir string, size, segment int64) (Range, *Handle) {
 }
 
 // TestHandle: a real file, written, read back by another descriptor, and refused
-// when the name stands for another file.
+// when the name leads to another file.
 func TestHandle(t *testing.T) {
 	dir := t.TempDir()
 	r, f := ringFile(t, dir, 1<<20, 1<<16)
@@ -199,9 +199,9 @@ func TestHandle(t *testing.T) {
 	require.ErrorContains(t, err, "not the file that was locked")
 }
 
-// TestHandle_Direct: what is written past the page cache is what other
-// descriptors read, also those that have read the place before; and what cannot
-// be written that way is written through it.
+// TestHandle_Direct: other descriptors read what was written bypassing the page
+// cache, even those that have read the place before; and what cannot be written
+// that way is written through the cache.
 func TestHandle_Direct(t *testing.T) {
 	_, f := ringFile(t, t.TempDir(), 1<<20, 1<<16)
 	t.Logf("O_DIRECT: %v", f.direct != nil)
@@ -210,7 +210,7 @@ func TestHandle_Direct(t *testing.T) {
 	defer plain.Close()
 	disk := NewDirectReader(plain)
 	defer disk.Close()
-	room := make([]byte, 1<<16) // so large that it begins with a page
+	buf := make([]byte, 1<<16) // so large that it starts at a page boundary
 	have := make([]byte, Align+1)
 	write := func(b []byte, at int64) {
 		t.Helper()
@@ -224,14 +224,14 @@ func TestHandle_Direct(t *testing.T) {
 		}
 	}
 	for i := range 20 {
-		room[0]++
-		write(room[:Align], int64(i%3+5)*Align)
+		buf[0]++
+		write(buf[:Align], int64(i%3+5)*Align)
 	}
 	direct := f.direct
-	write(room[1:][:Align], 9*Align)
+	write(buf[1:][:Align], 9*Align)
 	require.Nil(t, f.direct, "it was not taken, and is not tried again")
-	room[5]++
-	write(room[:Align+1], 9*Align+7)
+	buf[5]++
+	write(buf[:Align+1], 9*Align+7)
 	if direct != nil {
 		require.ErrorIs(t, direct.Close(), os.ErrClosed)
 	}
@@ -254,9 +254,9 @@ func TestHandle_Sync(t *testing.T) {
 	require.NoError(t, (&Handle{File: f, dsync: true}).Sync())
 }
 
-// TestConcurrent: one writer, one folder, many readers.
-//  1. A reader gets the record's own bytes, or ErrCheckpointed for one that is folded.
-//  2. The writer waits for the folder only when it is told ErrFull.
+// TestConcurrent: one writer, one checkpointer, many readers.
+//  1. A reader gets the record's own bytes, or ErrCheckpointed for one that is checkpointed.
+//  2. The writer waits for the checkpointer only after ErrFull.
 func TestConcurrent(t *testing.T) {
 	w := newWorld(t, 1, true)
 	payload := func(lsn uint64) []byte {
@@ -270,9 +270,9 @@ func TestConcurrent(t *testing.T) {
 	const last = 3000
 	var wg sync.WaitGroup
 	var done atomic.Bool
-	fold := make(chan uint64)
+	checkpoint := make(chan uint64)
 	wg.Go(func() {
-		for lsn := range fold {
+		for lsn := range checkpoint {
 			assert.NoError(t, w.j.Checkpointed(lsn))
 		}
 	})
@@ -308,15 +308,15 @@ func TestConcurrent(t *testing.T) {
 		w.g.Write(payload(lsn))
 		_, err := w.j.Append(&w.g)
 		if errors.Is(err, ErrFull) {
-			fold <- w.j.State().Sealed
+			checkpoint <- w.j.State().Sealed
 			continue
 		}
 		require.NoError(t, err)
 		lsn++
 	}
 	done.Store(true)
-	close(fold)
+	close(checkpoint)
 	wg.Wait()
-	t.Logf("%d read, %d folded meanwhile", read.Load(), gone.Load())
+	t.Logf("%d read, %d checkpointed meanwhile", read.Load(), gone.Load())
 	assert.Positive(t, read.Load())
 }

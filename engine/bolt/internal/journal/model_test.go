@@ -29,9 +29,9 @@ func seeds(t *testing.T, n uint64, fn func(t *testing.T, seed uint64)) {
 	}
 }
 
-// TestModel_Histories: random appends, folds, groups round the ring, reads and
-// reopenings give what a map gives; ErrFull comes when and only when the next
-// segment holds something unfolded.
+// TestModel_Histories: random appends, checkpoints, groups that bypass the ring,
+// reads and reopenings have the results of a map; ErrFull is returned if and only
+// if the next segment holds a record that is not checkpointed.
 func TestModel_Histories(t *testing.T) {
 	n := uint64(2000)
 	if testing.Short() {
@@ -55,24 +55,24 @@ func TestModel_Histories(t *testing.T) {
 					if w.rng.IntN(2) == 0 {
 						w.bypass(s)
 					} else {
-						w.fold(w.j.State().Sealed)
-						require.NoError(t, w.append(s), "a fold up to Sealed frees the next segment")
+						w.checkpoint(w.j.State().Sealed)
+						require.NoError(t, w.append(s), "a checkpoint up to Sealed frees the next segment")
 					}
 				}
 				if k := len(w.live); k > 1 && w.live[k-1].Offset < w.live[k-2].Offset {
 					wraps++
 				}
 			case 5:
-				w.fold(w.folded + uint64(w.rng.IntN(int(w.acked-w.folded)+1)))
+				w.checkpoint(w.checkpointed + uint64(w.rng.IntN(int(w.acked-w.checkpointed)+1)))
 			case 6:
-				w.fold(w.j.State().Sealed)
+				w.checkpoint(w.j.State().Sealed)
 			case 7:
 				lsn := uint64(w.rng.IntN(int(w.acked) + 2))
 				b, err := w.j.Read(lsn, nil)
 				switch {
 				case lsn == 0 || lsn > w.acked:
 					require.ErrorIs(t, err, ErrNoRecord)
-				case lsn > w.folded || err == nil:
+				case lsn > w.checkpointed || err == nil:
 					require.NoError(t, err)
 					require.Equal(t, w.groups[lsn], string(b))
 				default:
@@ -91,7 +91,7 @@ func TestModel_Histories(t *testing.T) {
 				}
 			}
 			st := w.j.State()
-			require.Equal(t, [3]uint64{w.folded, w.acked, uint64(testSegments)}, [3]uint64{st.Checkpointed, st.Last, uint64(st.Segments)})
+			require.Equal(t, [3]uint64{w.checkpointed, w.acked, uint64(testSegments)}, [3]uint64{st.Checkpointed, st.Last, uint64(st.Segments)})
 		}
 		w.finish()
 	})
@@ -101,14 +101,14 @@ func TestModel_Histories(t *testing.T) {
 	}
 }
 
-// TestModel_AfterFoldingAll: a group that fits a segment always has room once
-// everything is folded.
-func TestModel_AfterFoldingAll(t *testing.T) {
+// TestModel_AfterCheckpointOfAll: a group that fits a segment always fits the ring
+// once everything is checkpointed.
+func TestModel_AfterCheckpointOfAll(t *testing.T) {
 	seeds(t, 200, func(t *testing.T, seed uint64) {
 		w := newWorld(t, seed, true)
 		for range 40 {
 			require.NoError(t, w.append(w.payload()))
-			w.fold(w.acked)
+			w.checkpoint(w.acked)
 		}
 		w.finish()
 	})

@@ -2,15 +2,16 @@ package journal
 
 import "slices"
 
-// Read copies the payload of record lsn into buf, which grows if need be, and
-// returns it. It checks lsn and checksums after copying, so that it holds no lock
-// and pins no segment while a writer goes round the ring.
+// Read copies the payload of record lsn into buf, which grows if necessary, and
+// returns it. It checks lsn and checksums after copying, so that it needs no lock
+// and a writer may overwrite the record meanwhile.
 //
-// ErrCheckpointed: the record is folded and its place was taken. Records that are
-// folded may be read a while longer. Who looks at the ring first (State), then
-// begins a read transaction over what was folded, and gets ErrCheckpointed for a
-// record that the transaction does not have, begins again. ErrNoRecord: lsn is
-// not acknowledged. ErrCorrupt and errors of the file do not stop the journal.
+// It returns ErrCheckpointed if the record is checkpointed and was overwritten;
+// until then a checkpointed record can still be read. A caller that reads State
+// first, then starts a read transaction where checkpoints are stored, and gets
+// ErrCheckpointed for a record that the transaction does not have, starts again.
+// ErrNoRecord is returned for an lsn that is not acknowledged. ErrCorrupt and errors
+// of the file do not stop the journal.
 func (j *Journal) Read(lsn uint64, buf []byte) ([]byte, error) {
 	j.mu.Lock()
 	last, s := j.last, j.slots[lsn%uint64(len(j.slots))]
@@ -29,6 +30,7 @@ func (j *Journal) Read(lsn uint64, buf []byte) ([]byte, error) {
 		}
 		return nil, err
 	}
-	// Moved to the front, so that the caller can give the whole buffer again.
+	// The payload moves to the front, so that the caller can pass the whole buffer
+	// to the next call.
 	return buf[:copy(buf, buf[headerSize:])], nil
 }

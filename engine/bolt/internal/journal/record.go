@@ -6,11 +6,11 @@ import (
 	"hash/crc32"
 )
 
-// Salt makes the records of one Open unlike all others: a payload that contains
-// a copy of a record, or a record left from before, is not believed.
+// Salt is part of the checksums of the records of one Open, so that a copy of a
+// record inside a payload, or a record of an earlier Open, is not accepted.
 type Salt [8]byte
 
-// NewSalt is a random salt.
+// NewSalt returns a random salt.
 func NewSalt() Salt {
 	var s Salt
 	rand.Read(s[:]) // never fails
@@ -19,7 +19,7 @@ func NewSalt() Salt {
 
 func (s Salt) seed() uint32 { return crc32.Checksum(s[:], castagnoli) }
 
-// Place is where a record stands.
+// Place is the place of a record.
 type Place struct {
 	LSN    uint64
 	Offset int64 // of the record's first byte in the file
@@ -34,26 +34,27 @@ type Place struct {
 //	| magic | length | lsn | body | head | payload (length)  | zeros    |
 //	+-------+--------+-----+------+------+-------------------+----...---+
 //
-// head is the CRC-32C of bytes 0 to 20, body the one of bytes 0 to 16 and the
-// payload. Both begin with the salt and the record's place in the record area,
-// so that a record at another place never passes. The zeros are covered by
-// neither. A head that is right tells, without reading further, that a record
-// with this lsn was written here, even where the body is torn.
+// head is the CRC-32C of bytes 0 to 19, body that of bytes 0 to 15 and the payload.
+// Both start from a state made of the salt and the record's offset in the record
+// area, so that a record at another offset is never accepted. Neither covers the
+// zeros. A correct head proves that a record with this lsn was written here, even
+// if its body is torn.
 const (
 	headerSize  = 24
 	recordMagic = 0x73767072 // "svpr"
 )
 
-// Span is how many bytes of the ring a payload takes.
+// Span returns the number of bytes that a record with the given length of payload
+// occupies in the ring.
 func Span(payload int) int64 { return roundUp(headerSize+int64(payload), Align) }
 
-// seedAt is the checksum's state before a record at the place at. A page number
-// times an odd number is another one for each page, and different states give
-// different checksums for the same bytes, always.
+// seedAt returns the state of the checksums at the start of a record at offset at.
+// It differs for each block, because the factor is odd, and CRCs of equal bytes
+// with different start states always differ.
 func (r *ring) seedAt(at int64) uint32 { return r.seed ^ uint32(at/Align)*0x9e3779b1 }
 
-// seal fills in the header of the record b, which has headerSize bytes of room
-// before its payload and no padding.
+// seal fills in the header of the record b: headerSize bytes, then the payload,
+// without padding.
 func (r *ring) seal(b []byte, lsn uint64, at int64) {
 	seed := r.seedAt(at)
 	binary.BigEndian.PutUint32(b[0:], recordMagic)
@@ -64,8 +65,8 @@ func (r *ring) seal(b []byte, lsn uint64, at int64) {
 	binary.BigEndian.PutUint32(b[20:], crc32.Update(seed, castagnoli, b[:20]))
 }
 
-// header reads the header of a record at the place at. Its length is bounded by
-// what the segment has left from there.
+// header reads the header of a record at offset at; ok is false if there is none
+// whose record would fit in the rest of the segment.
 func (r *ring) header(b []byte, at int64) (p Place, ok bool) {
 	if len(b) < headerSize || binary.BigEndian.Uint32(b) != recordMagic {
 		return Place{}, false
@@ -80,7 +81,7 @@ func (r *ring) header(b []byte, at int64) (p Place, ok bool) {
 	return Place{LSN: lsn, Offset: r.base + at, Length: int(length)}, true
 }
 
-// body says whether the payload behind a right header is whole.
+// body reports whether the payload after a correct header is whole.
 func (r *ring) body(b []byte, p Place) bool {
 	if len(b) < headerSize+p.Length {
 		return false

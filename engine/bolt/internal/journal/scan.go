@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// Scanned is what stands unfolded in a ring.
+// Scanned holds the records of a ring that are not checkpointed.
 type Scanned struct {
-	Torn *Place // the write that was interrupted, where its header is whole; it was never acknowledged
+	Torn *Place // the write that was interrupted, if its header is whole; it was never acknowledged
 
 	ring         ring
 	checkpointed uint64
@@ -23,27 +23,27 @@ type Record struct {
 	Payload []byte
 }
 
-// Scan looks at every block of the ring in r, which must be the one of id, for
-// records under salt with an lsn beyond folded. It writes nothing.
+// Scan searches every block of the ring in r, which must belong to file id, for
+// records with salt and an lsn after checkpointed. It writes nothing.
 //
-// The records must be folded+1, folded+2 and so on, each behind the one before
-// it or at the start of the next segment. The first that is missing ends the
-// ring only if nothing of a larger lsn stands anywhere, because each record is
-// written after the one before it was synced: else *CorruptError. Even the
-// header alone of a larger one counts. With a *CorruptError that has a Lost the
-// Scanned is not nil and has what is whole, for a salvage, never for a replay.
+// The records must be checkpointed+1, checkpointed+2 and so on, each directly after
+// the previous one or at the start of the next segment. The first missing one ends
+// the ring only if no record with a larger lsn is found anywhere, not even its
+// header, because each record is written after the previous one was synced.
+// Otherwise the error is a *CorruptError. If that has a Lost, the Scanned is not nil
+// and holds the whole records, for a salvage, never for a replay.
 //
-// Memory: one segment, and what the records have.
-func Scan(f io.ReaderAt, r Range, id ID, salt Salt, folded uint64) (*Scanned, error) {
+// It allocates one segment, and the payloads of the records.
+func Scan(f io.ReaderAt, r Range, id ID, salt Salt, checkpointed uint64) (*Scanned, error) {
 	rg, err := readRing(f, r, id, salt)
 	if err != nil {
 		return nil, err
 	}
-	s := &Scanned{ring: rg, checkpointed: folded}
+	s := &Scanned{ring: rg, checkpointed: checkpointed}
 	var torn []Place
 	err = rg.walk(f, func(p Place, block []byte) bool {
 		switch {
-		case p.LSN <= folded:
+		case p.LSN <= checkpointed:
 			return false
 		case !rg.body(block, p):
 			torn = append(torn, p)
@@ -63,8 +63,9 @@ func Scan(f io.ReaderAt, r Range, id ID, salt Salt, folded uint64) (*Scanned, er
 	return s, nil
 }
 
-// walk calls fn for each block that begins with a right record header. The
-// block goes up to the end of its segment. With true the record is whole, and the walk goes on behind it.
+// walk calls fn for each block that starts with a correct record header, with the
+// bytes from there to the end of the segment. If fn returns true, the record is
+// whole, and the walk continues after it, otherwise with the next block.
 func (r *ring) walk(f io.ReaderAt, fn func(p Place, block []byte) bool) error {
 	b := make([]byte, r.Segment)
 	for seg := range r.Segments {
@@ -84,7 +85,7 @@ func (r *ring) walk(f io.ReaderAt, fn func(p Place, block []byte) bool) error {
 	return nil
 }
 
-// judge decides between a ring that ends and one that is damaged.
+// judge returns an error unless the records are those of a ring that simply ends.
 func (s *Scanned) judge(torn []Place) error {
 	corrupt := func(lost uint64, reason string, args ...any) error {
 		return &CorruptError{Reason: fmt.Sprintf(reason, args...), Checkpointed: s.checkpointed, Lost: lost, Whole: s.places(), Torn: torn}
@@ -93,12 +94,12 @@ func (s *Scanned) judge(torn []Place) error {
 	for i, p := range s.whole {
 		if p.LSN != end+1 {
 			if p.LSN == end {
-				return corrupt(end, "record %d stands twice, at %d and %d of the file", p.LSN, s.whole[i-1].Offset, p.Offset)
+				return corrupt(end, "record %d occurs twice, at %d and %d of the file", p.LSN, s.whole[i-1].Offset, p.Offset)
 			}
 			return corrupt(end+1, "record %d is damaged, but %d is whole, at %d of the file", end+1, p.LSN, p.Offset)
 		}
 		if i > 0 && !s.ring.follows(s.whole[i-1].Place, p.Place) {
-			return corrupt(p.LSN, "record %d at %d of the file is not the one behind %d at %d", p.LSN, p.Offset, end, s.whole[i-1].Offset)
+			return corrupt(p.LSN, "record %d at %d of the file does not follow record %d at %d", p.LSN, p.Offset, end, s.whole[i-1].Offset)
 		}
 		end = p.LSN
 	}
@@ -107,15 +108,15 @@ func (s *Scanned) judge(torn []Place) error {
 			return corrupt(min(p.LSN, end+1), "record %d at %d of the file is damaged, and not the last write", p.LSN, p.Offset)
 		}
 		if n := len(s.whole); n > 0 && !s.ring.follows(s.whole[n-1].Place, p) {
-			return corrupt(p.LSN, "torn record %d at %d of the file is not behind %d", p.LSN, p.Offset, end)
+			return corrupt(p.LSN, "torn record %d at %d of the file does not follow record %d", p.LSN, p.Offset, end)
 		}
 		s.Torn = &p
 	}
 	return nil
 }
 
-// follows says whether b stands where it was put after a: behind it, or at the
-// start of the next segment if it does not fit.
+// follows reports whether b is where Append writes the record after a: directly
+// after it, or at the start of the next segment if it does not fit.
 func (r *ring) follows(a, b Place) bool {
 	at := a.Offset - r.base
 	want := at + Span(a.Length)
@@ -125,14 +126,15 @@ func (r *ring) follows(a, b Place) bool {
 	return b.Offset-r.base == want
 }
 
-// Last is the lsn of the last record, or folded where there is none. After a Scan
-// without error it is the folded of the transaction that stores the records elsewhere.
+// Last returns the lsn of the last record, or the checkpointed one if there is no
+// record. After a Scan without error it is the checkpointed lsn of the transaction
+// that stores the records elsewhere.
 func (s *Scanned) Last() uint64 { return s.checkpointed + uint64(s.Len()) }
 
-// Len is the number of records.
+// Len returns the number of records.
 func (s *Scanned) Len() int { return len(s.whole) }
 
-// Records gives the records in lsn order. Their bytes are the caller's.
+// Records returns the records in lsn order. Their bytes are the caller's.
 func (s *Scanned) Records() []Record { return s.whole }
 
 func (s *Scanned) places() []Place {
