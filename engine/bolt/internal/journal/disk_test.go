@@ -153,8 +153,8 @@ type world struct {
 
 	// The store: all of it changes in one transaction.
 	checkpointed uint64
-	salt   Salt
-	stored map[uint64]string
+	salt         Salt
+	stored       map[uint64]string
 
 	acked  uint64            // the last lsn that was acknowledged
 	groups map[uint64]string // what was last tried under an lsn

@@ -2,8 +2,8 @@ package pagecheck
 
 import "math/bits"
 
-// bitmap is a set of page numbers. It takes memory where there are any, so that
-// a file that claims to be huge costs what it has.
+// bitmap is a set of page numbers. It allocates memory only for the ranges that
+// have members, so that a file that claims to be huge costs little.
 type bitmap struct{ parts [][]uint64 }
 
 const partBits = 1 << 18
@@ -12,10 +12,10 @@ func (b *bitmap) grow(pages uint64) {
 	b.parts = make([][]uint64, (pages+partBits-1)/partBits)
 }
 
-// clear empties it.
+// clear removes all members.
 func (b *bitmap) clear() { clear(b.parts) }
 
-// add tells whether n is new in it.
+// add adds n and reports whether it was not a member before.
 func (b *bitmap) add(n uint64) bool {
 	part := &b.parts[n/partBits]
 	if *part == nil {

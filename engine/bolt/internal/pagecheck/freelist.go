@@ -1,7 +1,7 @@
 package pagecheck
 
-// freeList reads the list of free pages: its count, in the header or, from
-// 65,535 on, in its first 8 bytes, then ids, ascending.
+// freeList reads and checks the list of free pages: their number, in the page's
+// header or, from 65,535 on, in the first 8 bytes after it, then ascending ids.
 func (c *Check) freeList() error {
 	h, err := c.take(c.meta.FreeList)
 	if err != nil {
@@ -27,9 +27,9 @@ func (c *Check) freeList() error {
 			id := ne.Uint64(b)
 			switch {
 			case id <= last || id >= c.pages:
-				return damaged(h.id, "free page %d behind %d, of %d pages", id, last, c.pages)
+				return damaged(h.id, "free page %d after %d, of %d pages", id, last, c.pages)
 			case c.used.has(id):
-				return damaged(h.id, "the list is said to be free, in page %d", id)
+				return damaged(h.id, "page %d of the list itself is listed as free", id)
 			}
 			c.free.add(id)
 			last = id

@@ -6,30 +6,30 @@ import (
 	"io"
 )
 
-// Meta is one of the two meta pages, as read.
+// Meta is one of the two meta pages, as it was read.
 type Meta struct {
-	Magic    bool // it says that it is one
-	Sound    bool // magic, checksum and page size are right, whatever the version
+	Magic    bool // the magic number is that of bbolt
+	Sound    bool // magic number, checksum and page size are correct, whatever the version
 	Version  uint32
 	PageSize uint32
 	Root     uint64 // page of the tree of top-level buckets
-	FreeList uint64 // its page, NoFreeList where it is not kept
-	Pages    uint64 // the file's pages end here
-	Tx       uint64 // the transaction that wrote it
+	FreeList uint64 // page of the free list, or NoFreeList
+	Pages    uint64 // number of pages of the file
+	Tx       uint64 // id of the transaction that wrote it
 
-	At  int64         // where it stands in the file
+	At  int64         // offset in the file
 	Raw [MetaEnd]byte // the page's header and the meta
 }
 
-// Where bbolt has things in a meta page, and what it says about itself.
+// The layout of a meta page, and the values of its fields.
 const (
 	metaStart    = headerSize
 	metaChecksum = metaStart + 56
 	// MetaEnd is the length of what is stored in a meta page.
 	MetaEnd = metaChecksum + 8
-	// Version is the only format of bbolt that is known here.
+	// Version is the only format of bbolt that this package knows.
 	Version = 2
-	// NoFreeList stands for a free list that is not kept in the file.
+	// NoFreeList is the page of a free list that is not stored in the file.
 	NoFreeList = ^uint64(0)
 
 	magic        = 0xED0CDAED
@@ -57,11 +57,12 @@ func readMeta(r io.ReaderAt, at int64) Meta {
 	return m
 }
 
-// Metas are the two meta pages of a file.
+// Metas holds the two meta pages of a file.
 type Metas [2]Meta
 
-// ReadMetas finds both meta pages. When the first is damaged the page size is
-// unknown: the second is looked for at each possible one, as bbolt does.
+// ReadMetas reads both meta pages. If the first one is damaged, the page size is not
+// known: ReadMetas searches the second one at each possible page size, as bbolt
+// does. A page that cannot be read counts as damaged.
 func ReadMetas(r io.ReaderAt) (m Metas) {
 	m[0] = readMeta(r, 0)
 	if m[0].Sound {
@@ -79,7 +80,7 @@ func ReadMetas(r io.ReaderAt) (m Metas) {
 	return m
 }
 
-// Newest is the one bbolt uses, nil if both are damaged.
+// Newest returns the meta page that bbolt uses, nil if both are damaged.
 func (m *Metas) Newest() *Meta {
 	var best *Meta
 	for i := range m {
@@ -90,7 +91,8 @@ func (m *Metas) Newest() *Meta {
 	return best
 }
 
-// pick is the newest, with proof that bbolt finds the same two.
+// pick returns the newest meta page. It returns an error if bbolt might use another
+// one, or does not support it.
 func (m *Metas) pick() (*Meta, error) {
 	best := m.Newest()
 	switch {
@@ -99,14 +101,14 @@ func (m *Metas) pick() (*Meta, error) {
 	case best.Version != Version:
 		return nil, fmt.Errorf("%w: bbolt format %d", ErrDamaged, best.Version)
 	case m[0].Sound && m[1].Sound && m[0].PageSize != m[1].PageSize:
-		return nil, fmt.Errorf("%w: the meta pages speak of pages of %d and %d bytes", ErrDamaged, m[0].PageSize, m[1].PageSize)
+		return nil, fmt.Errorf("%w: the meta pages have page sizes of %d and %d bytes", ErrDamaged, m[0].PageSize, m[1].PageSize)
 	case best.At != 0 && best.At != int64(best.PageSize):
-		return nil, fmt.Errorf("%w: the meta page at %d speaks of pages of %d bytes", ErrDamaged, best.At, best.PageSize)
+		return nil, fmt.Errorf("%w: the meta page at offset %d has a page size of %d bytes", ErrDamaged, best.At, best.PageSize)
 	case best.FreeList == NoFreeList:
-		return nil, fmt.Errorf("%w: the free list is not kept in it", ErrDamaged)
+		return nil, fmt.Errorf("%w: the free list is not stored in the file", ErrDamaged)
 	}
 	return best, nil
 }
 
-// Damaged tells whether one of them is not sound.
+// Damaged reports whether at least one of them is damaged.
 func (m *Metas) Damaged() bool { return !m[0].Sound || !m[1].Sound }

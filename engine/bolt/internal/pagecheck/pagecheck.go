@@ -1,11 +1,11 @@
-// Package pagecheck proves with plain reads that the pages of a bbolt file hang
-// together, before bbolt maps them: bbolt trusts its pages, and on damaged ones
-// it may panic, loop for ever, fault or ask for absurd amounts of memory.
+// Package pagecheck checks the structure of the pages of a bbolt file with plain
+// reads, before bbolt maps them: bbolt trusts its pages, and on damaged ones it may
+// panic, loop for ever, fault or allocate absurd amounts of memory.
 //
-// It reads a page at most once per walk, compares every length with what is
-// there before it uses it, needs no recursion, and keeps two bits per page and
-// the branch pages above the one it looks at. It looks at structure only: a
-// changed byte in a value takes a checksum of the value to be found.
+// It reads a page at most once per walk, compares every length with the bytes that
+// are there before it uses it, does not recurse, and keeps in memory two bits per
+// page and the branch pages above the current one. It checks structure only: a
+// changed byte in a value can only be detected by a checksum of the value.
 package pagecheck
 
 import (
@@ -15,11 +15,11 @@ import (
 	"io"
 )
 
-// ErrDamaged is matched by all that is wrong with the pages; errors that do not
-// match it are those of reading.
+// ErrDamaged is matched by every error about the pages. Errors that do not match it
+// are those of reading the file.
 var ErrDamaged = errors.New("the page structure is damaged")
 
-// Damage is one thing that is wrong. It matches ErrDamaged.
+// Damage is an error about one page. It matches ErrDamaged.
 type Damage struct {
 	Page uint64
 	What string
@@ -27,18 +27,18 @@ type Damage struct {
 
 func (d *Damage) Error() string { return fmt.Sprintf("page %d: %s", d.Page, d.What) }
 
-// Is matches ErrDamaged.
+// Is reports whether target is ErrDamaged.
 func (d *Damage) Is(target error) bool { return target == ErrDamaged }
 
 func damaged(page uint64, format string, args ...any) error {
 	return &Damage{page, fmt.Sprintf(format, args...)}
 }
 
-// Pages have a header of id 8, flags 2, count 2, overflow 4 bytes, and of
-// elements: of a branch distance from the element to its key 4, key length 4,
-// child 8; of a leaf flags 4, distance 4, key length 4, value length 4. Numbers
-// are in the byte order of the machine. bbolt leaves no gap between the elements
-// and the keys and values, nor between those.
+// A page has a header (id 8, flags 2, count 2, overflow 4 bytes), then elements,
+// then keys and values. An element of a branch has the distance from the element to
+// its key 4, key length 4, child 8; an element of a leaf has flags 4, distance 4,
+// key length 4, value length 4. Numbers are in the byte order of the machine. There
+// are no gaps between the elements, keys and values.
 const (
 	headerSize  = 16
 	elementSize = 16
@@ -46,62 +46,62 @@ const (
 	flagLeaf    = 0x02
 	flagFree    = 0x10
 	flagBucket  = 0x01 // of a leaf's element
-	bucketSize  = 16   // root page 8, sequence 8; a page follows where root is 0
-	firstPage   = 2    // behind the meta pages
+	bucketSize  = 16   // root page 8, sequence 8; an inline page follows if root is 0
+	firstPage   = 2    // first page after the meta pages
 )
 
-// What bbolt never goes beyond.
+// Limits of bbolt.
 const (
 	longestKey   = 32768
 	longestValue = 1<<31 - 2
 	largestFile  = 1 << 48
 )
 
-// What this package does not go beyond.
+// Limits of this package.
 const (
-	readAhead = 64 << 10 // of a page and its overflow, more is read only where needed
-	deepest   = 128      // pages and buckets one below the other
-	heldBytes = 64 << 20 // of the branch pages above a page
-	keptBytes = 256 << 10
-	mostKeys  = 4 // that bbolt leaves in one page however long they are
+	readAhead = 64 << 10  // bytes of a page and its overflow that are read at once
+	deepest   = 128       // levels of pages and buckets
+	heldBytes = 64 << 20  // memory for the pages above the current one
+	keptBytes = 256 << 10 // memory that an unused frame keeps
+	maxKeys   = 4         // number of keys that bbolt puts in one page however long they are
 )
 
 var ne = binary.NativeEndian
 
 // Visit is called with the keys and values of the top-level buckets that a walk
 // reads, bucket by bucket in the order of the keys. key and value are borrowed.
-// value is nil where it is so long that it was not read.
+// value is nil if it is so long that it was not read.
 type Visit func(bucket string, key, value []byte)
 
-// Check is a file under examination. The pages it describes are those that one
-// meta page leads to; nobody may write to the file meanwhile.
+// Check checks a file, whose pages are those reached from one meta page. The file
+// must not be written meanwhile. A Check is for one goroutine.
 type Check struct {
 	r     io.ReaderAt
 	meta  *Meta
-	page  int64  // bytes
-	pages uint64 // the file's pages end here
+	page  int64  // bytes of a page
+	pages uint64 // number of pages of the file
 	free  bitmap
 	used  bitmap
 	rep   Report
 
 	visit Visit
-	only  map[string]bool // nil = all buckets
+	only  map[string]bool // names of the buckets to be checked; nil = all
 	stack []frame
-	held  int
+	held  int // bytes of all frames
 	buf   []byte
 }
 
-// Report says what was looked at.
+// Report holds numbers about a check.
 type Report struct {
 	Whole bool   // every page in use was reached
-	Pages uint64 // in use or free, the meta pages too
-	Free  uint64 // of these
-	Used  uint64 // reached in the last walk, overflow pages too
-	Bytes int64  // read
+	Pages uint64 // pages of the file, the meta pages included
+	Free  uint64 // those in the free list
+	Used  uint64 // those reached in the last walk, overflow pages included
+	Bytes int64  // read from the file
 }
 
-// New begins the examination of a file of size bytes, at the newest of its meta
-// pages, with its free list: ids in range, ascending, in pages of their own.
+// New starts the check of a file of size bytes. It checks the newest meta page and
+// the free list: its ids must be in range and ascending, and none of its own pages.
 func New(r io.ReaderAt, size int64, metas *Metas) (*Check, error) {
 	meta, err := metas.pick()
 	if err != nil {
@@ -124,10 +124,10 @@ func New(r io.ReaderAt, size int64, metas *Metas) (*Check, error) {
 	return c, nil
 }
 
-// Report is what has been looked at so far.
+// Report returns the numbers so far.
 func (c *Check) Report() Report { return c.rep }
 
-// Top walks the tree of top-level buckets, and the buckets named; visit may be nil.
+// Top checks the tree of top-level buckets, and the named buckets; visit may be nil.
 func (c *Check) Top(visit Visit, buckets ...string) error {
 	c.only = map[string]bool{}
 	for _, name := range buckets {
@@ -136,7 +136,7 @@ func (c *Check) Top(visit Visit, buckets ...string) error {
 	return c.walk(visit)
 }
 
-// Whole walks all there is; each page must be in use or free. visit may be nil.
+// Whole checks all pages; each must be in use or free. visit may be nil.
 func (c *Check) Whole(visit Visit) error {
 	c.only = nil
 	if err := c.walk(visit); err != nil {
@@ -153,22 +153,22 @@ func (c *Check) Whole(visit Visit) error {
 	return nil
 }
 
-// header is the beginning of a page, checked as far as it can be alone.
+// header is the header of a page.
 type header struct {
 	id       uint64
 	flags    uint16
 	count    int
 	overflow uint64
-	at       int64 // in the file
-	length   int64 // bytes of the page and its overflow
+	at       int64 // offset of the page in the file
+	length   int64 // bytes of the page and its overflow pages
 }
 
 func readHeader(b []byte) header {
 	return header{id: ne.Uint64(b), flags: ne.Uint16(b[8:]), count: int(ne.Uint16(b[10:])), overflow: uint64(ne.Uint32(b[12:]))}
 }
 
-// take reads the beginning of page id into c.buf, of its overflow too as far as
-// that is short, and marks all of it as used.
+// take reads page id into c.buf, with its overflow pages if they fit, checks the
+// header, and marks the pages as used.
 func (c *Check) take(id uint64) (h header, err error) {
 	if id < firstPage || id >= c.pages {
 		return h, damaged(id, "a page from %d to %d was expected", firstPage, c.pages-1)
@@ -181,11 +181,11 @@ func (c *Check) take(id uint64) (h header, err error) {
 	h.at, h.length = int64(id)*c.page, int64(1+h.overflow)*c.page
 	switch {
 	case h.id != id:
-		return h, damaged(id, "it says that it is page %d", h.id)
+		return h, damaged(id, "its header is that of page %d", h.id)
 	case h.overflow >= c.pages-id:
-		return h, damaged(id, "its %d further pages run beyond the end at %d", h.overflow, c.pages)
-	case int64(h.overflow)*c.page > mostKeys*(longestKey+longestValue+elementSize):
-		return h, damaged(id, "it has %d further pages", h.overflow)
+		return h, damaged(id, "its %d overflow pages go beyond the end at %d", h.overflow, c.pages)
+	case int64(h.overflow)*c.page > maxKeys*(longestKey+longestValue+elementSize):
+		return h, damaged(id, "it has %d overflow pages", h.overflow)
 	}
 	for i := id; i <= id+h.overflow; i++ {
 		if c.free.has(i) {
@@ -208,7 +208,8 @@ func (c *Check) read(b []byte, at int64, id uint64) error {
 	return err
 }
 
-// readPage reads what stands at a place of the file, which is in page id.
+// readPage reads bytes at offset at of the file, which are in page id. If the file
+// ends before that, the error matches ErrDamaged.
 func readPage(r io.ReaderAt, b []byte, at int64, id uint64) (n int, err error) {
 	n, err = r.ReadAt(b, at)
 	switch {

@@ -20,7 +20,7 @@ import (
 
 var ne = binary.NativeEndian
 
-// file is a closed bbolt file that fill made in several transactions.
+// file returns a closed bbolt file that fill made in several transactions.
 func file(t testing.TB, pageSize int, fill ...func(tx *bolt.Tx) error) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
@@ -36,7 +36,7 @@ func file(t testing.TB, pageSize int, fill ...func(tx *bolt.Tx) error) []byte {
 }
 
 // rich has every form of page: trees of three levels, empty, inline and nested
-// buckets, long keys, values with further pages, free pages.
+// buckets, long keys, values with overflow pages, free pages.
 func rich(t testing.TB, pageSize int) []byte {
 	return file(t, pageSize, func(tx *bolt.Tx) error {
 		big, err := tx.CreateBucket([]byte("big"))
@@ -69,7 +69,7 @@ func rich(t testing.TB, pageSize int) []byte {
 	})
 }
 
-// check is both walks over the newest meta page.
+// check does both walks from the newest meta page.
 func check(b []byte, visit pagecheck.Visit, buckets ...string) (pagecheck.Report, error) {
 	r := bytes.NewReader(b)
 	metas := pagecheck.ReadMetas(r)
@@ -115,7 +115,7 @@ func TestCheck_Sound(t *testing.T) {
 	})
 }
 
-// TestCheck_Visits: each key of the buckets asked for, in order, and no others'.
+// TestCheck_Visits: each key of the named buckets is visited, in order, and no other.
 func TestCheck_Visits(t *testing.T) {
 	b := rich(t, 1024)
 	seen := map[string][]string{}
@@ -175,16 +175,16 @@ func (s *small) metas(change func(meta []byte)) {
 	}
 }
 
-// element is element i of a page.
+// element returns element i of a page.
 func (s *small) element(page, i int) []byte { return s.page(page)[16+16*i:] }
 
-// key is the key of element i of a leaf, and its value.
+// key returns the key of element i of a leaf, followed by its value.
 func (s *small) key(page, i int) []byte {
 	e := s.element(page, i)
 	return e[ne.Uint32(e[4:]):]
 }
 
-// inline is the page of bucket "in".
+// inline returns the page of bucket "in".
 func (s *small) inline() []byte { return s.key(s.root, 1)[2+16:] }
 
 func TestCheck_Finds(t *testing.T) {
@@ -205,10 +205,10 @@ func TestCheck_Finds(t *testing.T) {
 			s.firstMeta(func(m []byte) { put32(m[8:], 2048) })
 			put32(s.page(2)[24:], 1024)
 			s.sum(2)
-		}, "pages of"},
-		"meta elsewhere":             {func(s *small) { clear(s.b[:1024]); s.metas(func(m []byte) { put32(m[8:], 4096) }); clear(s.b[:1024]) }, "speaks of pages of 4096 bytes"},
+		}, "page sizes of"},
+		"meta elsewhere":             {func(s *small) { clear(s.b[:1024]); s.metas(func(m []byte) { put32(m[8:], 4096) }); clear(s.b[:1024]) }, "has a page size of 4096 bytes"},
 		"bbolt format":               {func(s *small) { s.metas(func(m []byte) { put32(m[4:], 3) }) }, "format 3"},
-		"no free list":               {func(s *small) { s.metas(func(m []byte) { put64(m[32:], ^uint64(0)) }) }, "free list is not kept"},
+		"no free list":               {func(s *small) { s.metas(func(m []byte) { put64(m[32:], ^uint64(0)) }) }, "free list is not stored"},
 		"more pages than there are":  {func(s *small) { s.metas(func(m []byte) { put64(m[40:], 1<<40) }) }, "do not fit"},
 		"no pages":                   {func(s *small) { s.metas(func(m []byte) { put64(m[40:], 3) }) }, "do not fit"},
 		"free list beyond the end":   {func(s *small) { s.metas(func(m []byte) { put64(m[32:], 1<<50) }) }, "free list: page 1125899906842624: a page from 2"},
@@ -217,18 +217,18 @@ func TestCheck_Finds(t *testing.T) {
 		"free list too long":         {func(s *small) { put16(s.page(s.free)[10:], 500) }, "do not fit"},
 		"free list far too long":     {func(s *small) { put16(s.page(s.free)[10:], 0xffff); put64(s.page(s.free)[16:], 1<<62) }, "do not fit"},
 		"free page in use":           {func(s *small) { s.setFree(s.kids[1]) }, "in the free list"},
-		"free page twice":            {func(s *small) { s.setFree(int(s.firstFree()), int(s.firstFree())) }, "behind"},
+		"free page twice":            {func(s *small) { s.setFree(int(s.firstFree()), int(s.firstFree())) }, "free page 4 after 4"},
 		"free meta page":             {func(s *small) { s.setFree(1) }, "free page 1 "},
 		"free page beyond the end":   {func(s *small) { s.setFree(1 << 30) }, "free page 1073741824 "},
-		"free list is free":          {func(s *small) { s.setFree(s.free) }, "the list is said to be free"},
+		"free list is free":          {func(s *small) { s.setFree(s.free) }, "of the list itself is listed as free"},
 		"a page is forgotten":        {func(s *small) { put16(s.page(s.free)[10:], ne.Uint16(s.page(s.free)[10:])-1) }, "neither in use nor free"},
 		"root beyond the end":        {func(s *small) { s.metas(func(m []byte) { put64(m[16:], 1<<50) }) }, "page 1125899906842624: a page from 2"},
 		"root in a meta page":        {func(s *small) { s.metas(func(m []byte) { put64(m[16:], 0) }) }, "page 0: a page from 2"},
 		"root is the free list":      {func(s *small) { s.metas(func(m []byte) { put64(m[16:], uint64(s.free)) }) }, "in use twice"},
-		"page says another id":       {func(s *small) { put64(s.page(s.kids[2]), 77) }, "says that it is page 77"},
+		"page says another id":       {func(s *small) { put64(s.page(s.kids[2]), 77) }, "its header is that of page 77"},
 		"page of no kind":            {func(s *small) { put16(s.page(s.kids[2])[8:], 4) }, "flags 0x4"},
 		"page of two kinds":          {func(s *small) { put16(s.page(s.kids[2])[8:], 3) }, "flags 0x3"},
-		"overflow beyond the end":    {func(s *small) { put32(s.page(s.kids[2])[12:], 1<<31) }, "run beyond the end"},
+		"overflow beyond the end":    {func(s *small) { put32(s.page(s.kids[2])[12:], 1<<31) }, "go beyond the end"},
 		"overflow into another page": {func(s *small) { put32(s.page(s.kids[0])[12:], 1) }, "page"},
 		"branch below itself":        {func(s *small) { put64(s.element(s.tree, 1)[8:], uint64(s.tree)) }, "in use twice"},
 		"child twice":                {func(s *small) { put64(s.element(s.tree, 1)[8:], uint64(s.kids[0])) }, "in use twice"},
@@ -244,9 +244,9 @@ func TestCheck_Finds(t *testing.T) {
 		"branch key elsewhere":        {func(s *small) { put32(s.element(s.tree, 1), 1) }, "key of child 1"},
 		"branch key too long":         {func(s *small) { put32(s.element(s.tree, 1)[4:], 1<<31) }, "key of child 1"},
 		"branch key of no bytes":      {func(s *small) { put32(s.element(s.tree, 1)[4:], 0) }, "key of child 1"},
-		"branch keys not in order":    {func(s *small) { e := s.element(s.tree, 1); copy(e[ne.Uint32(e):], "key 99") }, "child 2 is not behind"},
-		"branch key within the child": {func(s *small) { e := s.element(s.tree, 1); e[ne.Uint32(e)+5]++ }, "belongs into another page"},
-		"children changed places":     {func(s *small) { s.swap(s.kids[1], s.kids[2]) }, "belongs into another page"},
+		"branch keys not in order":    {func(s *small) { e := s.element(s.tree, 1); copy(e[ne.Uint32(e):], "key 99") }, "child 2 is not greater"},
+		"branch key within the child": {func(s *small) { e := s.element(s.tree, 1); e[ne.Uint32(e)+5]++ }, "belongs in another page"},
+		"children changed places":     {func(s *small) { s.swap(s.kids[1], s.kids[2]) }, "belongs in another page"},
 		"leaf with many keys":         {func(s *small) { put16(s.page(s.kids[1])[10:], 500) }, "500 keys"},
 		"leaf with fewer keys":        {func(s *small) { put16(s.page(s.kids[1])[10:], 3) }, "key 0:"},
 		"leaf without keys":           {func(s *small) { put16(s.page(s.kids[1])[10:], 0) }, "no keys"},
@@ -259,7 +259,7 @@ func TestCheck_Finds(t *testing.T) {
 		"leaf value shorter":          {func(s *small) { s.element(s.kids[1], 1)[12]-- }, "key 2:"},
 		"leaf flags":                  {func(s *small) { put32(s.element(s.kids[1], 1), 2) }, "key 1: flags 0x2"},
 		"leaf keys not in order":      {func(s *small) { copy(s.key(s.kids[1], 1), "key 99") }, "page"},
-		"leaf keys equal":             {func(s *small) { copy(s.key(s.kids[1], 1), s.key(s.kids[1], 0)[:6]) }, "key 1 is not behind"},
+		"leaf keys equal":             {func(s *small) { copy(s.key(s.kids[1], 1), s.key(s.kids[1], 0)[:6]) }, "key 1 is not greater"},
 		"leaf key before its page":    {func(s *small) { copy(s.key(s.kids[1], 0), "key 00") }, "key 0 belongs"},
 		"value is a bucket":           {func(s *small) { put32(s.element(s.kids[1], 1), 1) }, "bucket"},
 		"bucket is a value":           {func(s *small) { put32(s.element(s.root, 0), 0) }, "neither in use nor free"},
@@ -269,12 +269,12 @@ func TestCheck_Finds(t *testing.T) {
 		"inline bucket with a root":   {func(s *small) { put64(s.key(s.root, 1)[2:], uint64(s.kids[0])) }, "and a root"},
 		"inline bucket's id":          {func(s *small) { s.inline()[0] = 5 }, `bucket "in" in it: page 5`},
 		"inline bucket is a branch":   {func(s *small) { s.inline()[8] = 1 }, "flags 0x1"},
-		"inline bucket overflows":     {func(s *small) { s.inline()[12] = 1 }, "1 further pages"},
+		"inline bucket overflows":     {func(s *small) { s.inline()[12] = 1 }, "1 overflow pages"},
 		"inline bucket, many keys":    {func(s *small) { s.inline()[11] = 1 }, "258 keys"},
 		"inline bucket, fewer keys":   {func(s *small) { s.inline()[10] = 1 }, "key 0:"},
 		"inline bucket's key":         {func(s *small) { s.inline()[16+8] = 200 }, "key 0:"},
-		"inline bucket's value":       {func(s *small) { s.inline()[32+12] = 0 }, "1 bytes behind"},
-		"inline bucket's order":       {func(s *small) { copy(s.inline()[48:], "two") }, "key 1 is not behind"},
+		"inline bucket's value":       {func(s *small) { s.inline()[32+12] = 0 }, "1 bytes after"},
+		"inline bucket's order":       {func(s *small) { copy(s.inline()[48:], "two") }, "key 1 is not greater"},
 		"a bucket in an inline one":   {func(s *small) { s.inline()[16] = 1 }, "key 0 is a bucket"},
 		"cut off":                     {func(s *small) { s.b = s.b[:10*1024] }, "do not fit"},
 	} {
@@ -292,7 +292,7 @@ func TestCheck_Finds(t *testing.T) {
 
 func (s *small) firstMeta(change func(m []byte)) { change(s.b[16:]); s.sum(0) }
 
-// sum makes the checksum of the meta page at page id right.
+// sum corrects the checksum of the meta page at page id.
 func (s *small) sum(id int) {
 	m := s.page(id)[16:]
 	h := fnv.New64a()
@@ -302,7 +302,7 @@ func (s *small) sum(id int) {
 
 func (s *small) firstFree() uint64 { return ne.Uint64(s.page(s.free)[16:]) }
 
-// setFree puts pages at the beginning of the list.
+// setFree puts pages at the start of the free list.
 func (s *small) setFree(ids ...int) {
 	for i, id := range ids {
 		ne.PutUint64(s.page(s.free)[16+8*i:], uint64(id))
@@ -317,7 +317,7 @@ func (s *small) swap(a, b int) {
 	copy(s.page(b)[8:], one[8:])
 }
 
-// TestCheck_ReadErrors: an error of the disk is no damage.
+// TestCheck_ReadErrors: an error of reading does not match ErrDamaged.
 func TestCheck_ReadErrors(t *testing.T) {
 	b := makeSmall(t).b
 	bad := errors.New("the disk")
@@ -337,7 +337,7 @@ func TestCheck_ReadErrors(t *testing.T) {
 	}
 }
 
-// failing fails from the read number after on.
+// failing fails from read number after on.
 type failing struct {
 	r     io.ReaderAt
 	after int
@@ -351,7 +351,7 @@ func (f *failing) ReadAt(b []byte, at int64) (int, error) {
 	return f.r.ReadAt(b, at)
 }
 
-// counting counts what is read.
+// counting counts the bytes read.
 type counting struct {
 	r io.ReaderAt
 	n int64

@@ -2,9 +2,9 @@ package pagecheck
 
 import "io"
 
-// Single finds the value of the only key of a leaf page by plain reads of that
-// page, without a walk: the page is number id, in a file of size bytes with pages
-// of page bytes. It looks at nothing else, and not at what stands in the value.
+// Single finds the value of the only key of a leaf page by plain reads of page id,
+// in a file of size bytes with pages of page bytes. It returns the offset of the
+// value in the file, and its length. It checks this page only, and not the value.
 func Single(r io.ReaderAt, size, page int64, id uint64, key string) (at, length int64, err error) {
 	pages := uint64(size / page)
 	if id < firstPage || id >= pages {
@@ -19,11 +19,11 @@ func Single(r io.ReaderAt, size, page int64, id uint64, key string) (at, length 
 	end := int64(1+h.overflow) * page
 	switch {
 	case h.id != id:
-		return 0, 0, damaged(id, "it says that it is page %d", h.id)
+		return 0, 0, damaged(id, "its header is that of page %d", h.id)
 	case h.flags != flagLeaf || h.count != 1:
 		return 0, 0, damaged(id, "flags %#x and %d keys are not those of a leaf with one", h.flags, h.count)
 	case h.overflow >= pages-id:
-		return 0, 0, damaged(id, "its %d further pages run beyond the end at %d", h.overflow, pages)
+		return 0, 0, damaged(id, "its %d overflow pages go beyond the end at %d", h.overflow, pages)
 	case e.flags != 0:
 		return 0, 0, damaged(id, "key 0: flags %#x", e.flags)
 	}
@@ -31,11 +31,10 @@ func Single(r io.ReaderAt, size, page int64, id uint64, key string) (at, length 
 		return 0, 0, damaged(id, "key 0: %v", err)
 	}
 	if have := b[headerSize+elementSize:]; e.key != int64(len(key)) || string(have) != key {
-		return 0, 0, damaged(id, "key 0, %d bytes that begin with %q, is not %q", e.key, have, key)
+		return 0, 0, damaged(id, "key 0, %d bytes that start with %q, is not %q", e.key, have, key)
 	}
 	return at + int64(len(b)), e.value, nil
 }
 
-// SingleAt is how far behind the beginning of its page the value that Single
-// finds stands.
+// SingleAt returns the offset within its page of the value that Single finds.
 func SingleAt(key string) int64 { return headerSize + elementSize + int64(len(key)) }

@@ -12,8 +12,8 @@ import (
 	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
 )
 
-// TestSingle: the value is found where bbolt put it, and nothing is believed
-// that another page could say.
+// TestSingle: the value is found where bbolt put it, and the header of another page
+// is not accepted.
 func TestSingle(t *testing.T) {
 	want := bytes.Repeat([]byte("0123456789abcdef"), 300)
 	b := file(t, 1024, func(tx *bolt.Tx) error {
@@ -38,7 +38,7 @@ func TestSingle(t *testing.T) {
 		change func(p []byte)
 		says   string
 	}{
-		"another page":   {func(p []byte) { p[0]++ }, "says that it is page"},
+		"another page":   {func(p []byte) { p[0]++ }, "its header is that of page"},
 		"a branch":       {func(p []byte) { put16(p[8:], 1) }, "flags 0x1"},
 		"no keys":        {func(p []byte) { put16(p[10:], 0) }, "0 keys"},
 		"two keys":       {func(p []byte) { put16(p[10:], 2) }, "2 keys"},
@@ -63,7 +63,7 @@ func TestSingle(t *testing.T) {
 		require.ErrorIs(t, err, pagecheck.ErrDamaged)
 		require.ErrorContains(t, err, "a page from 2")
 	}
-	_, _, err = single(b[:root*1024+1024], root, "only") // cut off behind the page
+	_, _, err = single(b[:root*1024+1024], root, "only") // cut off after the page
 	require.ErrorIs(t, err, pagecheck.ErrDamaged)
 	bad := errors.New("bad")
 	_, _, err = pagecheck.Single(&failing{bytes.NewReader(b), 0, bad}, int64(len(b)), 1024, root, "only")

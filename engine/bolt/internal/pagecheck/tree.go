@@ -5,32 +5,33 @@ import (
 	"fmt"
 )
 
-// frame is a branch page, or a leaf page with buckets, and how far the walk is.
+// frame is a branch page, or a leaf page with buckets, and the progress of the walk
+// below it.
 type frame struct {
 	kids []kid
-	next int
+	next int    // index of the kid that is checked next
 	page []byte // of a branch: the keys of kids are part of it
 }
 
-// kid is a page to be looked at: what hangs below a branch's element, or the
-// root of a bucket.
+// kid is a page to be checked: the child of a branch's element, or the root of a
+// bucket.
 type kid struct {
 	id     uint64
-	lo, hi []byte // the keys in it are from lo up to but without hi; nil = no bound
-	bucket string // which top-level bucket it is in
+	lo, hi []byte // its keys are at least lo and less than hi; nil = no bound
+	bucket string // name of the top-level bucket
 	level  int    // 0 = the tree of top-level buckets, 1 = in one of those
 }
 
-const kidBytes = 80 // of memory, about
+const kidBytes = 80 // memory of a kid, approximately
 
-// walk looks at the pages from the root on.
+// walk checks the pages from the root on.
 func (c *Check) walk(visit Visit) error {
 	c.visit = visit
 	c.used.clear()
 	c.rep.Used = 0
 	c.held = 0
 	c.stack = c.stack[:0]
-	_, err := c.take(c.meta.FreeList) // it was read before
+	_, err := c.take(c.meta.FreeList) // marks its pages as used; New has checked it
 	if err == nil {
 		err = c.enter(kid{id: c.meta.Root})
 	}
@@ -47,7 +48,7 @@ func (c *Check) walk(visit Visit) error {
 	return err
 }
 
-// enter looks at one page and pushes what hangs below it.
+// enter checks one page and pushes the pages below it.
 func (c *Check) enter(k kid) error {
 	h, err := c.take(k.id)
 	if err != nil {
@@ -71,8 +72,8 @@ func where(k kid, err error) error {
 	return fmt.Errorf("bucket %.40q: %w", k.bucket, err)
 }
 
-// push adds a frame and returns it, its kids empty. Room of earlier frames is
-// used again.
+// push adds a frame without kids and returns it. It reuses the memory of earlier
+// frames.
 func (c *Check) push(id uint64) (*frame, error) {
 	if len(c.stack) == deepest {
 		return nil, damaged(id, "it is below %d others", deepest)
@@ -87,7 +88,7 @@ func (c *Check) push(id uint64) (*frame, error) {
 	return f, nil
 }
 
-// pop removes the last frame. Its room is kept unless it is large.
+// pop removes the last frame. Its memory is kept unless it is large.
 func (c *Check) pop() {
 	f := &c.stack[len(c.stack)-1]
 	c.held -= f.bytes()
@@ -97,10 +98,10 @@ func (c *Check) pop() {
 	c.stack = c.stack[:len(c.stack)-1]
 }
 
-// hold bounds what all frames together take.
+// hold adds a frame's memory to that of all frames, which is bounded.
 func (c *Check) hold(id uint64, f *frame) error {
 	if c.held += f.bytes(); c.held > heldBytes {
-		return damaged(id, "it and the pages above it take %d bytes", c.held)
+		return damaged(id, "it and the pages above it need %d bytes", c.held)
 	}
 	return nil
 }
@@ -113,7 +114,8 @@ func (c *Check) branch(k kid, h header) error {
 	if h.count == 0 || array > h.length {
 		return damaged(h.id, "%d children in a branch page of %d bytes", h.count, h.length)
 	}
-	// Its end says how much of it there is: keys stand behind one another.
+	// The keys follow one another without gaps, so the end of the last one bounds
+	// the bytes to be read.
 	elements, err := c.part(h, 0, array)
 	if err != nil {
 		return err
@@ -123,11 +125,11 @@ func (c *Check) branch(k kid, h header) error {
 		e := elements[headerSize+i*elementSize:]
 		pos, length := int64(headerSize+i*elementSize)+int64(ne.Uint32(e)), int64(ne.Uint32(e[4:]))
 		if pos != at || length == 0 || length > longestKey || at+length > h.length {
-			return damaged(h.id, "the key of child %d, %d bytes at %d, is not what stands at %d", i, length, pos, at)
+			return damaged(h.id, "the key of child %d, %d bytes at %d, should be at %d", i, length, pos, at)
 		}
 		at += length
 	}
-	if at > c.page+mostKeys*(longestKey+elementSize) {
+	if at > c.page+maxKeys*(longestKey+elementSize) {
 		return damaged(h.id, "%d bytes of keys in a branch page", at)
 	}
 	f, err := c.push(h.id)
@@ -151,7 +153,7 @@ func (c *Check) branch(k kid, h header) error {
 		if i > 0 {
 			before := &f.kids[i-1]
 			if bytes.Compare(before.lo, key) >= 0 {
-				return damaged(h.id, "child %d is not behind the one before it", i)
+				return damaged(h.id, "the key of child %d is not greater than that of the child before it", i)
 			}
 			before.hi = key
 		}
@@ -160,15 +162,16 @@ func (c *Check) branch(k kid, h header) error {
 	return c.hold(h.id, f)
 }
 
-// inOrder checks a key against the bounds of its page; i is its place in it.
+// inOrder checks key i of a page against the bounds of the page.
 func inOrder(id uint64, i int, key, lo, hi []byte) error {
 	if i == 0 && lo != nil && bytes.Compare(key, lo) < 0 || hi != nil && bytes.Compare(key, hi) >= 0 {
-		return damaged(id, "key %d belongs into another page", i)
+		return damaged(id, "key %d belongs in another page", i)
 	}
 	return nil
 }
 
-// part is the bytes from to to of the page in c.buf: of that, or read anew.
+// part returns the bytes from from up to to of the page in c.buf. It reads them
+// again if they are beyond the part in c.buf.
 func (c *Check) part(h header, from, to int64) ([]byte, error) {
 	if have := c.have(h); to <= have {
 		return c.buf[from:to], nil
@@ -177,7 +180,7 @@ func (c *Check) part(h header, from, to int64) ([]byte, error) {
 	return b, c.read(b, h.at+from, h.id)
 }
 
-// have is how much of the page is in c.buf.
+// have returns the number of bytes of the page that are in c.buf.
 func (c *Check) have(h header) int64 {
 	if h.length <= int64(len(c.buf)) {
 		return h.length
@@ -214,7 +217,7 @@ func (c *Check) leafPage(k kid, h header) error {
 			return err
 		}
 		if i > 0 && bytes.Compare(last, key) >= 0 {
-			return damaged(h.id, "key %d is not behind the one before it", i)
+			return damaged(h.id, "key %d is not greater than the key before it", i)
 		}
 		last = key
 		from, to := at+e.key, at+e.key+e.value
@@ -248,8 +251,9 @@ func (c *Check) leafPage(k kid, h header) error {
 	return c.hold(h.id, f)
 }
 
-// bucket checks the bucket whose value stands from to to in the page in c.buf.
-// The kid is its root, of id 0 where there is nothing more to be looked at.
+// bucket checks the bucket whose value is the bytes from from up to to of the page
+// in c.buf. It returns the bucket's root, with id 0 if no page of it is to be
+// checked.
 func (c *Check) bucket(k kid, h header, key []byte, from, to int64) (root kid, err error) {
 	if to-from < bucketSize || to-from > bucketSize+c.page {
 		return root, damaged(h.id, "bucket %.40q has %d bytes", key, to-from)
@@ -273,8 +277,8 @@ func (c *Check) bucket(k kid, h header, key []byte, from, to int64) (root kid, e
 	return root, nil
 }
 
-// inline checks a bucket that is kept in its element: a leaf page of its own
-// without buckets.
+// inline checks a bucket that is stored in its element, as a leaf page without
+// buckets.
 func (c *Check) inline(k kid, h header, page []byte) error {
 	wrong := func(format string, args ...any) error {
 		return damaged(h.id, "bucket %.40q in it: %s", k.bucket, fmt.Sprintf(format, args...))
@@ -285,7 +289,7 @@ func (c *Check) inline(k kid, h header, page []byte) error {
 	own := readHeader(page)
 	at := int64(headerSize + own.count*elementSize)
 	if own.id != 0 || own.flags != flagLeaf || own.overflow != 0 || at > int64(len(page)) {
-		return wrong("page %d, flags %#x, %d keys, %d further pages", own.id, own.flags, own.count, own.overflow)
+		return wrong("page %d, flags %#x, %d keys, %d overflow pages", own.id, own.flags, own.count, own.overflow)
 	}
 	var last []byte
 	for i := range own.count {
@@ -299,7 +303,7 @@ func (c *Check) inline(k kid, h header, page []byte) error {
 		case e.flags != 0:
 			return wrong("key %d is a bucket", i)
 		case i > 0 && bytes.Compare(last, key) >= 0:
-			return wrong("key %d is not behind the one before it", i)
+			return wrong("key %d is not greater than the key before it", i)
 		}
 		last = key
 		if k.level == 1 && c.visit != nil {
@@ -307,26 +311,26 @@ func (c *Check) inline(k kid, h header, page []byte) error {
 		}
 	}
 	if at != int64(len(page)) {
-		return wrong("%d bytes behind its last key", int64(len(page))-at)
+		return wrong("%d bytes after its last key", int64(len(page))-at)
 	}
 	return nil
 }
 
-// element is what a leaf says about one key and its value.
+// element is a leaf's element: the place and length of one key and its value.
 type element struct {
 	flags      uint32
 	pos        int64 // of the key in the page
 	key, value int64 // lengths
 }
 
-// readElement reads element i of a leaf, whose array has been found to be there.
+// readElement reads element i of a leaf; page must hold it.
 func readElement(page []byte, i int) element {
 	at := headerSize + i*elementSize
 	e := page[at : at+elementSize]
 	return element{ne.Uint32(e), int64(at) + int64(ne.Uint32(e[4:])), int64(ne.Uint32(e[8:])), int64(ne.Uint32(e[12:]))}
 }
 
-// check compares it with where its key has to stand, in a page of length bytes.
+// check checks the element, whose key must be at offset at, in a page of length bytes.
 func (e element) check(at, length int64) error {
 	switch {
 	case e.flags > flagBucket:
@@ -334,7 +338,7 @@ func (e element) check(at, length int64) error {
 	case e.key == 0 || e.key > longestKey || e.value > longestValue:
 		return fmt.Errorf("lengths %d and %d", e.key, e.value)
 	case e.pos != at || at+e.key+e.value > length:
-		return fmt.Errorf("%d and %d bytes at %d are not what stands at %d of %d bytes", e.key, e.value, e.pos, at, length)
+		return fmt.Errorf("%d and %d bytes at %d should be at %d of %d bytes", e.key, e.value, e.pos, at, length)
 	}
 	return nil
 }
