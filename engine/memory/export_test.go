@@ -1,7 +1,7 @@
 package memory
 
-// Reopened closes e and is an engine with what e held, as if it had come from
-// a disk: the suite's tests of reopening run on it.
+// Reopened closes e and returns an engine with the contents of e, as if they had
+// been read from a disk, for the suite's tests of reopening.
 func (e *Engine) Reopened() *Engine {
 	e.mu.Lock()
 	r := NewLimited(e.limits)

@@ -9,7 +9,7 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// indexEntry is where an event is, or was.
+// indexEntry locates an event, which may be trimmed or purged since.
 type indexEntry struct {
 	pos, seq uint64
 	m        *machine
@@ -17,8 +17,8 @@ type indexEntry struct {
 	terms    engine.Terms
 }
 
-// putBack makes an event that is put back the one at its position.
-func (e *Engine) putBack(m *machine, kind uint32, o *engine.StoredEvent) {
+// restoreEntry makes a restored event the one at its position.
+func (e *Engine) restoreEntry(m *machine, kind uint32, o *engine.StoredEvent) {
 	i, found := slices.BinarySearchFunc(e.index, o.Pos, func(p indexEntry, pos uint64) int { return cmp.Compare(p.pos, pos) })
 	if !found {
 		e.index = slices.Insert(e.index, i, indexEntry{})
@@ -26,7 +26,7 @@ func (e *Engine) putBack(m *machine, kind uint32, o *engine.StoredEvent) {
 	e.index[i] = indexEntry{o.Pos, o.Seq, m, kind, o.Terms}
 }
 
-// feedPage is how many events a Feed takes under one lock.
+// feedPage is the largest number of events that a Feed reads under one lock.
 const feedPage = 256
 
 // Feed implements engine.Feeder.
@@ -62,7 +62,8 @@ func (e *Engine) Feed(ctx context.Context, after uint64, fn func(engine.Record) 
 	return after, nil
 }
 
-// feedPage is the events behind after, and the position they reach to.
+// feedPage returns the next events after position after, and the position up to
+// which it has read.
 func (e *Engine) feedPage(ctx context.Context, after uint64) (page []engine.Record, upTo uint64, err error) {
 	if err := e.rlock(ctx); err != nil {
 		return nil, 0, err
@@ -83,8 +84,8 @@ func (e *Engine) feedPage(ctx context.Context, after uint64) (page []engine.Reco
 	return page, max(after, e.pos), nil
 }
 
-// recordAt is the event of a place; ok is false when its machine was purged. The
-// bytes are not lent yet.
+// recordAt returns the event of an entry; ok is false if its machine was purged.
+// The bytes are the engine's own.
 func (e *Engine) recordAt(p indexEntry) (r engine.Record, ok bool) {
 	if e.machines[p.m.key] != p.m {
 		return r, false

@@ -9,14 +9,14 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// machine is all that is kept of one machine.
+// machine holds everything that is stored of one machine.
 type machine struct {
 	key       string
 	head      engine.Head
-	kind      uint32
-	schema    uint64
+	kind      uint32            // of the newest write
+	schema    uint64            // of the newest write
 	snapshots []engine.Snapshot // by seq
-	events    []event           // by seq; there may be holes
+	events    []event           // by seq; seqs may be missing
 }
 
 type event struct {
@@ -24,7 +24,7 @@ type event struct {
 	bytes    []byte
 }
 
-// apply takes the write in; head.Pos is already that of record w.Seq.
+// apply stores a write; head.Pos is already that of record w.Seq.
 func (m *machine) apply(w *engine.Write) {
 	m.head.Seq = w.Seq
 	m.head.Token = w.Token
@@ -32,7 +32,7 @@ func (m *machine) apply(w *engine.Write) {
 	m.head.Bytes = bytes.Clone(w.Head)
 	m.appendEvents(w.Events)
 	m.trim(w.TrimTo)
-	m.putBack(w.Restore)
+	m.restore(w.Restore)
 	if len(w.Drop)+len(w.Snapshots) > 0 {
 		m.snapshots = slices.DeleteFunc(slices.Clone(m.snapshots), func(s engine.Snapshot) bool {
 			return slices.Contains(w.Drop, s.Seq)
@@ -50,8 +50,8 @@ func (m *machine) appendEvents(events []engine.Event) {
 	}
 }
 
-// trim removes the events up to seq to. The few that stay move to an array of
-// their own, so that the removed ones can be collected.
+// trim removes the events up to seq to. If fewer events stay than were removed,
+// they move to a new array, so that the memory of the removed ones is freed.
 func (m *machine) trim(to uint64) {
 	n := m.eventsTo(to)
 	if n == 0 {
@@ -63,20 +63,20 @@ func (m *machine) trim(to uint64) {
 	}
 }
 
-// putBack puts older events in the place of those up to the last of them.
-func (m *machine) putBack(older []engine.StoredEvent) {
-	if len(older) == 0 {
+// restore replaces all events up to the last of the restored ones by these.
+func (m *machine) restore(restored []engine.StoredEvent) {
+	if len(restored) == 0 {
 		return
 	}
-	rest := m.events[m.eventsTo(older[len(older)-1].Seq):]
-	m.events = make([]event, 0, len(older)+len(rest))
-	for _, o := range older {
+	rest := m.events[m.eventsTo(restored[len(restored)-1].Seq):]
+	m.events = make([]event, 0, len(restored)+len(rest))
+	for _, o := range restored {
 		m.events = append(m.events, event{o.Seq, o.Pos, bytes.Clone(o.Bytes)})
 	}
 	m.events = append(m.events, rest...)
 }
 
-// put stores a snapshot in a list that apply has already made its own.
+// put stores a snapshot. apply has copied the list of snapshots before.
 func (m *machine) put(s engine.Snapshot) {
 	i, found := slices.BinarySearchFunc(m.snapshots, s.Seq, bySeq)
 	if found {
@@ -88,7 +88,7 @@ func (m *machine) put(s engine.Snapshot) {
 
 func bySeq(s engine.Snapshot, seq uint64) int { return cmp.Compare(s.Seq, seq) }
 
-// eventsTo counts the events up to and including seq to.
+// eventsTo returns the number of events up to and including seq to.
 func (m *machine) eventsTo(to uint64) int {
 	n, found := slices.BinarySearchFunc(m.events, to, func(ev event, seq uint64) int { return cmp.Compare(ev.seq, seq) })
 	if found {
@@ -97,7 +97,7 @@ func (m *machine) eventsTo(to uint64) int {
 	return n
 }
 
-// deliver gives fn the items that want names.
+// deliver calls fn with the items that want selects.
 func (m *machine) deliver(ctx context.Context, want engine.LoadRange, fn func(engine.Item) error) error {
 	var lent lender
 	defer lent.end()
@@ -114,14 +114,14 @@ func (m *machine) deliver(ctx context.Context, want engine.LoadRange, fn func(en
 		want.After = max(want.After, snapshots[0].Seq)
 	}
 	for i := range snapshots {
-		s := snapshots[turn(i, len(snapshots), want.Newest)]
+		s := snapshots[indexOf(i, len(snapshots), want.Newest)]
 		if err := give(engine.Item{Part: engine.PartSnapshot, Seq: s.Seq, Bytes: s.Bytes}); err != nil {
 			return err
 		}
 	}
 	events := m.wantedEvents(want)
 	for i := range events {
-		ev := events[turn(i, len(events), want.Newest)]
+		ev := events[indexOf(i, len(events), want.Newest)]
 		if err := give(engine.Item{Part: engine.PartEvent, Seq: ev.seq, Pos: ev.pos, Bytes: ev.bytes}); err != nil {
 			return err
 		}
@@ -129,8 +129,8 @@ func (m *machine) deliver(ctx context.Context, want engine.LoadRange, fn func(en
 	return nil
 }
 
-// turn is the place of the i-th of n items.
-func turn(i, n int, newest bool) int {
+// indexOf returns the index of the i-th of n items in the order of delivery.
+func indexOf(i, n int, newest bool) int {
 	if newest {
 		return n - 1 - i
 	}
@@ -158,19 +158,19 @@ func (m *machine) wantedEvents(want engine.LoadRange) []event {
 	return m.events[m.eventsTo(want.After):m.eventsTo(want.To)]
 }
 
-// lender lends copies that do not live longer than promised: the next one, and
-// the end, overwrite them.
+// lender lends copies that are valid no longer than promised: it overwrites a copy
+// when the next one is lent, and at the end.
 type lender struct{ buf []byte }
 
 func (l *lender) lend(b []byte) []byte {
-	l.spoil()
+	l.overwrite()
 	l.buf = append(l.buf[:0], b...)
 	return l.buf[:len(b):len(b)]
 }
 
-func (l *lender) end() { l.spoil() }
+func (l *lender) end() { l.overwrite() }
 
-func (l *lender) spoil() {
+func (l *lender) overwrite() {
 	for i := range l.buf {
 		l.buf[i] = 0xDB
 	}

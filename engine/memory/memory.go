@@ -1,5 +1,5 @@
-// Package memory is the engine that keeps everything in memory and nothing on
-// disk: the one behind the path ":memory:", and the model in tests.
+// Package memory is the engine that stores everything in memory and nothing on
+// disk. It is used for the path ":memory:", and as the model in tests.
 package memory
 
 import (
@@ -19,18 +19,20 @@ var (
 	_ engine.Querier = (*Engine)(nil)
 )
 
-// Engine is an engine.Engine whose contents die with it. Commit copies what it
-// is given; what callbacks are lent is a copy too, overwritten once they
-// returned, so that a caller who keeps lent bytes is found out. Callbacks run
-// without a lock and see the machine as it was when the call looked at it.
+// Engine is an engine.Engine that exists in memory only: Close removes everything.
+// Commit copies the steps. The bytes lent to callbacks are copies too, and are
+// overwritten after the callback returned, so that tests detect a caller that keeps
+// lent bytes. Callbacks run without a lock and see the machine at one moment.
 //
 // Invariants, under mu:
 //  1. order holds exactly the machines of the map.
-//  2. What a machine's slices hold is never changed in place; the events' spare
-//     capacity is written by Commit only. So a copy of the struct taken under
-//     the lock can be read without it.
-//  3. number and pos only grow; every number and position in use is at most them.
-//  4. places has each event ever stored, by pos, also those trimmed or purged since.
+//  2. The elements of a machine's slices are never changed in place; the spare
+//     capacity of events is written by Commit only. So a copy of the struct that is
+//     made under the lock can be read without the lock.
+//  3. number and pos only increase; every number and position in use is at most
+//     number or pos.
+//  4. index has an entry for each position at which an event was ever stored,
+//     ascending, even if the event was trimmed or purged since.
 type Engine struct {
 	limits engine.Limits
 
@@ -39,20 +41,20 @@ type Engine struct {
 	machines map[string]*machine
 	order    order
 	notes    map[string][]byte
-	number   uint64 // the last machine number given
-	pos      uint64 // the last position given
+	number   uint64 // the last machine number assigned
+	pos      uint64 // the last position assigned
 	index    []indexEntry
-	versions map[version]int64 // of the machines of the map
+	versions map[version]int64 // number of machines of each version
 }
 
-// New is an empty engine that takes steps of any size to any machines.
+// New returns an empty engine without limits.
 func New() *Engine {
 	return NewLimited(engine.Limits{AtomicAcross: true})
 }
 
-// NewLimited is an empty engine that refuses what is over the limits, as an
-// engine with fewer abilities does. The size of a step is that of its machine
-// keys, events, snapshots and heads.
+// NewLimited returns an empty engine that refuses steps beyond the limits, like an
+// engine with fewer abilities. The size of a step is that of its machine keys,
+// events, snapshots and heads.
 func NewLimited(limits engine.Limits) *Engine {
 	return &Engine{
 		limits:   limits,
@@ -62,7 +64,7 @@ func NewLimited(limits engine.Limits) *Engine {
 	}
 }
 
-// rlock takes the lock for a call that looks. It is not held after an error.
+// rlock locks the engine for reading. After an error it is not locked.
 func (e *Engine) rlock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -106,7 +108,7 @@ func (e *Engine) commitStep(step engine.Step) engine.Result {
 	return engine.Result{Pos: pos}
 }
 
-// refuse tells why the step cannot be stored as a whole.
+// refuse returns the error for which the step cannot be stored, or nil.
 func (e *Engine) refuse(step engine.Step) error {
 	if err := step.Check(); err != nil {
 		return err
@@ -114,9 +116,9 @@ func (e *Engine) refuse(step engine.Step) error {
 	if len(step.Writes) > 1 && !e.limits.AtomicAcross {
 		return fmt.Errorf("step of %d machines: %w", len(step.Writes), engine.ErrUnsupported)
 	}
-	if most := e.limits.MaxStep; most > 0 {
-		if size := stepSize(step); size > most {
-			return fmt.Errorf("step of %d bytes, at most %d: %w", size, most, engine.ErrTooLarge)
+	if limit := e.limits.MaxStep; limit > 0 {
+		if size := stepSize(step); size > limit {
+			return fmt.Errorf("step of %d bytes, at most %d: %w", size, limit, engine.ErrTooLarge)
 		}
 	}
 	var positions uint64
@@ -159,8 +161,8 @@ func stepSize(step engine.Step) int {
 	return n
 }
 
-// write stores one write that nothing speaks against and returns the pos of
-// its record Seq.
+// write stores a write that refuse has accepted, and returns the position of its
+// record Seq, 0 for a purge.
 func (e *Engine) write(w *engine.Write) uint64 {
 	m := e.machines[w.Machine]
 	if w.Purge {
@@ -185,7 +187,7 @@ func (e *Engine) write(w *engine.Write) uint64 {
 	}
 	m.apply(w)
 	for i := range w.Restore {
-		e.putBack(m, w.Kind, &w.Restore[i])
+		e.restoreEntry(m, w.Kind, &w.Restore[i])
 	}
 	for i := range w.Events {
 		back := uint64(len(w.Events) - 1 - i)
@@ -195,7 +197,7 @@ func (e *Engine) write(w *engine.Write) uint64 {
 	return m.head.Pos
 }
 
-// version is a kind and a schema version of it.
+// version is a schema version of a kind.
 type version struct {
 	kind   uint32
 	schema uint64
@@ -236,7 +238,7 @@ func (e *Engine) Load(ctx context.Context, key string, want engine.LoadRange, fn
 	return m.head, nil
 }
 
-// load is the machine as it is now.
+// load returns a copy of the machine, the zero value if it does not exist.
 func (e *Engine) load(ctx context.Context, key string) (machine, error) {
 	if err := e.rlock(ctx); err != nil {
 		return machine{}, err
@@ -285,7 +287,7 @@ func (e *Engine) Scan(ctx context.Context, prefix, after string, limit int, fn f
 	}
 }
 
-// scanPage is how many heads a Scan takes under one lock.
+// scanPage is the largest number of heads that a Scan reads under one lock.
 const scanPage = 128
 
 type heading struct {
@@ -293,7 +295,7 @@ type heading struct {
 	head    engine.Head
 }
 
-// page fills into with the next heads and says how many there were.
+// page fills into with the next heads and returns their number.
 func (e *Engine) page(ctx context.Context, prefix, after string, into []heading) (int, error) {
 	if err := e.rlock(ctx); err != nil {
 		return 0, err
@@ -349,7 +351,7 @@ func (e *Engine) Size(ctx context.Context) (engine.Size, error) {
 	return engine.Size{Machines: int64(len(e.machines))}, nil
 }
 
-// Close implements engine.Engine: what was stored is gone.
+// Close implements engine.Engine. It removes everything that was stored.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -23,7 +23,7 @@ func TestConformance_Limited(t *testing.T) {
 	})
 }
 
-// kept is the memory engine as one that keeps what it stored.
+// kept is a memory engine that pretends to store its contents on a disk.
 type kept struct{ *memory.Engine }
 
 func (k kept) Size(ctx context.Context) (engine.Size, error) {
@@ -42,7 +42,7 @@ func TestConformance_Reopened(t *testing.T) {
 }
 
 func TestEngine_LentBytesDie(t *testing.T) {
-	// Bytes kept over the end of the callback turn to rubbish at once.
+	// Bytes that are kept after the callback returned are overwritten at once.
 	e := memory.New()
 	steps := []engine.Step{{Writes: []engine.Write{{Machine: "a", Seq: 2, Head: []byte("head"),
 		Events: []engine.Event{{Bytes: []byte("first")}, {Bytes: []byte("other")}}}}}}

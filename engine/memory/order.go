@@ -7,14 +7,15 @@ import (
 	"strings"
 )
 
-// order keeps machines sorted by key, in runs short enough that an insert
-// moves little. No run is empty.
+// order holds machines sorted by key, in runs that are short, so that an insert
+// moves few of them. No run is empty.
 type order struct{ runs [][]*machine }
 
-// longestRun is where a run is cut in two.
+// longestRun is the largest length of a run; a longer one is cut in two.
 const longestRun = 512
 
-// find is where the first key not below key stands, or would stand.
+// find returns the place of the first key that is not less than key, or the place
+// at which it would be.
 func (o *order) find(key string) (run, at int) {
 	run = sort.Search(len(o.runs), func(i int) bool {
 		r := o.runs[i]
@@ -27,10 +28,10 @@ func (o *order) find(key string) (run, at int) {
 	return run, at
 }
 
-// insert takes in a machine whose key is not there yet.
+// insert adds a machine whose key is not in o yet.
 func (o *order) insert(m *machine) {
 	run, at := o.find(m.key)
-	if run == len(o.runs) { // behind all: the last run takes it
+	if run == len(o.runs) { // after all others: at the end of the last run
 		if run == 0 {
 			o.runs = [][]*machine{{m}}
 			return
@@ -47,7 +48,7 @@ func (o *order) insert(m *machine) {
 	}
 }
 
-// remove takes out the machine of the key, which is there.
+// remove removes the machine with the key, which must be in o.
 func (o *order) remove(key string) {
 	run, at := o.find(key)
 	o.runs[run] = slices.Delete(o.runs[run], at, at+1)
@@ -56,8 +57,8 @@ func (o *order) remove(key string) {
 	}
 }
 
-// scan gives the machines whose key begins with prefix and is greater than
-// after, in key order.
+// scan returns the machines whose key starts with prefix and is greater than after,
+// in the order of keys.
 func (o *order) scan(prefix, after string) iter.Seq[*machine] {
 	return func(yield func(*machine) bool) {
 		run, at := o.find(max(prefix, after))

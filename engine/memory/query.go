@@ -9,7 +9,7 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// Query implements engine.Querier: it looks at every event.
+// Query implements engine.Querier. It tests every event in the range of positions.
 func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Record) error) error {
 	var lent lender
 	defer lent.end()
@@ -43,7 +43,7 @@ func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Recor
 	}
 }
 
-// queryPage is the first events that q names.
+// queryPage returns the first events that q selects.
 func (e *Engine) queryPage(ctx context.Context, q engine.Query) (page []engine.Record, err error) {
 	if err := e.rlock(ctx); err != nil {
 		return nil, err
@@ -53,14 +53,14 @@ func (e *Engine) queryPage(ctx context.Context, q engine.Query) (page []engine.R
 		i, _ := slices.BinarySearchFunc(e.index, pos, func(p indexEntry, pos uint64) int { return cmp.Compare(p.pos, pos) })
 		return i
 	}
-	places := e.index[:at(q.Before)]
+	entries := e.index[:at(q.Before)]
 	if q.After == engine.All {
 		return nil, nil
 	}
-	places = places[min(at(q.After+1), len(places)):]
-	for i := range places {
-		p := &places[turn(i, len(places), q.Newest)]
-		if !named(&q, p) {
+	entries = entries[min(at(q.After+1), len(entries)):]
+	for i := range entries {
+		p := &entries[indexOf(i, len(entries), q.Newest)]
+		if !selects(&q, p) {
 			continue
 		}
 		r, ok := e.recordAt(*p)
@@ -74,7 +74,7 @@ func (e *Engine) queryPage(ctx context.Context, q engine.Query) (page []engine.R
 	return page, nil
 }
 
-func named(q *engine.Query, p *indexEntry) bool {
+func selects(q *engine.Query, p *indexEntry) bool {
 	t := &p.terms
 	return (q.Kind == 0 || q.Kind == p.kind) && (q.Name == "" || q.Name == t.Name) &&
 		(q.From == "" || q.From == t.From) && (q.To == "" || q.To == t.To) && (q.Actor == "" || q.Actor == t.Actor) &&
