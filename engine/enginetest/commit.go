@@ -26,7 +26,7 @@ func testGroup(s *subject) {
 }
 
 func testChain(s *subject) {
-	// Steps of one machine in one group meet what the ones before them left.
+	// A step sees what earlier steps of the same group have stored.
 	var writes []engine.Write
 	for seq := range uint64(50) {
 		writes = append(writes, grow("a", seq, 1))
@@ -39,8 +39,8 @@ func testChain(s *subject) {
 	require.NotEqual(s.t, first.Number, h.Number)
 	require.Equal(s.t, eventItems("a", 1, 5, pos[len(pos)-1]), items)
 
-	// A step behind a refused one of the same machine is refused too, and one
-	// that expects what is really there is not.
+	// A step that expects the result of a refused step is refused too, and one that
+	// expects the stored seq is not.
 	out := s.commit(step(grow("a", 6, 1)), step(grow("a", 7, 1)), step(grow("a", 5, 1)))
 	requireConflict(s, out[0], "a", 6, 5)
 	requireConflict(s, out[1], "a", 7, 5)
@@ -56,7 +56,7 @@ func requireConflict(s *subject, r engine.Result, machine string, want, have uin
 }
 
 func testPoison(s *subject) {
-	// 1,000 groups with one poisoned step each: only that one is refused.
+	// 1,000 groups with one invalid step each: only that step is refused.
 	const groups, machines = 1000, 5
 	var seqs, poss [machines]uint64
 	for g := range groups {
@@ -75,7 +75,7 @@ func testPoison(s *subject) {
 		}
 		at := g % (machines + 1)
 		if g%3 == 0 && at > victim {
-			bad.Expect, bad.Seq = seqs[victim], seqs[victim]+2 // stale by then
+			bad.Expect, bad.Seq = seqs[victim], seqs[victim]+2 // out of date after the good step before it
 		}
 		steps = slices.Insert(steps, at, step(bad))
 		out := s.commit(steps...)
@@ -118,13 +118,13 @@ func testConflict(s *subject) {
 	require.Equal(s.t, before, s.all())
 }
 
-// stored is all an engine holds of one machine.
+// stored is everything that an engine holds of one machine.
 type stored struct {
 	head  engine.Head
 	items []item
 }
 
-// all is everything of every machine.
+// all reads everything of every machine.
 func (s *subject) all() map[string]stored {
 	s.t.Helper()
 	all := make(map[string]stored)
@@ -143,18 +143,18 @@ func testBrokenRules(s *subject) {
 		"no key":             grow("", 0, 1),
 		"purge without key":  purge("", 0),
 		"seq 0":              growTo("b", 0, 0, 0),
-		"seq behind expect":  {Machine: "a", Expect: 3, Seq: 2},
+		"seq before expect":  {Machine: "a", Expect: 3, Seq: 2},
 		"seq before events":  grow("a", 3, 2),
-		"snapshot ahead":     with(grow("a", 3, 1), 5),
-		"trim ahead":         grow("a", 3, 1),
+		"snapshot after seq":     with(grow("a", 3, 1), 5),
+		"trim after seq":         grow("a", 3, 1),
 		"seq 0 and snapshot": with(growTo("b", 0, 0, 0), 0),
 	}
 	w := broken["seq before events"]
 	w.Seq = 4
 	broken["seq before events"] = w
-	w = broken["trim ahead"]
+	w = broken["trim after seq"]
 	w.TrimTo = 5
-	broken["trim ahead"] = w
+	broken["trim after seq"] = w
 	for name, w := range broken {
 		out := s.commit(step(w))
 		var c *engine.Conflict
@@ -174,8 +174,8 @@ func testWhole(s *subject) {
 		require.Equal(s.t, []string{"c"}, s.scanKeys("", "", 0))
 		return
 	}
-	// A step of three machines lands whole, with positions in the order of its
-	// writes.
+	// A step of three machines is stored as a whole, with positions in the order of
+	// its writes.
 	out := s.commit(step(grow("c", 0, 2), grow("a", 0, 1), grow("b", 0, 3)))
 	require.NoError(s.t, out[0].Err)
 	pos := out[0].Pos
@@ -189,9 +189,8 @@ func testWhole(s *subject) {
 		require.Equal(s.t, eventItems(machine, 1, seq, pos[i]), items)
 	}
 
-	// One write that is refused refuses the step, wherever it stands; nothing
-	// of it is stored, be it events, snapshots, heads, drops, trims, purges or
-	// machines.
+	// One refused write makes the whole step refused, wherever it is in the step:
+	// no event, snapshot, head, drop, trim, purge or machine of it is stored.
 	third := s.store(with(grow("a", 1, 2), 0, 2))[0]
 	before := s.all()
 	rich := with(grow("a", 3, 1), 4)
@@ -237,8 +236,8 @@ func testTwice(s *subject) {
 }
 
 func testSkipped(s *subject) {
-	// A machine may begin anywhere and go on with holes; skipped seqs take
-	// their positions and have no event.
+	// A machine may start at any seq and skip seqs; skipped seqs occupy their
+	// positions and have no event.
 	pos := s.store(with(growTo("fork", 0, 1000, 1), 999), grow("other", 0, 1), grow("fork", 1000, 1),
 		growTo("fork", 1001, 2000, 0), growTo("fork", 2000, 1<<33, 2), with(growTo("states", 0, 1, 0), 1), with(growTo("states", 1, 2, 0), 2))
 	require.GreaterOrEqual(s.t, pos[0], uint64(1000))
@@ -257,7 +256,7 @@ func testSkipped(s *subject) {
 }
 
 func testSameSeq(s *subject) {
-	// A write that goes on by no seq takes no position and changes the rest.
+	// A write with Seq == Expect occupies no position; its other fields are applied.
 	pos := s.store(with(grow("a", 0, 4), 0, 2), grow("b", 0, 1))
 	w := growTo("a", 4, 4, 0)
 	w.Head, w.Token = []byte("other"), [16]byte{1}
@@ -272,8 +271,8 @@ func testSameSeq(s *subject) {
 }
 
 func testInputs(s *subject) {
-	// commit spoils what it lent as soon as Commit returned; here the copies
-	// are reused for the next group at once, as a committer's buffers are.
+	// commit overwrites the steps as soon as Commit returned; here their memory is
+	// reused for the next group at once, like a committer's buffers.
 	const rounds = 40
 	var writes [3]engine.Write
 	for i := range writes {
@@ -340,7 +339,7 @@ func testTrim(s *subject) {
 	}
 	_, items := s.load("a", everything)
 	require.Equal(s.t, append(snapshotItems("a", 0, 5), eventItems("a", 16, 20, pos[2])...), items, "snapshots stay")
-	// Up to the head, with the events of the same write; what comes later stays.
+	// Up to the head, events of the same write included; later events stay.
 	w := grow("a", 20, 3)
 	w.TrimTo = 22
 	pos2 := s.store(w)
@@ -360,7 +359,7 @@ func testTrim(s *subject) {
 	require.Equal(s.t, eventItems("aa", 1, 10, pos[1]), items, "the neighbour is untouched")
 }
 
-func testOlder(s *subject) {
+func testRestore(s *subject) {
 	pos := s.store(with(grow("a", 0, 10), 0, 5), grow("aa", 0, 10), grow("a", 10, 10))
 	stored := func(from, to uint64) (out []engine.StoredEvent) {
 		_, items := s.load("a", engine.LoadRange{Events: true, After: from - 1, To: to})
@@ -401,7 +400,7 @@ func testOlder(s *subject) {
 	all := slices.Concat(snapshotItems("a", 0, 5), eventItems("a", 1, 10, pos[0]), eventItems("a", 11, 20, pos[2]))
 	require.Equal(s.t, all, items)
 
-	// Removed and put back in one group, and the other way round.
+	// Trimmed and restored in one group, then restored and trimmed.
 	trim, again := growTo("a", 20, 20, 0), growTo("a", 20, 20, 0)
 	trim.TrimTo, again.Restore = 12, slices.Concat(first, second)
 	s.store(trim, again)

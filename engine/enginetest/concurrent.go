@@ -14,12 +14,12 @@ import (
 )
 
 // testConcurrent reads while one committer writes. It checks that
-//  1. each look at a machine is of one moment: the head's seq is that of the
-//     last event, the events follow one another from the trim, a snapshot or
-//     the beginning on, and all bytes are those of their seq;
-//  2. whatever Commit returned for is seen by every later look;
-//  3. no look goes back behind an earlier one of the same reader;
-//  4. a Scan gives heads in order, each of one moment.
+//  1. each Load is of one moment: the head's seq is that of the last event, the
+//     events are consecutive, from the trim, a snapshot or the start on, and all
+//     bytes are those of their seq;
+//  2. every Load sees the writes whose Commit returned before it started;
+//  3. no Load returns an older state than an earlier one of the same reader;
+//  4. a Scan delivers heads in order, each of one moment.
 func testConcurrent(s *subject) {
 	const machines, groups = 5, 800
 	var (
@@ -30,15 +30,15 @@ func testConcurrent(s *subject) {
 	name := func(m int) string { return fmt.Sprint("m", m) }
 	for r := range 3 {
 		readers.Go(func() {
-			look := reader{s: s, ctx: context.Background(), numbers: map[string]uint64{}, seqs: map[string]uint64{}}
+			rd := reader{s: s, ctx: context.Background(), numbers: map[string]uint64{}, seqs: map[string]uint64{}}
 			for n := 0; !s.t.Failed(); n++ {
-				last := done.Load() // once more after the end
+				last := done.Load() // read once more after the last write
 				if r == 2 && n%3 == 0 {
-					look.scan()
+					rd.scan()
 				} else if m := n % machines; n%4 == 3 {
-					look.snapshots(name(m), acked[m].Load())
+					rd.snapshots(name(m), acked[m].Load())
 				} else {
-					look.load(name(m), n, acked[m].Load())
+					rd.load(name(m), n, acked[m].Load())
 				}
 				if last {
 					return
@@ -53,7 +53,7 @@ func testConcurrent(s *subject) {
 		for g := range groups {
 			var steps []engine.Step
 			for m := range machines {
-				if m == machines-1 && g%7 == 6 { // the last one comes and goes
+				if m == machines-1 && g%7 == 6 { // the last machine is purged and created again
 					steps = append(steps, step(purge(name(m), seqs[m])))
 					seqs[m] = 0
 				}
@@ -61,7 +61,7 @@ func testConcurrent(s *subject) {
 				w := grow(name(m), seqs[m], n)
 				seqs[m] += n
 				if m != 0 && g%5 == m {
-					w = with(w, seqs[m], seqs[m]-1) // one may be there already
+					w = with(w, seqs[m], seqs[m]-1) // may replace an earlier snapshot
 					if seqs[m] > 60 {
 						for seq := seqs[m] - 60; seq < seqs[m]-40; seq++ {
 							w.Drop = append(w.Drop, seq)
@@ -101,7 +101,7 @@ type reader struct {
 	seqs    map[string]uint64
 }
 
-// load looks at one machine in one of the ways a reader may.
+// load reads one machine; n selects the range and the order.
 func (r *reader) load(machine string, n int, acked uint64) {
 	t := r.s.t
 	want := engine.LoadRange{Events: true, To: engine.All, Newest: n%2 == 0}
@@ -122,7 +122,7 @@ func (r *reader) load(machine string, n int, acked uint64) {
 	at, pos := h.Seq, h.Pos
 	for i := len(items) - 1; i >= 0; i-- {
 		it := items[i]
-		good := assert.Equal(t, at, it.seq, "the item of %s behind %d", machine, at)
+		good := assert.Equal(t, at, it.seq, "the item of %s after %d", machine, at)
 		if it.part == engine.PartSnapshot {
 			good = good && assert.Equal(t, string(snapshotBytes(machine, it.seq)), it.bytes) && assert.Zero(t, i)
 		} else {
@@ -135,11 +135,11 @@ func (r *reader) load(machine string, n int, acked uint64) {
 		}
 	}
 	if machine != "m2" && (len(items) == 0 || items[0].part != engine.PartSnapshot) {
-		assert.Zero(t, at, "the events of %s begin at 1", machine)
+		assert.Zero(t, at, "the events of %s start at 1", machine)
 	}
 }
 
-// snapshots looks at every snapshot of a machine.
+// snapshots reads every snapshot of a machine.
 func (r *reader) snapshots(machine string, acked uint64) {
 	t := r.s.t
 	h, items, err := load(r.ctx, r.s.e, machine, engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All})
@@ -154,7 +154,7 @@ func (r *reader) snapshots(machine string, acked uint64) {
 	}
 }
 
-// head checks one head against what this reader knows.
+// head compares one head with the earlier ones that this reader has seen.
 func (r *reader) head(machine string, h engine.Head, acked uint64) bool {
 	t := r.s.t
 	if h.Number == 0 {

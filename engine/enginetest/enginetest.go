@@ -1,5 +1,5 @@
-// Package enginetest is the conformance suite every engine has to pass: each
-// sentence of engine.Engine as a test, and random histories against a plain map.
+// Package enginetest is the conformance suite that every engine has to pass: tests
+// of the contracts in package engine, and random histories compared with a model.
 //
 // An engine's own test calls Run:
 //
@@ -7,9 +7,9 @@
 //		enginetest.Run(t, enginetest.Config{Open: open, Reopen: reopen})
 //	}
 //
-// Two environment variables govern the random histories: ENGINETEST_SEED replays
-// the history of a seed, which every run prints; ENGINETEST_OPS is the number of
-// operations (20,000 if unset).
+// Two environment variables control the random histories: ENGINETEST_SEED replays
+// the history of a seed, which every run logs; ENGINETEST_OPS is the number of
+// operations (20,000 by default, 4,000 with -short).
 package enginetest
 
 import (
@@ -18,19 +18,20 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// Config tells the suite about an engine.
+// Config describes the engine under test.
 type Config struct {
-	// Open is a new, empty engine. It is closed by a cleanup of the suite.
+	// Open returns a new, empty engine. The suite closes it.
 	Open func(t *testing.T) engine.Engine
-	// Reopen ends e, gently or not, and opens what it stored. It is called when
-	// no other call runs. Nil means that the engine keeps nothing.
+	// Reopen closes e, or ends it as a crash would, and returns an engine with what
+	// e has stored. No other call runs at the same time. Nil means that the engine
+	// stores nothing durably; the tests of reopening are skipped then.
 	Reopen func(t *testing.T, e engine.Engine) engine.Engine
-	// Event brings an event into the form in which a Querier that reads terms
-	// from Bytes knows it: its Bytes say what its Terms say. Nil leaves it.
+	// Event returns an event with its Terms encoded in its Bytes, for a Querier that
+	// reads terms from Bytes. Nil leaves events as they are.
 	Event func(engine.Event) engine.Event
 }
 
-// Run puts the engine through the suite.
+// Run runs the suite as subtests of t.
 func Run(t *testing.T, c Config) {
 	for _, test := range []struct {
 		name string
@@ -48,7 +49,7 @@ func Run(t *testing.T, c Config) {
 		{"Commit_KeepsNoSlice", testInputs},
 		{"Commit_TooLarge", testTooLarge},
 		{"Commit_Trim", testTrim},
-		{"Commit_Older", testOlder},
+		{"Commit_Restore", testRestore},
 		{"Commit_Purge", testPurge},
 		{"Commit_Numbers", testNumbers},
 		{"Commit_Positions", testPositions},
@@ -69,7 +70,7 @@ func Run(t *testing.T, c Config) {
 		{"Feed_Trimmed", testFeedTrimmed},
 		{"Feed_WhileWriting", testFeedWhileWriting},
 		{"Query", testQuery},
-		{"Query_PutBack", testQueryPutBack},
+		{"Query_Restored", testQueryRestored},
 		{"Keys_DoNotMix", testKeys},
 		{"Keys_Long", testLongKey},
 		{"Notes", testNotes},

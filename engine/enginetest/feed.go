@@ -20,7 +20,7 @@ type placed struct {
 	bytes    string
 }
 
-// feeder skips tests of an ability that the engine does not have.
+// feeder returns the engine as a Feeder, or skips the test if it is not one.
 func (s *subject) feeder() engine.Feeder {
 	f, ok := s.e.(engine.Feeder)
 	if !ok {
@@ -29,7 +29,7 @@ func (s *subject) feeder() engine.Feeder {
 	return f
 }
 
-// feed gives the events behind after, trimmed ones left out.
+// feed returns the events after position after, without trimmed ones.
 func (s *subject) feed(after uint64) (got []placed, upTo uint64) {
 	s.t.Helper()
 	got, upTo, err := feed(s.ctx(), s.feeder(), after)
@@ -41,7 +41,7 @@ func feed(ctx context.Context, f engine.Feeder, after uint64) (got []placed, upT
 	last := after
 	upTo, err = f.Feed(ctx, after, func(r engine.Record) error {
 		if r.Pos <= last {
-			return fmt.Errorf("position %d comes behind %d", r.Pos, last)
+			return fmt.Errorf("position %d is delivered after %d", r.Pos, last)
 		}
 		if last = r.Pos; errors.Is(r.Err, engine.ErrTrimmed) {
 			return nil
@@ -53,12 +53,12 @@ func feed(ctx context.Context, f engine.Feeder, after uint64) (got []placed, upT
 		return nil
 	})
 	if err == nil && upTo < last {
-		err = fmt.Errorf("the end is told to be %d, behind %d", upTo, last)
+		err = fmt.Errorf("the returned position is %d, the last record has %d", upTo, last)
 	}
 	return got, upTo, err
 }
 
-// placed are the model's events behind after, in order.
+// placed returns the model's events after position after, in order.
 func (m *model) placed(after uint64) (all []placed) {
 	for machine, mm := range m.machines {
 		for _, it := range mm.events {
@@ -71,7 +71,7 @@ func (m *model) placed(after uint64) (all []placed) {
 	return all
 }
 
-// requireFeed compares one Feed, where there is one.
+// requireFeed compares one Feed with the model, if the engine is a Feeder.
 func (m *model) requireFeed(s *subject, after uint64) {
 	s.t.Helper()
 	if _, ok := s.e.(engine.Feeder); !ok {
@@ -84,7 +84,7 @@ func (m *model) requireFeed(s *subject, after uint64) {
 	}
 	require.LessOrEqual(s.t, upTo, max(after, m.pos))
 	rest, _ := s.feed(upTo)
-	require.Empty(s.t, rest, "behind the end of the feed")
+	require.Empty(s.t, rest, "after the end of the feed")
 }
 
 func testFeed(s *subject) {
@@ -170,7 +170,7 @@ func testFeedTrimmed(s *subject) {
 	require.True(s.t, len(gone) == 0 || len(gone) == 15, "trimmed: %v", gone)
 }
 
-// testFeedWhileWriting follows a writer: nothing is passed over, nothing comes twice.
+// testFeedWhileWriting follows a writer: no event is skipped or delivered twice.
 func testFeedWhileWriting(s *subject) {
 	const writes = 300
 	f := s.feeder()

@@ -17,16 +17,16 @@ import (
 // testHistory runs a random history against the engine and the model.
 func testHistory(s *subject) {
 	seed := number(s, "ENGINETEST_SEED", uint64(time.Now().UnixNano()))
-	usual := uint64(20_000)
+	ops := uint64(20_000)
 	if testing.Short() {
-		usual = 4_000
+		ops = 4_000
 	}
-	ops := number(s, "ENGINETEST_OPS", usual)
+	ops = number(s, "ENGINETEST_OPS", ops)
 	s.t.Logf("replay with ENGINETEST_SEED=%d ENGINETEST_OPS=%d", seed, ops)
 	h := newHistory(s, seed)
 	for h.ops < int(ops) {
 		h.group()
-		h.looks()
+		h.reads()
 		if h.one(8) {
 			h.model.requireVersions(h.s)
 		}
@@ -36,25 +36,25 @@ func testHistory(s *subject) {
 	h.model.requireAll(s, h.machines, h.notes)
 	for what, n := range h.did {
 		if ops < 5000 {
-			break // too short to have done everything
+			break // too few operations for each of them to occur
 		}
 		require.Positive(s.t, n, "the history has no %s", what)
 	}
 	s.t.Logf("%d operations: %v, positions %d, numbers %d", h.ops, h.did, h.model.pos, len(h.model.numbers))
 }
 
-func number(s *subject, name string, otherwise uint64) uint64 {
+func number(s *subject, name string, unset uint64) uint64 {
 	text := os.Getenv(name)
 	if text == "" {
-		return otherwise
+		return unset
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	require.NoError(s.t, err, name)
 	return n
 }
 
-// history makes operations up: what it does depends on the seed and on the
-// engine's limits alone.
+// history generates operations, which depend on the seed and the engine's limits
+// only.
 type history struct {
 	s        *subject
 	rng      *rand.Rand
@@ -76,21 +76,21 @@ func newHistory(s *subject, seed uint64) *history {
 		notes:    []string{"n", "nn", "n\x00", "kind/1", "g"},
 		across:   s.e.Limits().AtomicAcross,
 		largest:  40_000,
-		did:      map[string]int{"write": 0, "refusal": 0, "purge": 0, "trim": 0, "older": 0, "drop": 0, "skip": 0, "look": 0, "scan": 0, "note": 0},
+		did:      map[string]int{"write": 0, "refusal": 0, "purge": 0, "trim": 0, "restore": 0, "drop": 0, "skip": 0, "read": 0, "scan": 0, "note": 0},
 	}
 	for i := 0; i < len(hostileKeys); i += 2 {
 		h.machines = append(h.machines, hostileKeys[i])
 	}
-	if most := s.e.Limits().MaxStep; most > 0 {
-		h.largest = min(h.largest, most/64)
+	if limit := s.e.Limits().MaxStep; limit > 0 {
+		h.largest = min(h.largest, limit/64)
 	}
 	return h
 }
 
 func (h *history) one(in int) bool { return h.rng.IntN(in) == 0 }
 
-// group commits some steps at once. While making them up it follows the seqs
-// of the machines, so that most steps of a chain fit.
+// group commits some steps at once. While it generates them it tracks the seqs of
+// the machines, so that most steps of a chain are accepted.
 func (h *history) group() {
 	ahead := make(map[string]uint64)
 	seq := func(machine string) uint64 {
@@ -100,7 +100,7 @@ func (h *history) group() {
 		return h.model.seq(machine)
 	}
 	steps := make([]engine.Step, 1+h.rng.IntN(12))
-	few := h.one(3) // machines, for long chains
+	few := h.one(3) // few machines, for long chains
 	for i := range steps {
 		writes := 1
 		if h.one(6) && (h.across || h.one(10)) {
@@ -151,7 +151,7 @@ func (h *history) count(step engine.Step, r engine.Result) {
 	}
 	for _, w := range step.Writes {
 		h.did["write"]++
-		for what, is := range map[string]bool{"purge": w.Purge, "trim": w.TrimTo > 0, "older": len(w.Restore) > 0, "drop": len(w.Drop) > 0, "skip": w.Seq > w.Expect+uint64(len(w.Events))} {
+		for what, is := range map[string]bool{"purge": w.Purge, "trim": w.TrimTo > 0, "restore": len(w.Restore) > 0, "drop": len(w.Drop) > 0, "skip": w.Seq > w.Expect+uint64(len(w.Events))} {
 			if is {
 				h.did[what]++
 			}
@@ -166,7 +166,7 @@ func (h *history) machine(few bool) string {
 	return h.machines[h.rng.IntN(len(h.machines))]
 }
 
-// write is a write that fits behind seq expect.
+// write returns a write that is valid after seq expect.
 func (h *history) write(machine string, expect uint64) engine.Write {
 	w := engine.Write{Machine: machine, Kind: h.rng.Uint32N(3), Schema: h.rng.Uint64N(5) << 40, Expect: expect}
 	if h.one(60) {
@@ -211,13 +211,13 @@ func (h *history) write(machine string, expect uint64) engine.Write {
 	if h.one(25) {
 		w.TrimTo = min(w.Seq, h.near(machine, w.Seq))
 	} else if h.one(20) {
-		w.Restore = h.older(machine, expect)
+		w.Restore = h.removed(machine, expect)
 	}
 	return w
 }
 
-// older are events of the machine that were removed, some or all of them.
-func (h *history) older(machine string, expect uint64) []engine.StoredEvent {
+// removed returns some or all of the removed events of the machine.
+func (h *history) removed(machine string, expect uint64) []engine.StoredEvent {
 	if h.model.machines[machine] == nil {
 		return nil
 	}
@@ -225,9 +225,9 @@ func (h *history) older(machine string, expect uint64) []engine.StoredEvent {
 	return slices.DeleteFunc(h.model.removed(machine), func(o engine.StoredEvent) bool { return o.Seq > expect || some && h.one(3) })
 }
 
-// near is a seq up to most at or beside one that the machine has something at.
-func (h *history) near(machine string, most uint64) uint64 {
-	at := most - min(most, h.rng.Uint64N(50))
+// near returns a seq up to last: near last, or that of a snapshot of the machine.
+func (h *history) near(machine string, last uint64) uint64 {
+	at := last - min(last, h.rng.Uint64N(50))
 	if mm := h.model.machines[machine]; mm != nil {
 		var seqs []uint64
 		for seq := range mm.snapshots {
@@ -238,11 +238,11 @@ func (h *history) near(machine string, most uint64) uint64 {
 			at = seqs[h.rng.IntN(len(seqs))]
 		}
 	}
-	return min(at, most)
+	return min(at, last)
 }
 
-// bytes are a value: mostly short, seldom long, the more seldom the more of
-// them there are.
+// bytes returns a value, one of the given number. It is mostly short, and the more
+// of them there are, the less often it is long.
 func (h *history) bytes(of int) []byte {
 	n := h.rng.IntN(120)
 	switch {
@@ -260,8 +260,7 @@ func (h *history) bytes(of int) []byte {
 	return block(n, h.rng.Uint64())
 }
 
-// poison makes the step one that must be refused, or leaves it with a doubtful
-// look; the model knows which.
+// poison changes the step so that most likely it must be refused; the model decides.
 func (h *history) poison(step *engine.Step) {
 	w := &step.Writes[h.rng.IntN(len(step.Writes))]
 	switch h.rng.IntN(10) {
@@ -291,7 +290,7 @@ func (h *history) poison(step *engine.Step) {
 	}
 }
 
-// want is any of the ways to look at a machine.
+// want returns any range for a Load of a machine.
 func (h *history) want(machine string) engine.LoadRange {
 	if h.one(4) {
 		return everything
@@ -319,7 +318,7 @@ func (h *history) want(machine string) engine.LoadRange {
 	}
 }
 
-// query names some terms of an event, and some positions.
+// query returns a query for some terms of an event, and some positions.
 func (h *history) query() engine.Query {
 	q := engine.Query{Newest: h.one(2)}
 	at := func() uint64 { return h.model.pos - min(h.model.pos, h.rng.Uint64N(300)) }
@@ -349,12 +348,12 @@ func (h *history) query() engine.Query {
 }
 
 // looks reads and notes something, and seldom everything.
-func (h *history) looks() {
+func (h *history) reads() {
 	for h.one(2) {
 		machine := h.machine(false)
 		h.model.requireMachine(h.s, machine, h.want(machine))
 		h.ops++
-		h.did["look"]++
+		h.did["read"]++
 	}
 	if h.one(10) {
 		prefix, after := "", ""
@@ -400,6 +399,6 @@ func (h *history) note() {
 		value := append([]byte{}, h.bytes(4)...)
 		h.model.notes[name] = string(value)
 		require.NoError(h.s.t, h.s.e.SetNote(h.s.ctx(), name, value))
-		spoil(value)
+		overwrite(value)
 	}
 }

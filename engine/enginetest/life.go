@@ -34,14 +34,14 @@ func testContext(s *subject) {
 	_, err = s.e.Versions(over, 1)
 	require.ErrorIs(s.t, err, context.Canceled)
 
-	// A ctx that ends within a reading ends it.
+	// A ctx that ends during a Load ends the Load.
 	within, cancel := context.WithCancel(s.ctx())
 	n := 0
 	_, err = s.e.Load(within, "long", everything, func(engine.Item) error { n++; cancel(); return nil })
 	require.ErrorIs(s.t, err, context.Canceled)
 	require.Less(s.t, n, 20_000)
 
-	// The engine goes on as if nothing had been asked.
+	// The engine works as if these calls had not been made.
 	require.Equal(s.t, []string{"a", "long"}, s.scanKeys("", "", 0))
 	_, items := s.load("a", everything)
 	require.Equal(s.t, eventItems("a", 1, 1, pos[0]), items)
@@ -73,7 +73,7 @@ func testClose(s *subject) {
 }
 
 func testCloseWhileReading(s *subject) {
-	// A reading that Close meets ends right or with ErrClosed.
+	// A Load during Close succeeds, or returns ErrClosed.
 	for i := range uint64(10) {
 		s.store(grow("a", i*50, 50))
 	}
@@ -103,10 +103,10 @@ func testCloseWhileReading(s *subject) {
 
 func testReopen(s *subject) {
 	if s.config.Reopen == nil {
-		s.t.Skip("the engine keeps nothing")
+		s.t.Skip("the engine stores nothing durably")
 	}
 	require.Empty(s.t, s.all())
-	s.reopen() // of nothing
+	s.reopen() // an empty engine
 	require.Empty(s.t, s.all())
 	var model []engine.Write
 	for i := range 30 {
@@ -123,7 +123,7 @@ func testReopen(s *subject) {
 		require.NoError(s.t, err)
 		require.Equal(s.t, "v", string(note))
 	}
-	// The heads are what a write meets, and positions go on.
+	// A write is compared with the stored heads, and positions continue.
 	out := s.commit(step(grow("m3", 3, 1)), step(grow("m3", 4, 1)))
 	requireConflict(s, out[0], "m3", 3, 4)
 	require.NoError(s.t, out[1].Err)

@@ -24,7 +24,7 @@ func testNothing(s *subject) {
 	nothing()
 }
 
-// newestFirst turns snapshots and events round, each for themselves.
+// newestFirst reverses the snapshots and the events, and returns both.
 func newestFirst(snapshots, events []item) []item {
 	snapshots, events = slices.Clone(snapshots), slices.Clone(events)
 	slices.Reverse(snapshots)
@@ -96,7 +96,8 @@ func testSnapshots(s *subject) {
 	// Later ones at earlier seqs, and several in one write.
 	s.store(with(growTo("a", 9, 9, 0), 9, 2, 4))
 	want(0, 2, 4, 6, 9)
-	// Drop removes; absent ones are passed over, so are those of others.
+	// Drop removes snapshots; it skips those that do not exist, and those of other
+	// machines.
 	w := growTo("a", 9, 9, 0)
 	w.Drop = []uint64{6, 7, 1, 0, 6, engine.All}
 	s.store(w)
@@ -106,7 +107,7 @@ func testSnapshots(s *subject) {
 	_, items := s.load("b", everything)
 	require.Equal(s.t, append(snapshotItems("b", 1), eventItems("b", 1, 1, pos[3])...), items)
 
-	// A snapshot of the same seq replaces; the last of one write counts.
+	// A snapshot replaces one of the same seq; of one write the last one wins.
 	w = growTo("a", 9, 9, 0)
 	w.Snapshots = []engine.Snapshot{{Seq: 4, Bytes: []byte("lost")}, {Seq: 4, Bytes: []byte("longer than the one before, and other bytes")}, {Seq: 9}}
 	s.store(w)
@@ -150,14 +151,14 @@ func testNewest(s *subject) {
 		c.want.Newest = true
 		_, items = s.load("a", c.want)
 		require.Equal(s.t, newestFirst(snapshots, events), items, "%+v", c.want)
-		// EverySnapshot leaves After alone.
+		// EverySnapshot does not change After.
 		c.want.Snapshot, c.want.Newest = engine.EverySnapshot, false
 		_, items = s.load("a", c.want)
 		events = slices.DeleteFunc(eventItems("a", 1, 12, pos), func(it item) bool { return it.seq <= c.want.After || it.seq > c.want.To })
 		items = slices.DeleteFunc(items, func(it item) bool { return it.part == engine.PartSnapshot })
 		require.True(s.t, slices.Equal(events, items), "%+v: %v", c.want, items)
 	}
-	// Where no snapshot is found, After stays.
+	// If no snapshot is found, After does not change.
 	w := growTo("a", 12, 12, 0)
 	w.Drop = []uint64{0}
 	s.store(w)
@@ -182,7 +183,7 @@ func testLoadStop(s *subject) {
 				return nil
 			})
 			require.NoError(s.t, err)
-			require.Equal(s.t, h, got, "Stop gives the head all the same")
+			require.Equal(s.t, h, got, "the head is returned after Stop too")
 			require.Equal(s.t, at+1, n)
 
 			n = 0
@@ -199,8 +200,8 @@ func testLoadStop(s *subject) {
 }
 
 func testHead(s *subject) {
-	// The head's bytes are the caller's: what it does with them changes nothing.
-	// load spoils them; here they are kept over later writes as well.
+	// The head's bytes are the caller's, which may change them, as load does. Here
+	// they are also kept while the machine is written.
 	pos := s.store(grow("a", 0, 1))
 	s.load("a", everything)
 	first, err := s.e.Load(s.ctx(), "a", engine.LoadRange{}, func(engine.Item) error { return errors.New("nothing was wanted") })

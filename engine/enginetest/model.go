@@ -11,17 +11,17 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// model is what an engine should hold, as plain maps.
+// model holds in plain maps what the engine should hold.
 type model struct {
 	machines map[string]*modelMachine
 	notes    map[string]string
-	numbers  map[uint64]string // every number seen, and whose it was
-	pos      uint64            // the last one given
-	about    map[uint64]about  // of every event ever, by pos
+	numbers  map[uint64]string // key of the machine of each number seen so far
+	pos      uint64            // the last position assigned
+	about    map[uint64]about  // of every event ever stored, by pos
 }
 
 type modelMachine struct {
-	number    uint64 // 0 until it was looked at
+	number    uint64 // 0 until the machine was read
 	seq, pos  uint64
 	token     [16]byte
 	kind      uint32
@@ -43,8 +43,8 @@ func (m *model) seq(machine string) uint64 {
 	return 0
 }
 
-// take compares the result of a step with what it should be, and takes the
-// step in if it is not to be refused.
+// take compares the result of a step with the expected one, and applies the step to
+// the model unless it should be refused.
 func (m *model) take(step engine.Step, across bool, r engine.Result) error {
 	if broken(step) || !across && len(step.Writes) > 1 {
 		if r.Err == nil || r.Pos != nil {
@@ -73,11 +73,11 @@ func (m *model) take(step engine.Step, across bool, r engine.Result) error {
 	return nil
 }
 
-// conflict checks that the conflict told is one of those that there are.
+// conflict checks that the reported conflict is one that the step has.
 func (m *model) conflict(step engine.Step, r engine.Result) error {
 	var c *engine.Conflict
 	if !errors.As(r.Err, &c) || r.Pos != nil {
-		return fmt.Errorf("a conflict is not told: %+v", r)
+		return fmt.Errorf("a conflict is not reported: %+v", r)
 	}
 	for _, w := range step.Writes {
 		if w.Machine == c.Machine && w.Expect == c.Want && m.seq(w.Machine) == c.Have && c.Want != c.Have {
@@ -87,7 +87,8 @@ func (m *model) conflict(step engine.Step, r engine.Result) error {
 	return fmt.Errorf("not a conflict of this step: %w", c)
 }
 
-// broken is the contract's rules in the model's own words.
+// broken reports whether a step breaks a rule of the contract. It does not use
+// Step.Check.
 func broken(step engine.Step) bool {
 	machines := map[string]int{}
 	for _, w := range step.Writes {
@@ -170,7 +171,7 @@ func (mm *modelMachine) trim(to uint64) {
 	}
 }
 
-// removed are the events of a machine that were removed, as they are put back.
+// removed returns the removed events of a machine, for Write.Restore.
 func (m *model) removed(machine string) (out []engine.StoredEvent) {
 	mm := m.machines[machine]
 	for _, seq := range slices.Sorted(maps.Keys(mm.trimmed)) {
@@ -180,10 +181,10 @@ func (m *model) removed(machine string) (out []engine.StoredEvent) {
 	return out
 }
 
-// keys are those of the machines, sorted.
+// keys returns the keys of the machines, sorted.
 func (m *model) keys() []string { return slices.Sorted(maps.Keys(m.machines)) }
 
-// items are what a Load that wants want should deliver.
+// items returns what a Load of want should deliver.
 func (mm *modelMachine) items(want engine.LoadRange) []item {
 	after := want.After
 	var snapshots, events []item
@@ -207,7 +208,8 @@ func (mm *modelMachine) items(want engine.LoadRange) []item {
 	return append(snapshots, events...)
 }
 
-// requireHead compares a head and learns the number of a machine not seen yet.
+// requireHead compares a head, and stores the number of a machine that was not read
+// before.
 func (m *model) requireHead(s *subject, machine string, h engine.Head) {
 	s.t.Helper()
 	mm := m.machines[machine]
@@ -228,7 +230,7 @@ func (m *model) requireHead(s *subject, machine string, h engine.Head) {
 	}
 }
 
-// requireMachine compares one look at a machine.
+// requireMachine compares one Load.
 func (m *model) requireMachine(s *subject, machine string, want engine.LoadRange) {
 	s.t.Helper()
 	h, items := s.load(machine, want)
@@ -242,7 +244,7 @@ func (m *model) requireMachine(s *subject, machine string, want engine.LoadRange
 	}
 }
 
-// requireScan compares one Scan, and the heads it gives.
+// requireScan compares one Scan and its heads.
 func (m *model) requireScan(s *subject, prefix, after string, limit int) {
 	s.t.Helper()
 	got := s.scan(prefix, after, limit)
@@ -265,7 +267,7 @@ func (m *model) requireNote(s *subject, name string) {
 	require.Equal(s.t, want, string(got), "note %q", name)
 }
 
-// requireAll compares everything there is and some that is not.
+// requireAll compares everything, and some machines and notes that do not exist.
 func (m *model) requireAll(s *subject, machines, notes []string) {
 	s.t.Helper()
 	m.requireScan(s, "", "", 0)
@@ -282,7 +284,7 @@ func (m *model) requireAll(s *subject, machines, notes []string) {
 	m.requireVersions(s)
 }
 
-// requireVersions compares the counts of all kinds there are, and of one more.
+// requireVersions compares the counts of all kinds, and of one that does not exist.
 func (m *model) requireVersions(s *subject) {
 	s.t.Helper()
 	want := map[uint32]map[uint64]int64{4711: {}}

@@ -13,7 +13,7 @@ func testNotes(s *subject) {
 		b, err := s.e.Note(s.ctx(), name)
 		require.NoError(s.t, err)
 		own := append([]byte(nil), b...)
-		spoil(b) // the bytes are the caller's
+		overwrite(b) // the bytes are the caller's
 		if b != nil && own == nil {
 			own = []byte{}
 		}
@@ -22,13 +22,13 @@ func testNotes(s *subject) {
 	set := func(name string, value []byte) {
 		s.t.Helper()
 		require.NoError(s.t, s.e.SetNote(s.ctx(), name, value))
-		spoil(value)
+		overwrite(value)
 	}
 	require.Nil(s.t, get("never"))
-	set("never", nil) // removing what is not there
+	set("never", nil) // removing a note that does not exist
 	require.Nil(s.t, get("never"))
 
-	// Names that are prefixes of one another, and those that machines have.
+	// Names that are prefixes of one another, or keys of machines.
 	names := []string{"n", "n\x00", "nn", "\x00", "\xff", "kind/1", "kind/10", "a", strings.Repeat("n", 255)}
 	pos := s.store(grow("a", 0, 2))
 	for i, name := range names {

@@ -8,8 +8,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// What the tests store tells where it belongs, so that a value that turns up
-// in a wrong place is seen.
+// The values that the tests store name their machine and seq, so that a value in
+// the wrong place is detected.
 
 func eventBytes(machine string, seq uint64) []byte {
 	return fmt.Appendf(nil, "event %d of %q %*d", seq, machine, int(seq%7)*9, seq)
@@ -28,12 +28,12 @@ func tokenOf(machine string, seq uint64) [16]byte {
 	return [16]byte(sum[:16])
 }
 
-// grow is a write of n events behind seq expect.
+// grow returns a write of n events after seq expect.
 func grow(machine string, expect, n uint64) engine.Write {
 	return growTo(machine, expect, expect+n, n)
 }
 
-// growTo is a write from seq expect to seq with events for the last n.
+// growTo returns a write from seq expect to seq with events for the last n seqs.
 func growTo(machine string, expect, seq, n uint64) engine.Write {
 	w := engine.Write{
 		Machine: machine,
@@ -50,7 +50,7 @@ func growTo(machine string, expect, seq, n uint64) engine.Write {
 	return w
 }
 
-// terms are small, empty and hostile ones in turn.
+// terms returns short, empty or hostile terms in turn.
 func terms(seq uint64) engine.Terms {
 	switch seq % 3 {
 	case 0:
@@ -74,12 +74,12 @@ func purge(machine string, expect uint64) engine.Write {
 	return engine.Write{Machine: machine, Expect: expect, Purge: true}
 }
 
-// headAt is the head a grow leaves, whatever its number.
+// headAt returns the head after a write by grow.
 func headAt(machine string, number, seq, pos uint64) engine.Head {
 	return engine.Head{Number: number, Seq: seq, Pos: pos, Token: tokenOf(machine, seq), Bytes: headBytes(machine, seq)}
 }
 
-// eventItems are the events first..last, where last has the pos.
+// eventItems returns the events first to last, where last has position pos.
 func eventItems(machine string, first, last, pos uint64) []item {
 	var items []item
 	for seq := first; seq <= last; seq++ {

@@ -21,7 +21,7 @@ func testPurge(s *subject) {
 	require.Equal(s.t, []string{"ab", "b"}, s.scanKeys("", "", 0))
 	_, items = s.load("ab", everything)
 	require.Equal(s.t, append(snapshotItems("ab", 0), eventItems("ab", 1, 2, pos[1])...), items)
-	s.store(purge("a", 0)) // of nothing: nothing
+	s.store(purge("a", 0)) // purging a machine that does not exist has no effect
 	require.Equal(s.t, []string{"ab", "b"}, s.scanKeys("", "", 0))
 
 	s.reopen()
@@ -34,8 +34,8 @@ func testPurge(s *subject) {
 }
 
 func testNumbers(s *subject) {
-	// Numbers and positions of purged machines are not given again, least of
-	// all the highest ones, even after reopening an empty file.
+	// Numbers and positions of purged machines are not assigned again, not even the
+	// highest ones after an empty file was opened again.
 	seen := make(map[uint64]bool)
 	var last uint64
 	for round := range 12 {

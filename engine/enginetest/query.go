@@ -9,13 +9,13 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// about is what a query can name of an event.
+// about holds what a query can filter an event by.
 type about struct {
 	kind uint32
 	engine.Terms
 }
 
-func (a about) named(q engine.Query) bool {
+func (a about) matches(q engine.Query) bool {
 	for _, of := range [][2]string{{q.Name, a.Name}, {q.From, a.From}, {q.To, a.To}, {q.Actor, a.Actor}} {
 		if of[0] != "" && of[0] != of[1] {
 			return false
@@ -27,7 +27,7 @@ func (a about) named(q engine.Query) bool {
 	return q.MinTime == 0 && q.MaxTime == 0 || q.MinTime <= a.Time && a.Time <= q.MaxTime
 }
 
-// event is an event as the engine under test wants it.
+// event returns an event in the form that the engine under test requires.
 func (s *subject) event(ev engine.Event) engine.Event {
 	if s.config.Event != nil {
 		ev = s.config.Event(ev)
@@ -35,7 +35,7 @@ func (s *subject) event(ev engine.Event) engine.Event {
 	return ev
 }
 
-// query gives the events of a Query; each has to be there, in order.
+// query returns the events of a Query, which must be in order and not damaged.
 func (s *subject) query(q engine.Query, stop int) (got []placed) {
 	s.t.Helper()
 	err := s.e.(engine.Querier).Query(s.ctx(), q, func(r engine.Record) error {
@@ -43,10 +43,10 @@ func (s *subject) query(q engine.Query, stop int) (got []placed) {
 			return r.Err
 		}
 		if r.Pos <= q.After || q.Before > 0 && r.Pos >= q.Before {
-			return fmt.Errorf("position %d is not asked for", r.Pos)
+			return fmt.Errorf("position %d is outside the queried range", r.Pos)
 		}
 		if n := len(got); n > 0 && (got[n-1].pos >= r.Pos) != q.Newest {
-			return fmt.Errorf("position %d behind %d", r.Pos, got[n-1].pos)
+			return fmt.Errorf("position %d is delivered after %d", r.Pos, got[n-1].pos)
 		}
 		got = append(got, placed{r.Machine, r.Seq, r.Pos, string(r.Bytes)})
 		if len(got) == stop {
@@ -58,8 +58,8 @@ func (s *subject) query(q engine.Query, stop int) (got []placed) {
 	return got
 }
 
-// requireQuery compares one Query, where there is one: all that is meant is given,
-// and nothing that is not there.
+// requireQuery compares one Query, if the engine is a Querier: it delivers every
+// event that q selects, and no event that is not stored.
 func (m *model) requireQuery(s *subject, q engine.Query) {
 	s.t.Helper()
 	if _, ok := s.e.(engine.Querier); !ok {
@@ -80,14 +80,15 @@ func (m *model) requireQuery(s *subject, q engine.Query) {
 			i++
 			continue
 		}
-		if m.about[p.pos].named(q) {
+		if m.about[p.pos].matches(q) {
 			require.Fail(s.t, "an event is not found", "%+v: %+v %+v", q, p, m.about[p.pos])
 		}
 	}
 	require.Equal(s.t, len(got), i, "query %+v gives an event that is not there", q)
 }
 
-// store commits writes in one group, each a step of its own, and takes them in.
+// store commits each write as a step of its own, all in one group, and applies them
+// to the model.
 func (m *model) store(s *subject, writes ...engine.Write) {
 	s.t.Helper()
 	steps := make([]engine.Step, len(writes))
@@ -106,7 +107,7 @@ func testQuery(s *subject) {
 	if _, ok := s.e.(engine.Querier); !ok {
 		s.t.Skip("the engine is no Querier")
 	}
-	const n = 900 // machines a, b and c by turns; one rare event
+	const n = 900 // events of machines a, b and c in turn, with one rare event
 	m := newModel()
 	for i := range uint64(n) {
 		machine := string(rune('a' + i%3))
@@ -122,7 +123,7 @@ func testQuery(s *subject) {
 			s.reopen()
 		}
 	}
-	look := func() {
+	check := func() {
 		for _, q := range []engine.Query{
 			{}, {Newest: true}, {Name: "rare"}, {Name: "rare", Newest: true}, {Name: "never"}, {From: "from2", To: "to3"}, {Actor: "actor7"},
 			{Actor: "actor7", Name: "name1"}, {Origin: 2, Newest: true}, {Kind: 3, Name: "rare"}, {Kind: 2}, {MinTime: 1100, MaxTime: 1110},
@@ -132,25 +133,25 @@ func testQuery(s *subject) {
 			m.requireQuery(s, q)
 		}
 	}
-	look()
+	check()
 	require.Len(s.t, s.query(engine.Query{Newest: true}, 4), 4)
 	s.reopen()
-	look()
+	check()
 	m.store(s, engine.Write{Machine: "a", Expect: n / 3, Seq: n / 3, TrimTo: 200}, purge("b", n/3))
-	look()
+	check()
 	s.reopen()
-	look()
+	check()
 }
 
-// testQueryPutBack puts events back by writes of another kind: they are found
+// testQueryRestored puts events back by writes of another kind: they are found
 // under that one, in the feed and under their machine, also of one begun anew.
-func testQueryPutBack(s *subject) {
+func testQueryRestored(s *subject) {
 	if _, ok := s.e.(engine.Querier); !ok {
 		s.t.Skip("the engine is no Querier")
 	}
 	const n = 300
 	m := newModel()
-	look := func() {
+	check := func() {
 		for range 2 {
 			for kind := range uint32(6) {
 				m.requireQuery(s, engine.Query{Kind: kind})
@@ -176,9 +177,9 @@ func testQueryPutBack(s *subject) {
 		return w
 	}
 	m.store(s, back(2, older[:200]))
-	look()
-	m.store(s, back(3, older), back(4, older[:100])) // the last word counts
-	look()
+	check()
+	m.store(s, back(3, older), back(4, older[:100])) // the last write wins
+	check()
 	m.store(s, purge("a", n), of(1, grow("a", 0, n)), back(5, older[50:150])) // in the place of new ones
-	look()
+	check()
 }

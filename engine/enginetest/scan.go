@@ -12,8 +12,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// hostileKeys are prefixes of one another, hold what encodings trip over, and
-// are as long as they may be; sorted.
+// hostileKeys has sorted keys: prefixes of one another, bytes that are special in
+// encodings, and keys of the greatest length.
 var hostileKeys = func() []string {
 	keys := []string{
 		"\x00", "\x00\x00", "\x00\x01", "\x01", " ", ".", "..", "../a", "/", "//",
@@ -31,7 +31,7 @@ var hostileKeys = func() []string {
 	return keys
 }()
 
-// scanned is what Scan has to find among the keys, which are sorted.
+// scanned returns the keys that Scan has to deliver, out of keys, which is sorted.
 func scanned(keys []string, prefix, after string, limit int) []string {
 	var want []string
 	for _, key := range keys {
@@ -85,7 +85,7 @@ func testScan(s *subject) {
 }
 
 func testScanMany(s *subject) {
-	// Thousands of machines, in no order, page by page.
+	// Thousands of machines, created in no order, read page by page.
 	const n = 5000
 	var keys []string
 	for i := range n {
@@ -156,7 +156,7 @@ func testScanStop(s *subject) {
 }
 
 func testKeys(s *subject) {
-	// Machines whose keys are much alike share nothing.
+	// Machines with similar keys are independent of each other.
 	pos := make(map[string]uint64)
 	for i, key := range hostileKeys {
 		pos[key] = s.store(with(grow(key, 0, uint64(1+i%5)), 0, 1))[0]
@@ -190,7 +190,7 @@ func testKeys(s *subject) {
 }
 
 func testLongKey(s *subject) {
-	// A key over what an engine takes is refused alone; none is cut.
+	// A key that is too long for the engine is refused alone; no key is truncated.
 	long := strings.Repeat("L", 1<<16)
 	out := s.commit(step(grow("a", 0, 1)), step(grow(long, 0, 1)), step(grow("b", 0, 1)))
 	require.NoError(s.t, out[0].Err)

@@ -25,7 +25,7 @@ func start(t *testing.T, c Config) *subject {
 	return s
 }
 
-// reopen opens the engine again, where it keeps anything.
+// reopen opens the engine again, if it stores anything durably.
 func (s *subject) reopen() {
 	s.t.Helper()
 	if s.config.Reopen != nil {
@@ -34,7 +34,7 @@ func (s *subject) reopen() {
 	}
 }
 
-// across skips tests of steps with several machines where there are none.
+// across skips a test of steps with several machines if the engine has none.
 func (s *subject) across() {
 	if !s.e.Limits().AtomicAcross {
 		s.t.Skip("the engine has no steps across machines")
@@ -43,8 +43,8 @@ func (s *subject) across() {
 
 func (s *subject) ctx() context.Context { return s.t.Context() }
 
-// commit hands the engine a copy of the steps and spoils the copy afterwards,
-// so that whatever the engine keeps of it turns up as a difference.
+// commit passes a copy of the steps to the engine and overwrites the copy
+// afterwards, so that a slice that the engine kept becomes visible as a difference.
 func (s *subject) commit(steps ...engine.Step) []engine.Result {
 	s.t.Helper()
 	out, err := commit(s.ctx(), s.e, steps)
@@ -58,12 +58,12 @@ func commit(ctx context.Context, e engine.Engine, steps []engine.Step) ([]engine
 		lent[i] = cloneStep(steps[i])
 	}
 	out := make([]engine.Result, len(steps))
-	for i := range out { // the engine has to fill both
+	for i := range out { // the engine has to set both fields
 		out[i] = engine.Result{Pos: []uint64{1 << 60}, Err: errors.New("left over")}
 	}
 	err := e.Commit(ctx, lent, out)
 	for i := range lent {
-		spoilStep(lent[i])
+		overwriteStep(lent[i])
 	}
 	clear(lent)
 	return out, err
@@ -91,19 +91,19 @@ func cloneStep(step engine.Step) engine.Step {
 	return engine.Step{Writes: writes}
 }
 
-func spoilStep(step engine.Step) {
+func overwriteStep(step engine.Step) {
 	for i := range step.Writes {
 		w := &step.Writes[i]
 		for j := range w.Events {
-			spoil(w.Events[j].Bytes)
+			overwrite(w.Events[j].Bytes)
 		}
 		for j := range w.Snapshots {
-			spoil(w.Snapshots[j].Bytes)
+			overwrite(w.Snapshots[j].Bytes)
 		}
 		for j := range w.Restore {
-			spoil(w.Restore[j].Bytes)
+			overwrite(w.Restore[j].Bytes)
 		}
-		spoil(w.Head)
+		overwrite(w.Head)
 		clear(w.Events)
 		clear(w.Snapshots)
 		clear(w.Restore)
@@ -112,14 +112,14 @@ func spoilStep(step engine.Step) {
 	clear(step.Writes)
 }
 
-func spoil(b []byte) {
+func overwrite(b []byte) {
 	for i := range b {
 		b[i] ^= 0xA5
 	}
 }
 
-// store commits each write as a step of its own, all in one group, none of
-// which may be refused, and gives the pos of each.
+// store commits each write as a step of its own, all in one group, and returns the
+// position of each. None may be refused.
 func (s *subject) store(writes ...engine.Write) []uint64 {
 	s.t.Helper()
 	steps := make([]engine.Step, len(writes))
@@ -137,18 +137,19 @@ func (s *subject) store(writes ...engine.Write) []uint64 {
 
 func step(writes ...engine.Write) engine.Step { return engine.Step{Writes: writes} }
 
-// item is an engine.Item that outlives its callback and compares with ==.
+// item is a copy of an engine.Item that is valid after the callback and can be
+// compared with ==.
 type item struct {
 	part     engine.Part
 	seq, pos uint64
 	bytes    string
 }
 
-// everything wants all there is.
+// everything selects all items of a machine.
 var everything = engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
 
-// load gives the head and the items; the head's bytes are spoiled afterwards
-// and given as a copy, since they are the caller's.
+// load returns the head and the items. It overwrites the head's bytes, which are
+// the caller's, and returns a copy of them.
 func (s *subject) load(machine string, want engine.LoadRange) (engine.Head, []item) {
 	s.t.Helper()
 	h, items, err := load(s.ctx(), s.e, machine, want)
@@ -169,12 +170,12 @@ func load(ctx context.Context, e engine.Engine, machine string, want engine.Load
 		return nil
 	})
 	own := bytes.Clone(h.Bytes)
-	spoil(h.Bytes)
+	overwrite(h.Bytes)
 	h.Bytes = own
 	return h, items, err
 }
 
-// heading is one call of Scan's callback.
+// heading holds the arguments of one call of Scan's callback.
 type heading struct {
 	machine string
 	head    engine.Head

@@ -9,13 +9,13 @@ import (
 )
 
 func testTooLarge(s *subject) {
-	most := s.e.Limits().MaxStep
-	if most == 0 {
+	limit := s.e.Limits().MaxStep
+	if limit == 0 {
 		s.t.Skip("the engine has no limit")
 	}
-	piece := make([]byte, min(most, 1<<20)) // shared by the parts of one step
+	piece := make([]byte, min(limit, 1<<20)) // shared by the parts of one step
 	over := func(add func()) {
-		for n := 0; n <= most; n += len(piece) {
+		for n := 0; n <= limit; n += len(piece) {
 			add()
 		}
 	}
@@ -27,8 +27,8 @@ func testTooLarge(s *subject) {
 		snapshots.Snapshots = append(snapshots.Snapshots, engine.Snapshot{Seq: snapshots.Seq, Bytes: piece})
 	})
 	large := []engine.Step{step(events), step(snapshots)}
-	if most < 64<<20 {
-		large = append(large, step(engine.Write{Machine: "head", Seq: 1, Head: make([]byte, most+1)}))
+	if limit < 64<<20 {
+		large = append(large, step(engine.Write{Machine: "head", Seq: 1, Head: make([]byte, limit+1)}))
 	}
 	if s.e.Limits().AtomicAcross {
 		var several engine.Step
@@ -48,7 +48,7 @@ func testTooLarge(s *subject) {
 		require.NoError(s.t, out[2].Err)
 		require.Equal(s.t, []string{"a", "b"}, s.scanKeys("", "", 0))
 	}
-	half := engine.Write{Machine: "half", Seq: 1, Events: []engine.Event{{Bytes: make([]byte, min(most/2, 16<<20))}}}
+	half := engine.Write{Machine: "half", Seq: 1, Events: []engine.Event{{Bytes: make([]byte, min(limit/2, 16<<20))}}}
 	s.store(half)
 	h, items := s.load("half", everything)
 	require.Equal(s.t, uint64(1), h.Seq)
@@ -69,13 +69,13 @@ func testEmpty(s *subject) {
 	h, _ = s.load("b", everything)
 	require.Equal(s.t, uint64(1), h.Seq)
 	require.Empty(s.t, h.Bytes)
-	// A head of length 0 takes the place of one with bytes.
+	// A head of length 0 replaces one with bytes.
 	s.store(grow("c", 0, 1), engine.Write{Machine: "c", Expect: 1, Seq: 2})
 	h, _ = s.load("c", everything)
 	require.Empty(s.t, h.Bytes)
 }
 
-// block is n bytes that do not compress and tell their place.
+// block returns n bytes that do not compress and differ for each seed.
 func block(n int, seed uint64) []byte {
 	b := make([]byte, n)
 	x := seed*0x9E3779B97F4A7C15 + 1
@@ -90,8 +90,8 @@ func block(n int, seed uint64) []byte {
 
 func testBig(s *subject) {
 	size := 1 << 20
-	if most := s.e.Limits().MaxStep; most > 0 {
-		size = min(size, most/16)
+	if limit := s.e.Limits().MaxStep; limit > 0 {
+		size = min(size, limit/16)
 	}
 	w := engine.Write{Machine: "big", Seq: 6, Head: block(size/16, 1)}
 	w.Snapshots = []engine.Snapshot{{Seq: 0, Bytes: block(size, 2)}, {Seq: 6, Bytes: block(size/2+1, 3)}}
@@ -99,7 +99,7 @@ func testBig(s *subject) {
 		w.Events = append(w.Events, engine.Event{Bytes: block(n, uint64(i)+10)})
 	}
 	zeros := engine.Write{Machine: "zeros", Seq: 1, Events: []engine.Event{{Bytes: make([]byte, size)}}}
-	pos := s.store(grow("before", 0, 1), w, zeros, grow("behind", 0, 1))
+	pos := s.store(grow("before", 0, 1), w, zeros, grow("after", 0, 1))
 	for range 2 {
 		h, items := s.load("big", everything)
 		require.True(s.t, string(h.Bytes) == string(w.Head))
@@ -114,14 +114,14 @@ func testBig(s *subject) {
 		}
 		_, items = s.load("zeros", everything)
 		require.True(s.t, items[0].bytes == string(zeros.Events[0].Bytes))
-		_, items = s.load("behind", everything)
-		require.Equal(s.t, eventItems("behind", 1, 1, pos[3]), items)
+		_, items = s.load("after", everything)
+		require.Equal(s.t, eventItems("after", 1, 1, pos[3]), items)
 		s.reopen()
 	}
 }
 
 func testManyEvents(s *subject) {
-	// One write of many events, and many writes of one, read alike.
+	// One write of many events, and many writes of one event, are read in the same way.
 	const n = 3000
 	pos := s.store(grow("block", 0, n))
 	var writes []engine.Write

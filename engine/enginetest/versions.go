@@ -31,7 +31,7 @@ func testVersions(s *subject) {
 	other.Kind = 8
 	s.store(other, at("a", 0, 1), at("b", 0, 1), at("c", 0, 2))
 	requireCounts(map[uint64]int64{1: 2, 2: 1})
-	s.store(at("a", 1, 1), at("b", 1, 2), at("b", 2, 3)) // the last word of a group
+	s.store(at("a", 1, 1), at("b", 1, 2), at("b", 2, 3)) // the last write of a group wins
 	requireCounts(map[uint64]int64{1: 1, 2: 1, 3: 1})
 	s.store(engine.Write{Machine: "a", Seq: 2, Expect: 2, Kind: 7, Schema: 2, Head: headBytes("a", 2)}) // no new seq
 	requireCounts(map[uint64]int64{2: 2, 3: 1})
