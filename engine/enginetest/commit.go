@@ -145,8 +145,8 @@ func testBrokenRules(s *subject) {
 		"seq 0":              growTo("b", 0, 0, 0),
 		"seq before expect":  {Machine: "a", Expect: 3, Seq: 2},
 		"seq before events":  grow("a", 3, 2),
-		"snapshot after seq":     with(grow("a", 3, 1), 5),
-		"trim after seq":         grow("a", 3, 1),
+		"snapshot after seq": with(grow("a", 3, 1), 5),
+		"trim after seq":     grow("a", 3, 1),
 		"seq 0 and snapshot": with(growTo("b", 0, 0, 0), 0),
 	}
 	w := broken["seq before events"]

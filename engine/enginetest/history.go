@@ -347,7 +347,7 @@ func (h *history) query() engine.Query {
 	return q
 }
 
-// looks reads and notes something, and seldom everything.
+// reads compares some reads with the model, seldom all of them, and sets notes.
 func (h *history) reads() {
 	for h.one(2) {
 		machine := h.machine(false)

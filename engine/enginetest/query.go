@@ -143,8 +143,9 @@ func testQuery(s *subject) {
 	check()
 }
 
-// testQueryRestored puts events back by writes of another kind: they are found
-// under that one, in the feed and under their machine, also of one begun anew.
+// testQueryRestored restores events by writes of another kind: a Query finds them by
+// that kind, and Feed and Load deliver them, also for a machine that was purged and
+// created again.
 func testQueryRestored(s *subject) {
 	if _, ok := s.e.(engine.Querier); !ok {
 		s.t.Skip("the engine is no Querier")
