@@ -1,9 +1,9 @@
 // Package savepointtest helps a program that uses savepoint to test its kinds and
 // itself:
 //
-//   - [Golden] keeps what a kind stores in files beside the test, and fails when a
-//     change of the kind cannot read it any more.
-//   - [Exercise] plays a machine and proves that a replay gives the same.
-//   - [Replay] does so with the machines of a real file.
-//   - [Faults] is an engine that fails where a test wants it to.
+//   - [Golden] compares what a kind stores with files beside the test, and fails
+//     when a changed kind cannot read what earlier versions stored.
+//   - [Exercise] runs a machine and checks that replays result in the same states.
+//   - [Replay] checks the same for the machines of a real file.
+//   - [Faults] is an engine whose commits fail as a test tells it.
 package savepointtest

@@ -13,21 +13,23 @@ import (
 	"github.com/liap-tui/savepoint/internal/codec"
 )
 
-// replays is how often Exercise replays: what depends on the order of a map or
-// on chance differs sooner or later.
+// replays is the number of replays by Exercise: code that depends on the order of a
+// map or on a random source differs in one of several replays.
 const replays = 4
 
-// Exercise has play play one machine of the kind, in memory and with the
-// program's own code, and then proves what savepoint relies on:
+// Exercise calls play, which must write to the machine with the given id, in a
+// database in memory. Then it checks what savepoint relies on, and fails the test
+// unless
 //
 //   - each event of the kind was appended at least once;
-//   - each event comes back from its encoding as it was;
-//   - replays, several of them, give the states that were there: no Apply reads a
-//     clock or a random source or depends on the order of a map, no Check changes
-//     the state, nobody writes to a state that View or Machine.State lent him.
+//   - each event is unchanged after encoding and decoding it;
+//   - several replays result in the states that were stored. They do not if an Apply
+//     reads a clock or a random source or depends on the order of a map, if a Check
+//     changes the state, or if the program writes to a state that View or
+//     Machine.State lent to it.
 //
-// The kind is hybrid here whatever it says, with a snapshot every few events. An
-// error of play fails the test.
+// It uses the strategy Hybrid instead of the kind's, with a snapshot every three
+// events. An error of play fails the test too.
 func Exercise[S any](t testing.TB, k savepoint.Kind[S], play func(ctx context.Context, s *savepoint.Store[S], id string) error) {
 	t.Helper()
 	if err := exercise(context.Background(), k, play); err != nil {
@@ -68,7 +70,7 @@ func exercise[S any](ctx context.Context, k savepoint.Kind[S], play func(context
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("play did not append the events %q: let it", slices.Sorted(maps.Keys(missing)))
+		return fmt.Errorf("play did not append the events %q: append each at least once", slices.Sorted(maps.Keys(missing)))
 	}
 	for range replays {
 		rep, err := s.Verify(ctx, id)
@@ -76,13 +78,13 @@ func exercise[S any](ctx context.Context, k savepoint.Kind[S], play func(context
 			return err
 		}
 		if !rep.OK() {
-			return fmt.Errorf("a replay does not give the state that was there: %s", rep.Divergences[0])
+			return fmt.Errorf("a replay results in another state than the stored one: %s", rep.Divergences[0])
 		}
 	}
 	return nil
 }
 
-// roundTrip encodes and decodes an event and compares.
+// roundTrip returns an error if an event differs after encoding and decoding it.
 func roundTrip(ev any) error {
 	typ := reflect.TypeOf(ev)
 	if typ.Kind() == reflect.Pointer {
@@ -105,7 +107,7 @@ func roundTrip(ev any) error {
 		return err
 	}
 	if !codec.Equal(was, is) {
-		return fmt.Errorf("it does not come back from its encoding: %v", codec.Diff(was, is, 5))
+		return fmt.Errorf("it differs after encoding and decoding it: %v", codec.Diff(was, is, 5))
 	}
 	return nil
 }

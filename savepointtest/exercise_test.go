@@ -15,7 +15,7 @@ import (
 	"github.com/liap-tui/savepoint/savepointtest"
 )
 
-// board is a state that can be got wrong in many ways.
+// board is a state that programs can use wrongly in many ways.
 type board struct {
 	Seats map[string]int
 	Order []string
@@ -50,7 +50,7 @@ func (e act) Apply(b *board, _ savepoint.Meta) error {
 	return nil
 }
 
-// half does not encode what it is.
+// half is decoded to another value than the encoded one.
 type half struct{ A int }
 
 func (half) Apply(*board, savepoint.Meta) error { return nil }
@@ -91,11 +91,11 @@ func TestExercise(t *testing.T) {
 		want string
 	}{
 		{"good", acts("seats", "", "", "", ""), ""},
-		{"a clock", acts("", "clock", "", ""), "does not give the state"},
-		{"chance", acts("", "random"), "does not give the state"},
-		{"the order of a map", acts("seats", "order", "order", "order"), "does not give the state"},
-		{"a Check that changes", acts("", "check"), "does not give the state"},
-		{"a pointer kept from View", keep, "does not give the state"},
+		{"a clock", acts("", "clock", "", ""), "results in another state"},
+		{"chance", acts("", "random"), "results in another state"},
+		{"the order of a map", acts("seats", "order", "order", "order"), "results in another state"},
+		{"a Check that changes", acts("", "check"), "results in another state"},
+		{"a pointer kept from View", keep, "results in another state"},
 		{"an error", func(context.Context, *savepoint.Store[board], string) error { return errors.New("lost") }, "play: lost"},
 		{"nothing played", acts(), "not found"},
 	} {

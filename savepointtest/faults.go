@@ -11,20 +11,20 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
-// Faults is an engine around another one that fails where it is told to: give it
-// to savepoint.Options.Engine. Close leaves the engine within open, so that a
-// test can open a second database on the same Faults, as after a crash, and see
-// what is there.
+// Faults wraps an engine and makes commits fail or wait: set it as
+// savepoint.Options.Engine. Its Close does not close the wrapped engine, so that a
+// test can open a second database on the same Faults, as after a crash, and check
+// what is stored. Methods may be called from several goroutines at once.
 type Faults struct {
 	engine.Engine
 
 	mu     sync.Mutex
 	faults []Fault
-	n      int // commits begun
+	n      int // number of commits started
 }
 
-// NewFaults is an engine without faults around e, or around a new one in memory
-// if e is nil.
+// NewFaults returns a Faults without faults around e, or around a new engine in
+// memory if e is nil.
 func NewFaults(e engine.Engine) *Faults {
 	if e == nil {
 		e = memory.New()
@@ -32,52 +32,56 @@ func NewFaults(e engine.Engine) *Faults {
 	return &Faults{Engine: e}
 }
 
-// Fault is what happens to one commit or more. A commit makes one or more writes
-// durable together.
+// Fault changes the result of one or more consecutive commits. A commit makes one
+// or more writes durable together.
 type Fault struct {
-	// Commit is which one, counted from Inject on: 1 is the next.
+	// Commit is the number of the first of these commits, counted from Inject on: 1
+	// is the next commit.
 	Commit int
-	// Times is how many in a row; 0 is one, below zero is for ever.
+	// Times is the number of these commits; 0 means one, below zero all later ones.
 	Times int
-	// Err is what they answer; nil: they succeed, if slowly. An error that matches
-	// engine.ErrNothingStored may be tried again; after any other one the
-	// database stops writing and its writes are in doubt.
+	// Err is the error that they return, nil if they succeed. After an error that
+	// matches engine.ErrNothingStored the database may commit again; after any other
+	// error it stops writing, and the writes of the commit are in doubt.
 	Err error
-	// Stored says that the writes are stored all the same.
+	// Stored makes the wrapped engine store the writes although Err is returned.
 	Stored bool
-	// Delay is how long they take besides.
+	// Delay is waited for before each of these commits.
 	Delay time.Duration
 }
 
 // ErrInjected is matched by the errors of Fail and InDoubt.
 var ErrInjected = errors.New("savepointtest: injected")
 
-// Fail is a disk that fails with the nth commit, for ever: nothing of it is
-// stored, and the database stops.
+// Fail returns a disk failure: the nth commit and all later ones fail and store
+// nothing, and the database stops writing.
 func Fail(n int) Fault {
 	return Fault{Commit: n, Times: -1, Err: fmt.Errorf("%w: the disk fails", ErrInjected)}
 }
 
-// FailOnce is an engine that refuses the nth commit and takes it the next time.
+// FailOnce makes the nth commit fail with an error that matches
+// engine.ErrNothingStored, and the next one succeed.
 func FailOnce(n int) Fault {
 	return Fault{Commit: n, Err: fmt.Errorf("%w: %w", ErrInjected, engine.ErrNothingStored)}
 }
 
-// InDoubt is a disk that fails with the nth commit so that nobody knows whether
-// it is stored; stored says so.
+// InDoubt makes the nth commit and all later ones return an error that matches
+// engine.ErrInDoubt. With stored the writes are stored, otherwise not.
 func InDoubt(n int, stored bool) Fault {
 	return Fault{Commit: n, Times: -1, Err: fmt.Errorf("%w: %w", ErrInjected, engine.ErrInDoubt), Stored: stored}
 }
 
-// DiskFull is a disk that is full from the nth commit on, for so many commits.
+// DiskFull makes the nth commit and those after it, the given number of times, fail
+// with an error that matches engine.ErrDiskFull.
 func DiskFull(n, times int) Fault {
 	return Fault{Commit: n, Times: times, Err: fmt.Errorf("%w: %w", engine.ErrDiskFull, engine.ErrNothingStored)}
 }
 
-// Slow makes every commit take longer.
+// Slow delays every commit.
 func Slow(by time.Duration) Fault { return Fault{Commit: 1, Times: -1, Delay: by} }
 
-// Inject adds a fault.
+// Inject adds a fault. If several apply to a commit, their delays add up, and the
+// first one with an Err determines the result.
 func (f *Faults) Inject(x Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,14 +89,14 @@ func (f *Faults) Inject(x Fault) {
 	f.faults = append(f.faults, x)
 }
 
-// Heal takes all faults away.
+// Heal removes all faults.
 func (f *Faults) Heal() {
 	f.mu.Lock()
 	f.faults = nil
 	f.mu.Unlock()
 }
 
-// Commits is how many commits were begun.
+// Commits returns the number of commits started so far.
 func (f *Faults) Commits() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,7 +123,8 @@ func (f *Faults) Commit(ctx context.Context, steps []engine.Step, out []engine.R
 	return failing.Err
 }
 
-// next counts a commit and gives its fault, the one that was injected first.
+// next counts a commit and returns the first fault that makes it fail, and the sum
+// of the delays.
 func (f *Faults) next() (failing *Fault, delay time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -138,5 +143,5 @@ func (f *Faults) next() (failing *Fault, delay time.Duration) {
 	return failing, delay
 }
 
-// Close implements engine.Engine; the engine within stays open.
+// Close implements engine.Engine. It does nothing: the wrapped engine stays open.
 func (f *Faults) Close() error { return nil }

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// filledDepth is how deep values are filled; deeper ones are zero, so that types
-// that hold themselves come to an end.
+// filledDepth is the depth to which values are filled. Deeper values are zero, so
+// that filling a type that contains itself ends.
 const filledDepth = 6
 
-// filled is a value of type t with all that is exported set to something, always
-// the same.
+// filled returns a value of type t with all exported fields set, always to the same
+// values.
 func filled(t reflect.Type) reflect.Value {
 	v := reflect.New(t).Elem()
 	fill(v, t.Name(), filledDepth)

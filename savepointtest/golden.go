@@ -18,28 +18,27 @@ import (
 	"github.com/liap-tui/savepoint/internal/codec"
 )
 
-// UpdateVariable is the environment variable that makes Golden write the file of
-// the kind's version, where it is not empty.
+// UpdateVariable is the environment variable that, if it is not empty, makes Golden
+// write the file of the kind's version.
 const UpdateVariable = "SAVEPOINT_UPDATE"
 
-// goldenDir is where the files are, below the directory of the test.
+// goldenDir is the directory of the files, relative to that of the test.
 var goldenDir = filepath.Join("testdata", "savepoint")
 
 // Golden compares what a kind stores with the files testdata/savepoint/KIND-VERSION.json,
-// one for each version that was ever used. It fails when
+// one for each version that was ever used. It fails the test if
 //
-//   - a state or an event in one of them cannot be read any more, by the kind's
-//     migrations or without, or loses a field on the way: games on disk would,
-//     too;
-//   - the form of a state or an event is not what the file of the kind's version
-//     says, though what is in it survives: raise Kind.Version, or run the test
-//     with SAVEPOINT_UPDATE=1 if no game was stored with this version yet;
-//   - there is no file of the kind's version: run it with SAVEPOINT_UPDATE=1, and
-//     keep the file together with the test.
+//   - a state or an event in one of them cannot be read any more, with the kind's
+//     migrations or without, or loses a field: machines on disk would, too;
+//   - a state or an event has another form than in the file of the kind's version,
+//     though all data in the file is still read: raise Kind.Version, or run the test
+//     with SAVEPOINT_UPDATE=1 if nothing was stored with this version yet;
+//   - there is no file for the kind's version: run the test with SAVEPOINT_UPDATE=1,
+//     and keep the file together with the test.
 //
-// The files hold a state and one event of each name with all fields set to
-// something. Events given as samples stand for those of their type; types whose
-// encoding refuses made-up values need one.
+// The files hold a state and one event of each name with all fields set to made-up
+// values. An event among samples is used instead of the made-up one of its type; a
+// type whose encoding refuses made-up values needs one.
 func Golden[S any](t testing.TB, k savepoint.Kind[S], samples ...savepoint.Event[S]) {
 	t.Helper()
 	now, err := sample(k, samples)
@@ -84,7 +83,7 @@ func Golden[S any](t testing.TB, k savepoint.Kind[S], samples ...savepoint.Event
 	}
 }
 
-// golden is a file.
+// golden is the contents of a file.
 type golden struct {
 	Kind    string
 	Version string
@@ -92,13 +91,15 @@ type golden struct {
 	Events  map[string]goldenValue
 }
 
-// goldenValue is one encoded value: the bytes, and what they say to a reader.
+// goldenValue is one encoded value: its bytes, and the same as a document for people
+// to read.
 type goldenValue struct {
 	Document any
 	Bytes    []byte
 }
 
-// goldenName is how the names of a kind's files begin, for any file system.
+// goldenName returns the start of the names of a kind's files, which is a valid file
+// name on every file system.
 func goldenName(kind string) string {
 	var b strings.Builder
 	for _, c := range []byte(kind) {
@@ -111,7 +112,7 @@ func goldenName(kind string) string {
 	return b.String() + "-"
 }
 
-// goldenFiles are the files of a kind, in order.
+// goldenFiles returns the files of a kind, in order.
 func goldenFiles(kind string) (files []string, err error) {
 	entries, err := os.ReadDir(goldenDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -148,7 +149,7 @@ func (g *golden) write(name string) error {
 	return os.WriteFile(name, append(b, '\n'), 0o666)
 }
 
-// sample is what the kind stores today.
+// sample returns what the kind stores now.
 func sample[S any](k savepoint.Kind[S], given []savepoint.Event[S]) (*golden, error) {
 	version := k.Version
 	if version == (savepoint.Version{}) {
@@ -186,7 +187,8 @@ func encoded(v reflect.Value) (g goldenValue, err error) {
 	return g, nil
 }
 
-// readable is a document that JSON can say; nobody reads it back.
+// readable converts a document into one that can be encoded as JSON. It is never
+// decoded.
 func readable(doc any) any {
 	switch v := doc.(type) {
 	case map[string]any:
@@ -211,7 +213,8 @@ func readable(doc any) any {
 	return doc
 }
 
-// differs says in what the form of today is another one.
+// differs returns the differences in form between the file and what the kind stores
+// now.
 func (g *golden) differs(now *golden) (problems []string) {
 	note := func(what string, old, now goldenValue) {
 		a, err := codec.Document(old.Bytes)

@@ -16,7 +16,7 @@ import (
 	"github.com/liap-tui/savepoint/savepointtest"
 )
 
-// failures is a testing.TB that keeps what it is told.
+// failures is a testing.TB that collects errors.
 type failures struct {
 	testing.TB
 	told []string
@@ -28,7 +28,7 @@ func (f *failures) Errorf(format string, args ...any) {
 	f.told = append(f.told, fmt.Sprintf(format, args...))
 }
 
-// told runs check and gives what it complains about.
+// told runs check and returns its errors.
 func told(t *testing.T, check func(t testing.TB)) string {
 	t.Helper()
 	f := &failures{TB: t}
@@ -69,7 +69,7 @@ func golden[S any](k savepoint.Kind[S], samples ...savepoint.Event[S]) func(test
 	return func(t testing.TB) { savepointtest.Golden(t, k, samples...) }
 }
 
-// written is a directory with the golden file of handKind.
+// written changes to a directory with the golden file of handKind.
 func written(t *testing.T) {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -90,7 +90,7 @@ func TestGolden_FileIsNeededAndReadable(t *testing.T) {
 	assert.Contains(t, told(t, golden(handKind())), "unexpected end")
 }
 
-// What a later program has.
+// The types of a later program.
 type (
 	dealt2 struct{ Seats []string }
 	dealt3 struct{ Seats string }
@@ -147,7 +147,7 @@ func TestGolden_States(t *testing.T) {
 	now := savepoint.Kind[total]{Name: "Score/1", Events: savepoint.Events[total]{"scored": totalled{}}}
 	assert.Contains(t, told(t, golden(now)), "the state loses Rounds")
 
-	// A migration says that it is meant.
+	// With a migration the change is intended.
 	now.Version = savepoint.V(2, 0, 0)
 	now.Migrations = []savepoint.Migration{{From: savepoint.V(1, 0, 0), To: savepoint.V(2, 0, 0), Up: func(d savepoint.Doc) (savepoint.Doc, error) {
 		delete(d, "Rounds")
@@ -183,7 +183,7 @@ func TestGolden_ChangesThatSurvive(t *testing.T) {
 	assert.Empty(t, told(t, golden(k)))
 }
 
-// picky refuses what is made up.
+// picky refuses to encode made-up values.
 type picky struct{ Suit string }
 
 func (p picky) MarshalText() ([]byte, error) {

@@ -8,10 +8,10 @@ import (
 )
 
 // Replay replays every machine of the kind in a real file, deleted ones included,
-// and fails where a replay does not give what is stored: an Apply that changed,
-// a migration that is missing, damage. The file is opened for reading: take one
-// that no program writes to, a copy of a backup for example. A file without a
-// machine of the kind fails too.
+// and fails the test if a replay results in another state than the stored one: an
+// Apply has changed, a migration is missing, or the file is damaged. It opens the
+// file for reading only: no program may have it open for writing, so a copy of a
+// backup is a good choice. A file without a machine of the kind fails the test too.
 func Replay[S any](t testing.TB, path string, k savepoint.Kind[S]) {
 	t.Helper()
 	db, err := savepoint.Open(path, &savepoint.Options{ReadOnly: true, Archive: unread{}})
@@ -50,7 +50,7 @@ func Replay[S any](t testing.TB, path string, k savepoint.Kind[S]) {
 	}
 }
 
-// unread is the archive of a kind that needs one, in a file that is only read.
+// unread is an empty archive, for kinds that need an archive to be registered.
 type unread struct{}
 
 func (unread) Put(context.Context, *savepoint.ArchiveSegment) error { return savepoint.ErrReadOnly }

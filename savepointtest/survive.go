@@ -15,8 +15,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// survives reads what an older program stored with the kind of today, and says
-// what is lost.
+// survives reads what an older program stored, with the kind as it is now, and
+// returns what is lost.
 func survives[S any](k savepoint.Kind[S], old *golden) (problems []string) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -32,7 +32,7 @@ func survives[S any](k savepoint.Kind[S], old *golden) (problems []string) {
 	if err := store(e, k.Name, v, old, names); err != nil {
 		return []string{err.Error()}
 	}
-	// Made-up values are read, not judged and not applied.
+	// Made-up values are only read: rules of the kind could refuse them.
 	k.New, k.Phase, k.Legal, k.Validate, k.Final, k.SnapshotWhen = nil, nil, nil, nil, nil, nil
 	k.Strategy, k.Retention = savepoint.EventSourced, savepoint.RetentionPolicy{}
 	db, err := savepoint.Open("golden", &savepoint.Options{Engine: e})
@@ -62,8 +62,8 @@ func survives[S any](k savepoint.Kind[S], old *golden) (problems []string) {
 	return problems
 }
 
-// store makes two machines as a program of the old version left them: one with
-// the state, one with the events.
+// store stores two machines as a program of the old version would have: one with the
+// state, one with the events.
 func store(e engine.Engine, kind string, v savepoint.Version, old *golden, names []string) error {
 	packed := uint64(v.Major)<<32 | uint64(v.Minor)<<16 | uint64(v.Patch)
 	write := func(id string, base uint64, events []engine.Event) engine.Write {
@@ -94,7 +94,8 @@ func store(e engine.Engine, kind string, v savepoint.Version, old *golden, names
 	return nil
 }
 
-// lost says what of an old value is not in the new one any more.
+// lost returns a sentence about the fields of an old value that are missing or
+// changed in the new one.
 func lost(what string, old goldenValue, now any) []string {
 	was, err := codec.Document(old.Bytes)
 	if err != nil {
@@ -112,14 +113,14 @@ func lost(what string, old goldenValue, now any) []string {
 	return []string{fmt.Sprintf("%s loses %s", what, strings.Join(paths, ", "))}
 }
 
-// missing finds what was has and is has not. More may be in is.
+// missing adds to paths what was holds and is does not. is may hold more.
 func missing(was, is any, at string, paths *[]string) {
 	if m, ok := was.(map[string]any); ok {
 		now, _ := is.(map[string]any)
 		for _, name := range slices.Sorted(maps.Keys(m)) {
 			v, there := now[name]
 			if !there && !reflect.ValueOf(m[name]).IsValid() {
-				continue // nothing is nothing
+				continue // a missing field is as good as nil
 			}
 			missing(m[name], v, strings.TrimPrefix(at+"."+name, "."), paths)
 		}

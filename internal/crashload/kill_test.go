@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// promises are what a workload printed.
+// promises holds what a workload printed.
 type promises struct {
 	acked map[string]uint64
 	begun map[string][]part // by the newest process
@@ -57,8 +57,8 @@ func (p *promises) read(out string) (acks int) {
 	return acks
 }
 
-// broken compares a verifier's answer with the promises; what was found is
-// promised from then on.
+// broken compares a verifier's output with the promises. What was found is promised
+// from then on.
 func (p *promises) broken(answer string) string {
 	have := map[string]uint64{}
 	for line := range strings.Lines(answer) {
@@ -92,7 +92,8 @@ func (p *promises) broken(answer string) string {
 	return ""
 }
 
-// TestPromises_HasTeeth shows what the judge of the kill test objects to.
+// TestPromises_HasTeeth checks that the comparison of the kill test detects each kind
+// of loss.
 func TestPromises_HasTeeth(t *testing.T) {
 	out := "BEGIN a 1 2\nACK a 2\nBEGIN a 3 5\nBEGIN b 1 1\nACK b 1\nACK b 99"
 	for answer, want := range map[string]string{

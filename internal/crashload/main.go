@@ -1,6 +1,6 @@
 // Crashload is a workload and a verifier for crash tests. "run" writes to
-// game.db in the current directory and prints BEGIN and ACK lines, "verify"
-// reads paths from stdin and answers with HAVE lines, then OK or BAD. See
+// game.db in the current directory and prints BEGIN and ACK lines. "verify"
+// reads paths from stdin and prints HAVE lines for each, then OK or BAD. See
 // docs/TESTING.md.
 package main
 
@@ -17,31 +17,32 @@ import (
 	"time"
 )
 
-// dbName is the file in the current directory.
+// dbName is the name of the file in the current directory.
 const dbName = "game.db"
 
-// journal is the option of that name, in all lives and of the verifier where it writes.
+// journal is the option Journal of all processes of the workload, and of the
+// verifier when it writes.
 var journal int64
 
 func main() {
 	var (
 		mode     = flag.String("mode", "run", "run | verify")
-		appends  = flag.Int64("appends", 400, "run: writes in all, 0 = until killed")
-		machines = flag.Int("machines", 14, "run: machines, of all kinds")
-		writers  = flag.Int("writers", 4, "run: goroutines that write")
-		seed     = flag.Int64("seed", 1, "run: seed; every choice but the interleaving follows from it")
-		from     = flag.String("from", "", "run: go on from a copy of this file, and repeat the lines beside it, in <file>.lines")
-		lives    = flag.Int("lives", 0, "run: first so many processes that are killed, on the same file")
-		ring     = flag.Int64("journal", 0, "bytes of the file's journal, as in Options")
+		appends  = flag.Int64("appends", 400, "run: number of writes, 0 = until killed")
+		machines = flag.Int("machines", 14, "run: number of machines of all kinds")
+		writers  = flag.Int("writers", 4, "run: number of goroutines that write")
+		seed     = flag.Int64("seed", 1, "run: seed of all random choices")
+		from     = flag.String("from", "", "run: continue with a copy of this file, and print the lines of <file>.lines first")
+		lives    = flag.Int("lives", 0, "run: number of processes that first write to the same file and are killed")
+		bytes    = flag.Int64("journal", 0, "size of the file's journal in bytes, as in Options")
 	)
 	flag.Parse()
-	journal = *ring
+	journal = *bytes
 	switch *mode {
 	case "verify":
 		verifyAll(os.Stdin, os.Stdout)
 	case "run":
 		if *from != "" {
-			must(adopt(*from))
+			must(copyImage(*from))
 		}
 		rnd := rand.New(rand.NewSource(*seed))
 		for n := range *lives {
@@ -62,7 +63,7 @@ func main() {
 	}
 }
 
-// verifyAll answers each path.
+// verifyAll verifies the file at each path that it reads from in.
 func verifyAll(in io.Reader, out io.Writer) {
 	w := bufio.NewWriter(out)
 	for lines := bufio.NewScanner(in); lines.Scan(); {
@@ -79,9 +80,9 @@ func verifyAll(in io.Reader, out io.Writer) {
 	}
 }
 
-// adopt makes a durable copy of a crash image the file of this run, and says
-// again what was promised to it.
-func adopt(image string) error {
+// copyImage makes a durable copy of a crash image the file of this run, and prints
+// the lines that belong to the image again.
+func copyImage(image string) error {
 	lines, err := os.ReadFile(image + ".lines")
 	if err != nil {
 		return err
@@ -118,8 +119,8 @@ func adopt(image string) error {
 	return err
 }
 
-// liveAndDie runs this program with other arguments and kills it once the file
-// is there and some time has gone.
+// liveAndDie runs this program with other arguments and kills it some time after
+// the file exists.
 func liveAndDie(rnd *rand.Rand, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {

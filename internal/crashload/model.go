@@ -12,12 +12,11 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// Everything a machine holds is a function of its name and a seq, but for one
-// thing: which records were written together. So each record, and each state,
-// carries the whole step it belongs to, and a reader can check every byte and
-// that no step is there by half.
+// Everything in a machine is a function of its name and a seq, except which records
+// were written together. So each record, and each state, holds the whole step that
+// it belongs to. A reader can check every byte, and that each step is complete.
 
-// part is the records Lo to Hi of one machine.
+// part stands for the records Lo to Hi of one machine.
 type part struct {
 	Machine string
 	Lo, Hi  uint64
@@ -31,10 +30,10 @@ type game struct {
 	Trail   []uint64       // the sums after the last records, the newest last
 	Sizes   map[int]uint64 // of the last bodies, by seq
 	Last    []byte         // the newest body
-	Step    []part         // what the newest record was written with
+	Step    []part         // the step of the newest record
 }
 
-// trail is how many records back a state tells of.
+// trail is the number of records in Trail and Sizes.
 const trail = 8
 
 // moved is the ordinary event.
@@ -53,7 +52,7 @@ func (e moved) Apply(g *game, m savepoint.Meta) error {
 	return nil
 }
 
-// painted is the big event, and the one by pointer.
+// painted is the big event, which is registered by pointer.
 type painted struct {
 	Seq    uint64
 	Step   []part
@@ -104,7 +103,8 @@ func (g *game) advance(m savepoint.Meta, body []byte, step []part) {
 
 func (g *game) phase() string { return phaseAt(g.Seq) }
 
-// differs says in what g is not the state of the machine after seq, "" if it is.
+// differs returns the difference between g and the state of the machine after seq,
+// "" if there is none.
 func (g *game) differs(machine string, seq uint64) string {
 	want := stateAt(machine, seq, nil)
 	switch {
@@ -131,8 +131,7 @@ func chain(sum uint64, body []byte) uint64 {
 	return h.Sum64()
 }
 
-// hashAt gives the random choices at a seq of a machine; use tells one from
-// another.
+// hashAt returns the random number for one use at a seq of a machine.
 func hashAt(machine string, seq uint64, use string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(machine + "|" + use))
@@ -145,13 +144,14 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// big says that the event at seq has some KB.
+// big reports whether the event at seq has several KB.
 func big(machine string, seq uint64) bool { return hashAt(machine, seq, "big")%23 == 0 }
 
-// saves says that the record at seq is a Save.
+// saves reports whether the record at seq is a Save.
 func saves(machine string, seq uint64) bool { return hashAt(machine, seq, "save")%11 == 0 }
 
-// keyed says that the write that begins at lo, if it is of one machine, has a key.
+// keyed reports whether the write that starts at lo has a key, if it is of one
+// machine.
 func keyed(machine string, lo uint64) bool { return hashAt(machine, lo, "key")%3 == 0 }
 
 func keyAt(lo uint64) string { return fmt.Sprint("key-", lo) }
@@ -164,7 +164,7 @@ var phases = [...]string{"deal", "turn", "score"}
 
 func phaseAt(seq uint64) string { return phases[seq%uint64(len(phases))] }
 
-// bodyAt is what the record at seq adds: half of them compress well.
+// bodyAt returns the body of the record at seq. Half of the bodies compress well.
 func bodyAt(machine string, seq uint64) []byte {
 	x := hashAt(machine, seq, "body")
 	n := 20 + int(x%200)
@@ -182,10 +182,10 @@ func bodyAt(machine string, seq uint64) []byte {
 	return b[:n]
 }
 
-// sums keeps the chains of sums, by machine; the first is that of seq 0.
+// sums holds the sums after each record, by machine; the first is that of seq 0.
 type sums map[string][]uint64
 
-// chains are of the whole process; known locks them.
+// chains caches the sums for the whole process; known is its lock.
 var (
 	chains = sums{}
 	known  = make(chan struct{}, 1)
@@ -205,7 +205,7 @@ func sumAt(machine string, seq uint64) uint64 {
 	return c[seq]
 }
 
-// stateAt is the state right after record seq.
+// stateAt returns the state right after record seq.
 func stateAt(machine string, seq uint64, step []part) game {
 	if seq == 0 {
 		return game{}
@@ -218,7 +218,7 @@ func stateAt(machine string, seq uint64, step []part) game {
 	return g
 }
 
-// eventAt is the event of record seq.
+// eventAt returns the event of record seq.
 func eventAt(machine string, seq uint64, step []part) savepoint.Event[game] {
 	body := bodyAt(machine, seq)
 	if !big(machine, seq) {
@@ -231,7 +231,7 @@ func eventAt(machine string, seq uint64, step []part) savepoint.Event[game] {
 	return e
 }
 
-// options are those of the write of p.
+// options returns the options of the write of p.
 func options(p part, alone bool) []savepoint.WriteOption {
 	o := []savepoint.WriteOption{savepoint.By(actorAt(p.Machine, p.Lo)), savepoint.IfSeq(p.Lo - 1), savepoint.Tag("crash", phaseAt(p.Lo))}
 	if alone && keyed(p.Machine, p.Lo) {
@@ -262,7 +262,7 @@ func fill(m *savepoint.Machine[game], p part, step []part) error {
 	return nil
 }
 
-// kinds are the same game under each strategy.
+// kinds has the same game with each strategy.
 var kinds = []struct {
 	name     string
 	strategy savepoint.Strategy
@@ -275,13 +275,13 @@ var kinds = []struct {
 }
 
 const (
-	statesOnly = "states"   // has no events
-	versioned  = "versions" // counts revisions
+	statesOnly = "states"   // the kind without events
+	versioned  = "versions" // the kind with revisions
 )
 
 func nameOf(kind, id string) string { return kind + "/" + id }
 
-// nameAt is the machine of a number.
+// nameAt returns the name of machine n.
 func nameAt(n int) string { return nameOf(kinds[n%len(kinds)].name, fmt.Sprint(n/len(kinds))) }
 
 // world is an open file with all kinds.
@@ -313,7 +313,7 @@ func open(path string, o *savepoint.Options) (*world, error) {
 	return w, nil
 }
 
-// at gives the store and the id of a machine.
+// at returns the store and the id of a machine.
 func (w *world) at(machine string) (*savepoint.Store[game], string) {
 	kind, id, _ := strings.Cut(machine, "/")
 	return w.stores[kind], id

@@ -6,9 +6,9 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// inOrder finds every record of the machines, and no other, in the order of
-// positions.
-func (l *look) inOrder() error {
+// inOrder checks that db.Query finds every record of the machines, and no other, in
+// the order of positions.
+func (l *reading) inOrder() error {
 	q := savepoint.Query{Limit: 1000}
 	var last uint64
 	for n := 0; ; {
@@ -22,7 +22,7 @@ func (l *look) inOrder() error {
 		for _, rec := range page.Records {
 			n++
 			if name := nameOf(rec.Kind, rec.ID); rec.Pos <= last || l.positions[rec.Pos] != name {
-				return fmt.Errorf("record %d of %s stands at position %d, behind %d: it is one of %q", rec.Seq, name, rec.Pos, last, l.positions[rec.Pos])
+				return fmt.Errorf("record %d of %s has position %d, after %d: the position is one of %q", rec.Seq, name, rec.Pos, last, l.positions[rec.Pos])
 			}
 			last = rec.Pos
 		}
@@ -30,7 +30,7 @@ func (l *look) inOrder() error {
 			continue
 		}
 		if n != len(l.positions) {
-			return fmt.Errorf("%d records are found, the machines have %d", n, len(l.positions))
+			return fmt.Errorf("the query found %d records, the machines have %d", n, len(l.positions))
 		}
 		return nil
 	}

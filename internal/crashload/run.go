@@ -14,18 +14,18 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// runner is one life of the workload on an open file. A machine is written to
-// by whoever holds its lock, so that the seqs of a write are known before it is
-// issued.
+// runner is one run of the workload on an open file. A machine is written only by
+// the goroutine that holds its lock, so that the seqs of a write are known before it
+// is issued.
 type runner struct {
 	w        *world
 	machines []*machine
-	left     *atomic.Int64 // writes to go; nil = without end
+	left     *atomic.Int64 // number of writes left; nil = no limit
 	answers  sync.WaitGroup
-	waiting  chan struct{} // bounds the writes that nobody has waited for yet
+	waiting  chan struct{} // bounds the number of writes that are not acknowledged yet
 }
 
-// machine is what the workload knows of one.
+// machine is what the workload knows about one machine.
 type machine struct {
 	sync.Mutex
 	name  string
@@ -35,15 +35,15 @@ type machine struct {
 	tags  uint64 // the newest tagged snapshot issued
 }
 
-// errOnPurpose is what a refused Update is refused with.
+// errOnPurpose is the error with which an Update is refused.
 var errOnPurpose = errors.New("on purpose")
 
 var ctx = context.Background()
 
-// say writes one line in one system call.
+// say prints one line in one system call.
 func say(format string, args ...any) { os.Stdout.WriteString(fmt.Sprintf(format, args...) + "\n") }
 
-// fatal ends a life that met an error: none is expected.
+// fatal ends the process: the workload expects no errors.
 func fatal(err error) {
 	os.Stderr.WriteString("crashload: " + err.Error() + "\n")
 	os.Exit(1)
@@ -57,7 +57,8 @@ func must(err error) {
 
 // life opens the file, makes the writes and closes it.
 func life(path string, machines, writers int, seed int64, left *atomic.Int64) {
-	// A cache that is too small makes machines be read back all the time.
+	// The cache is too small for all machines, so that they are read from the file
+	// all the time.
 	w, err := open(path, &savepoint.Options{Journal: journal, Cache: savepoint.CacheOptions{Machines: max(2, machines/2)}})
 	must(err)
 	r := &runner{w: w, left: left, waiting: make(chan struct{}, 64)}
@@ -108,13 +109,13 @@ func (r *runner) writer(rnd *rand.Rand) {
 			m.Lock()
 			r.refused(m, rnd)
 			r.one(m)
-			r.look(m)
+			r.read(m)
 		}
 		m.Unlock()
 	}
 }
 
-// next takes the following n records of a machine and says that they begin.
+// next assigns the next n records of a machine to a write, and prints its BEGIN line.
 func (m *machine) next(n int) part {
 	p := part{Machine: m.name, Lo: m.seq + 1, Hi: m.seq + uint64(n)}
 	m.seq = p.Hi
@@ -124,11 +125,11 @@ func (m *machine) next(n int) part {
 
 func (p part) acknowledged() { say("ACK %s %d", p.Machine, p.Hi) }
 
-// landed checks the answer to a write.
+// landed checks the result of a write.
 func landed(p part, h savepoint.Head, err error) {
 	must(err)
 	if h.Seq != p.Hi || h.Phase != phaseAt(p.Hi) {
-		fatal(fmt.Errorf("%s: write %d to %d was answered with %d in phase %s", p.Machine, p.Lo, p.Hi, h.Seq, h.Phase))
+		fatal(fmt.Errorf("%s: write %d to %d returned seq %d in phase %s", p.Machine, p.Lo, p.Hi, h.Seq, h.Phase))
 	}
 }
 
@@ -144,8 +145,8 @@ func (r *runner) one(m *machine) {
 	}
 }
 
-// submit makes the write of p, alone, as it is always made, so that with its
-// key it can be made again.
+// submit makes the write of p, alone. A second call makes the same write, so that
+// its key can be tested.
 func submit(s *savepoint.Store[game], id string, p part, step []part) (savepoint.Head, error) {
 	o := options(p, true)
 	switch {
@@ -165,7 +166,7 @@ func (r *runner) several(m *machine, n int) {
 	p.acknowledged()
 }
 
-// burst writes without waiting. Somebody else waits, in order.
+// burst writes without waiting. Another goroutine waits for the writes, in order.
 func (r *runner) burst(m *machine, rnd *rand.Rand) {
 	type pending struct {
 		p   part
@@ -188,7 +189,7 @@ func (r *runner) burst(m *machine, rnd *rand.Rand) {
 	}
 	r.answers.Go(func() {
 		if m.store.Kind() == statesOnly {
-			must(r.w.db.Flush(ctx)) // what makes such writes durable without a wait for the interval
+			must(r.w.db.Flush(ctx)) // makes such writes durable before their interval has passed
 		}
 		for _, a := range list {
 			h, err := a.ack.Wait(ctx)
@@ -232,14 +233,14 @@ func acrossAll(w *world, step []part) error {
 	})
 }
 
-// tagPrefix and a number are the tag of a snapshot by hand. Tagged snapshots
-// are never pruned, so they are promised like records, under a name of their own.
+// tagPrefix and a number are the tag of a manual snapshot. Tagged snapshots are
+// never pruned, so they are acknowledged like records, under a separate name.
 const tagPrefix = "kept-"
 
 func tagsOf(machine string) string { return machine + "#tags" }
 
-// byHand takes a snapshot, with a tag or without, or deletes one. The record
-// before it is new, so it replaces none that has a tag.
+// byHand takes a snapshot, with a tag or without, or deletes one. It follows a new
+// record, so that it never replaces a snapshot with a tag.
 func (r *runner) byHand(m *machine, rnd *rand.Rand) {
 	switch rnd.Intn(4) {
 	case 0:
@@ -286,13 +287,13 @@ func tagged(s *savepoint.Store[game], id string) ([]uint64, error) {
 	slices.Sort(numbers)
 	for i, n := range numbers {
 		if n != uint64(i)+1 {
-			return numbers, fmt.Errorf("tagged snapshot %d is not there, or twice", i+1)
+			return numbers, fmt.Errorf("tagged snapshot %d is missing, or occurs twice", i+1)
 		}
 	}
 	return numbers, nil
 }
 
-// refused makes writes that must leave no trace.
+// refused makes writes that are refused and must have no effect.
 func (r *runner) refused(m *machine, rnd *rand.Rand) {
 	var err error
 	switch rnd.Intn(3) {
@@ -312,7 +313,7 @@ func (r *runner) refused(m *machine, rnd *rand.Rand) {
 			return errOnPurpose
 		})
 		if !errors.Is(err, errOnPurpose) {
-			fatal(fmt.Errorf("%s: an Update refused on purpose answered %v", m.name, err))
+			fatal(fmt.Errorf("%s: an Update refused on purpose returned %v", m.name, err))
 		}
 	}
 	if err == nil {
@@ -320,8 +321,8 @@ func (r *runner) refused(m *machine, rnd *rand.Rand) {
 	}
 }
 
-// look reads the machine while others write.
-func (r *runner) look(m *machine) {
+// read reads the machine while other goroutines write.
+func (r *runner) read(m *machine) {
 	st, err := m.store.Load(ctx, m.id)
 	must(err)
 	if what := st.Value.differs(m.name, m.seq); what != "" || st.Seq != m.seq {

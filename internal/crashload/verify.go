@@ -11,9 +11,9 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// verify looks at the file at path, which a crash may have left behind: first
-// as a reader, then as the next owner, who also writes and opens it once more.
-// It gives the newest seq of each machine as it was found.
+// verify checks the file at path as a crash left it, if it exists: it opens the file
+// for reading, then for writing, writes, and opens it once more. It returns the
+// newest seq of each machine that it found.
 func verify(path string) (have map[string]uint64, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -27,14 +27,14 @@ func verify(path string) (have map[string]uint64, err error) {
 	read, err := session(path, &savepoint.Options{ReadOnly: true}, nil)
 	switch {
 	case absent && err == nil:
-		return nil, errors.New("a file that is not there was opened for reading")
+		return nil, errors.New("a file that does not exist was opened for reading")
 	case absent && !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("a file that is not there: %w", err)
+		return nil, fmt.Errorf("a file that does not exist: %w", err)
 	case !absent && err != nil:
 		return read.have(), fmt.Errorf("read only: %w", err)
 	}
 
-	found, err := session(path, &savepoint.Options{Journal: journal}, func(l *look) error { return l.goOn() })
+	found, err := session(path, &savepoint.Options{Journal: journal}, func(l *reading) error { return l.continueWriting() })
 	if err == nil && !absent {
 		err = read.same(found)
 	}
@@ -52,25 +52,25 @@ func verify(path string) (have map[string]uint64, err error) {
 	return have, nil
 }
 
-// look is what one opening of the file found.
-type look struct {
+// reading holds what was read from the file after one Open.
+type reading struct {
 	w         *world
 	machines  map[string]*seen
-	positions map[uint64]string
-	written   *look // what goOn left behind; only its heads
+	positions map[uint64]string // the machine of each position
+	written   *reading          // heads after continueWriting
 }
 
 // seen is one machine.
 type seen struct {
 	head    savepoint.Head
 	tags    uint64
-	records []savepoint.Record[game] // none of a kind without events
+	records []savepoint.Record[game] // nil for a kind without events
 	step    []part                   // of the newest record
 }
 
 // session opens the file, reads everything, and closes it.
-func session(path string, o *savepoint.Options, then func(*look) error) (*look, error) {
-	l := &look{machines: map[string]*seen{}, positions: map[uint64]string{}}
+func session(path string, o *savepoint.Options, then func(*reading) error) (*reading, error) {
+	l := &reading{machines: map[string]*seen{}, positions: map[uint64]string{}}
 	w, err := open(path, o)
 	if err != nil {
 		return l, err
@@ -79,7 +79,7 @@ func session(path string, o *savepoint.Options, then func(*look) error) (*look, 
 	err = l.all()
 	if err == nil && then != nil {
 		if err = then(l); err != nil {
-			err = fmt.Errorf("going on: %w", err)
+			err = fmt.Errorf("writing on: %w", err)
 		}
 	}
 	if e := w.db.Close(); e != nil {
@@ -88,7 +88,7 @@ func session(path string, o *savepoint.Options, then func(*look) error) (*look, 
 	return l, err
 }
 
-func (l *look) have() map[string]uint64 {
+func (l *reading) have() map[string]uint64 {
 	have := map[string]uint64{}
 	for name, m := range l.machines {
 		have[name] = m.head.Seq
@@ -99,12 +99,12 @@ func (l *look) have() map[string]uint64 {
 	return have
 }
 
-// same says that both found the same machines at the same seqs.
-func (l *look) same(o *look) error {
+// same returns an error unless both hold the same machines at the same seqs.
+func (l *reading) same(o *reading) error {
 	for name, m := range l.machines {
 		other := o.machines[name]
 		if other == nil {
-			return fmt.Errorf("%s was there and is not", name)
+			return fmt.Errorf("%s existed and does not any more", name)
 		}
 		if a, b := m.head, other.head; a.Seq != b.Seq || a.Pos != b.Pos || a.Phase != b.Phase || a.Revision != b.Revision ||
 			!a.Created.Equal(b.Created) || !a.Updated.Equal(b.Updated) || m.tags != other.tags {
@@ -117,9 +117,9 @@ func (l *look) same(o *look) error {
 	return nil
 }
 
-// all reads everything there is. The seqs are noted first, so that they are
-// known whatever comes after.
-func (l *look) all() error {
+// all reads everything. It stores the seqs first, so that they are known even if it
+// fails later.
+func (l *reading) all() error {
 	for _, k := range kinds {
 		for h, err := range l.w.stores[k.name].List(ctx, savepoint.ListOptions{Deleted: true}) {
 			if err != nil {
@@ -153,8 +153,8 @@ func (l *look) all() error {
 	return nil
 }
 
-// machine reads one in every way.
-func (l *look) machine(name string, m *seen) error {
+// machine reads one machine in every way.
+func (l *reading) machine(name string, m *seen) error {
 	s, id := l.w.at(name)
 	st, err := s.Load(ctx, id)
 	if err != nil {
@@ -189,7 +189,7 @@ func (l *look) machine(name string, m *seen) error {
 }
 
 // records reads the machine's events.
-func (l *look) records(s *savepoint.Store[game], id, name string, m *seen) error {
+func (l *reading) records(s *savepoint.Store[game], id, name string, m *seen) error {
 	var want, revision, pos uint64
 	for rec, err := range s.Events(ctx, id, savepoint.EventRange{}) {
 		want++
@@ -217,7 +217,7 @@ func (l *look) records(s *savepoint.Store[game], id, name string, m *seen) error
 	}
 	if s.Kind() == statesOnly {
 		if want > 0 {
-			return errors.New("has records, under a strategy without")
+			return errors.New("has records, although its strategy has none")
 		}
 		return nil
 	}
@@ -297,7 +297,7 @@ func stepOf(rec *savepoint.Record[game]) []part {
 	return nil
 }
 
-// mine is the part of a machine in a step.
+// mine returns the part of a machine in a step.
 func mine(step []part, name string) part {
 	for _, p := range step {
 		if p.Machine == name {
@@ -307,9 +307,8 @@ func mine(step []part, name string) part {
 	return part{}
 }
 
-// whole says that each step that left something in the machine is there with
-// all its parts.
-func (l *look) whole(name string, m *seen) error {
+// whole checks that each step of which the machine holds a part is complete.
+func (l *reading) whole(name string, m *seen) error {
 	for i := range m.records {
 		if err := l.complete(stepOf(&m.records[i])); err != nil {
 			return fmt.Errorf("record %d: %w", m.records[i].Seq, err)
@@ -321,7 +320,7 @@ func (l *look) whole(name string, m *seen) error {
 	return l.complete(m.step)
 }
 
-func (l *look) complete(step []part) error {
+func (l *reading) complete(step []part) error {
 	for _, p := range step {
 		m := l.machines[p.Machine]
 		if m == nil || m.head.Seq < p.Hi {
@@ -339,9 +338,9 @@ func (l *look) complete(step []part) error {
 	return nil
 }
 
-// points shows the machine as it was: at every snapshot, and at some records
+// points reads the machine at earlier points: at every snapshot, and at some records
 // by seq, time and revision.
-func (l *look) points(s *savepoint.Store[game], id, name string, m *seen) error {
+func (l *reading) points(s *savepoint.Store[game], id, name string, m *seen) error {
 	at := func(p savepoint.Point, want uint64) error {
 		st, err := s.At(ctx, id, p)
 		if err != nil {
@@ -405,10 +404,10 @@ func (l *look) points(s *savepoint.Store[game], id, name string, m *seen) error 
 	return nil
 }
 
-// goOn writes: what was written under a key once more, then something new to
-// every machine and to new ones. The heads it leaves behind are in l.written.
-func (l *look) goOn() error {
-	l.written = &look{machines: map[string]*seen{}}
+// continueWriting repeats writes that have a key, then writes to every machine and
+// to new ones. It stores the resulting heads in l.written.
+func (l *reading) continueWriting() error {
+	l.written = &reading{machines: map[string]*seen{}}
 	names := []string{}
 	for name, m := range l.machines {
 		if err := l.retry(name, m); err != nil {
@@ -451,7 +450,7 @@ func (l *look) goOn() error {
 		p := next(name, uint64(1+i%3))
 		h, err := submit(s, id, p, []part{p})
 		if err == nil && (h.Seq != p.Hi || h.Pos == 0 || l.positions[h.Pos] != "") {
-			err = fmt.Errorf("answered %+v for %v", h, p)
+			err = fmt.Errorf("returned %+v for %v", h, p)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -477,12 +476,12 @@ func (l *look) goOn() error {
 	return nil
 }
 
-// retries is how many of a machine's newest keys are tried again.
+// retries is the number of a machine's newest steps whose keys are used again.
 const retries = 3
 
-// retry makes writes again that have a key: nothing may happen, but for an
-// error when the content is another.
-func (l *look) retry(name string, m *seen) error {
+// retry repeats writes that have a key: they must have no effect, and return an
+// error if their content differs.
+func (l *reading) retry(name string, m *seen) error {
 	s, id := l.w.at(name)
 	var steps [][]part
 	for i := len(m.records) - 1; i >= 0 && len(steps) < retries; {

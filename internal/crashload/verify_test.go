@@ -14,7 +14,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// written makes a file with fn and gives its path.
+// written makes a file with fn and returns its path.
 func written(t *testing.T, fn func(w *world)) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), dbName)
@@ -34,7 +34,7 @@ func add(t *testing.T, w *world, name string, lo, hi uint64) {
 	require.NoError(t, err)
 }
 
-// answer is what the verifier says about a path.
+// answer returns the verifier's output for a path.
 func answer(t *testing.T, path string) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -186,12 +186,13 @@ func TestVerify_FlippedByteOfABody(t *testing.T) {
 	}
 }
 
-// lawless is moved without its rules, under the same name on disk.
+// lawless is the event moved without its Check, under the same name on disk.
 type lawless moved
 
 func (e lawless) Apply(g *game, m savepoint.Meta) error { return moved(e).Apply(g, m) }
 
-// plain is an event-sourced machine whose first n records are ordinary events.
+// plain returns the name of an event-sourced machine whose first n records are
+// ordinary events.
 func plain(n uint64) string {
 	for id := 0; ; id++ {
 		name, ok := nameOf("events", fmt.Sprint(id)), true
