@@ -116,7 +116,7 @@ func TestExercise(t *testing.T) {
 			_, err := s.Append(ctx, id, half{1})
 			return errors.Join(err, acts("")(ctx, s, id))
 		})
-	}), "does not come back")
+	}), "differs after encoding")
 }
 
 func TestReplay(t *testing.T) {
