@@ -16,7 +16,7 @@ import (
 	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
 )
 
-// reportOf opens a file and closes it.
+// reportOf opens and closes a file and returns the OpenReport.
 func reportOf(t testing.TB, path string, o config) engine.OpenReport {
 	t.Helper()
 	e, err := openWith(path, o)
@@ -30,7 +30,7 @@ func reportOf(t testing.TB, path string, o config) engine.OpenReport {
 	return rep
 }
 
-func TestBoltCheck_OpenReport(t *testing.T) {
+func TestCheck_OpenReport(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	rep := reportOf(t, path, config{})
 	assert.True(t, rep.Created)
@@ -47,7 +47,7 @@ func TestBoltCheck_OpenReport(t *testing.T) {
 	}}})
 	require.ErrorIs(t, rep.ReadOnly, engine.ErrReadOnly)
 
-	path, _ = ringSample(t, ringOptions["Small"], 20) // 7 of the groups are folded
+	path, _ = ringSample(t, ringOptions["Small"], 20) // 7 of the groups are checkpointed
 	rep = reportOf(t, path, config{readOnly: true})
 	assert.False(t, rep.Clean)
 	assert.True(t, rep.Replay.InMemory)
@@ -70,9 +70,9 @@ func TestBoltCheck_OpenReport(t *testing.T) {
 	assert.False(t, reportOf(t, path, config{}).CountersRebuilt)
 }
 
-// TestBoltCheck_MetaBytes changes each byte of both meta pages: the newest state
+// TestCheck_MetaBytes changes each byte of both meta pages: the newest state
 // is served, or the report says that the last commit may be missing.
-func TestBoltCheck_MetaBytes(t *testing.T) {
+func TestCheck_MetaBytes(t *testing.T) {
 	path := sampleFile(t)
 	raw, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -104,9 +104,9 @@ func TestBoltCheck_MetaBytes(t *testing.T) {
 	assert.False(t, reportOf(t, bad, config{}).MetaDamaged)
 }
 
-// TestBoltCheck_BeforeBolt: of damage nothing is written, and the lock is free;
-// what a file was closed with decides whether a large one is looked at whole.
-func TestBoltCheck_BeforeBolt(t *testing.T) {
+// TestCheck_BeforeBolt: a damaged file is not written and is unlocked again. Whether
+// a large file is checked as a whole depends on whether it was closed.
+func TestCheck_BeforeBolt(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	e, err := openWith(path, config{noCompression: true})
 	require.NoError(t, err)
@@ -115,7 +115,7 @@ func TestBoltCheck_BeforeBolt(t *testing.T) {
 	}
 	died := copyFile(t, e)
 	require.NoError(t, e.Close())
-	spoil := func(path string) []byte { // the root of the events
+	damage := func(path string) []byte { // the root of the events
 		var root uint64
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
 		require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestBoltCheck_BeforeBolt(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, raw, 0o600))
 		return raw
 	}
-	clean, unclean := spoil(path), spoil(died)
+	clean, unclean := damage(path), damage(died)
 	for _, readOnly := range []bool{true, false} {
 		for at, raw := range map[string][]byte{path: clean, died: unclean} {
 			_, err := openWith(at, config{readOnly: readOnly})
@@ -155,8 +155,8 @@ func TestBoltCheck_BeforeBolt(t *testing.T) {
 	require.Error(t, err, "the guard has it, or the value's checksum")
 }
 
-// TestBoltCheck_Heads: a machine under another name is told of.
-func TestBoltCheck_Heads(t *testing.T) {
+// TestCheck_Heads: a head under another machine's key is reported.
+func TestCheck_Heads(t *testing.T) {
 	path := sampleFile(t)
 	change(t, path, func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketMachines)
@@ -172,8 +172,8 @@ func TestBoltCheck_Heads(t *testing.T) {
 	assert.Contains(t, log.String(), "machine=c")
 }
 
-// TestBoltCheck_ReplacedMeanwhile moves the file away while it is being checked.
-func TestBoltCheck_ReplacedMeanwhile(t *testing.T) {
+// TestCheck_ReplacedMeanwhile moves the file away while it is being checked.
+func TestCheck_ReplacedMeanwhile(t *testing.T) {
 	path, other := sampleFile(t), sampleFile(t)
 	once := true
 	e := openAt(t, path, config{seams: seams{syncFile: func(f *os.File) error {
@@ -189,9 +189,9 @@ func TestBoltCheck_ReplacedMeanwhile(t *testing.T) {
 	assert.True(t, same)
 }
 
-// TestBoltCheck_HealedWhereItWas: bbolt's own copies have both meta pages say the
-// same but for the transaction, in either place.
-func TestBoltCheck_HealedWhereItWas(t *testing.T) {
+// TestCheck_HealedWhereItWas: in copies made by bbolt the meta pages differ only in
+// the transaction, and either may be the newest.
+func TestCheck_HealedWhereItWas(t *testing.T) {
 	for range 2 {
 		path := sampleFile(t)
 		for range 2 {
@@ -215,9 +215,9 @@ func TestBoltCheck_HealedWhereItWas(t *testing.T) {
 	}
 }
 
-// TestBoltCheck_HealedWhereTheDiskDiffers: the meta page is written only where
-// the disk has something else, or will not tell; it is synced always.
-func TestBoltCheck_HealedWhereTheDiskDiffers(t *testing.T) {
+// TestCheck_HealedWhereTheDiskDiffers: the meta page is written only if the disk
+// holds other bytes, or cannot be read; the file is always synced.
+func TestCheck_HealedWhereTheDiskDiffers(t *testing.T) {
 	path := sampleFile(t)
 	for name, heals := range map[string]bool{"same": false, "other": true, "silent": true} {
 		t.Run(name, func(t *testing.T) {
@@ -245,9 +245,9 @@ func TestBoltCheck_HealedWhereTheDiskDiffers(t *testing.T) {
 	}
 }
 
-// TestBoltCheck_NewFileHasBuckets: whichever meta page of a new file is lost,
+// TestCheck_NewFileHasBuckets: whichever meta page of a new file is lost,
 // the other one leads to all buckets.
-func TestBoltCheck_NewFileHasBuckets(t *testing.T) {
+func TestCheck_NewFileHasBuckets(t *testing.T) {
 	for page := range int64(2) {
 		path := filepath.Join(t.TempDir(), "test.db")
 		o := config{}.withDefaults()
@@ -265,8 +265,8 @@ func TestBoltCheck_NewFileHasBuckets(t *testing.T) {
 	}
 }
 
-// TestBoltRing_LostState: without the state of the ring nobody knows what in it
-// is new. After a clean close nothing is, and it is begun anew.
+// TestBoltRing_LostState: without the journal's state it is not known which of its
+// records are checkpointed. After a clean close all are, and the journal is reset.
 func TestBoltRing_LostState(t *testing.T) {
 	lose := func(tx *bbolt.Tx) error {
 		v := bytes.Clone(tx.Bucket(bucketCounters).Get(countersJournal))
@@ -281,7 +281,7 @@ func TestBoltRing_LostState(t *testing.T) {
 		require.ErrorIs(t, err, engine.ErrCorrupt)
 		require.ErrorContains(t, err, "cannot be told from older ones")
 	}
-	for name, spoil := range map[string]func(t *testing.T, path string){
+	for name, damage := range map[string]func(t *testing.T, path string){
 		"state": func(t *testing.T, path string) { change(t, path, lose) },
 		"no state": func(t *testing.T, path string) {
 			change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersJournal) })
@@ -300,7 +300,7 @@ func TestBoltRing_LostState(t *testing.T) {
 			e, err := openWith(path, o)
 			require.NoError(t, err)
 			require.NoError(t, e.Close())
-			spoil(t, path)
+			damage(t, path)
 			r, err := openWith(path, config{readOnly: true})
 			require.NoError(t, err)
 			require.True(t, r.report.JournalReset)

@@ -19,8 +19,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// gameState is like the encoded state of a game: words that all of its kind
-// have, and some that only this one has.
+// gameState returns bytes like those of an encoded state: words that all states of
+// the kind have, and some that only this one has.
 func gameState(kind uint32, machine string, seq uint64) []byte {
 	words := [][]string{
 		{"current_player", "required_piece_count", "turn_order", "captured_piles", "zero_declares_in_a_row"},
@@ -34,7 +34,7 @@ func gameState(kind uint32, machine string, seq uint64) []byte {
 	return b
 }
 
-// gameWrite goes on by an event and stores a snapshot behind it.
+// gameWrite returns a write of one event and a snapshot after it.
 func gameWrite(kind uint32, machine string, seq uint64) engine.Write {
 	w := writeOf(machine, seq-1, 1)
 	w.Kind = kind
@@ -42,7 +42,7 @@ func gameWrite(kind uint32, machine string, seq uint64) engine.Write {
 	return w
 }
 
-// playGames gives each of the machines so many writes.
+// playGames writes seqs from to to of each of the machines.
 func playGames(t testing.TB, e *Engine, kind uint32, machines int, from, to uint64) {
 	t.Helper()
 	for seq := from; seq <= to; seq++ {
@@ -52,8 +52,8 @@ func playGames(t testing.TB, e *Engine, kind uint32, machines int, from, to uint
 	}
 }
 
-// readGames checks that each snapshot is what was written, and tells how many of
-// a machine's are damaged.
+// readGames checks that each snapshot is damaged or as it was written, and returns
+// the number of damaged ones.
 func readGames(t testing.TB, e *Engine, kind uint32, machines int, to uint64) (damaged int) {
 	t.Helper()
 	for m := range machines {
@@ -80,7 +80,7 @@ func readGames(t testing.TB, e *Engine, kind uint32, machines int, to uint64) (d
 	return damaged
 }
 
-// codecsIn counts the stored snapshots of a closed file by codec, and tells the
+// codecsIn counts the stored snapshots of a closed file by codec, and returns the
 // keys of its dictionaries.
 func codecsIn(t testing.TB, path string) (codecs map[format.Codec]int, keys, copies []string) {
 	t.Helper()
@@ -100,9 +100,9 @@ func codecsIn(t testing.TB, path string) (codecs map[format.Codec]int, keys, cop
 	return codecs, keys, copies
 }
 
-func TestBoltDictionary_MadeAndUsed(t *testing.T) {
-	// 1. a kind gets its own dictionary once there are snapshots enough of machines enough; 2. what was stored before and
-	// after it is read, reopened and read-only; 3. a schema version needs none of its own.
+func TestDictionary_MadeAndUsed(t *testing.T) {
+	// 1. a kind gets its own dictionary once there are enough snapshots of enough machines; 2. snapshots stored before and
+	// after it are read, after reopening and read-only; 3. schema versions share a dictionary.
 	for name, o := range map[string]config{"direct": {}, "ring": {journalBytes: 1 << 20}} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
@@ -131,7 +131,7 @@ func TestBoltDictionary_MadeAndUsed(t *testing.T) {
 			assert.Zero(t, readGames(t, e, 2, 3, 30))
 			require.NoError(t, e.Close())
 
-			e = openAt(t, path, o) // it is there from the first write on
+			e = openAt(t, path, o) // the first write after opening uses the dictionary
 			w := gameWrite(1, "1-0", 26)
 			w.Schema++
 			require.NoError(t, commitSteps(e, stepOf(w)))
@@ -151,12 +151,12 @@ func TestBoltDictionary_MadeAndUsed(t *testing.T) {
 	}
 }
 
-func TestBoltDictionary_NewOneWhereItPays(t *testing.T) {
+func TestDictionary_NewOneIfItSavesATenth(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	o := config{dictionaryDue: 1}
 	e, err := openWith(path, o)
 	require.NoError(t, err)
-	playGames(t, e, 1, 6, 1, 80) // it is tried again and again
+	playGames(t, e, 1, 6, 1, 80) // enough for several attempts
 	require.NoError(t, e.Close())
 	_, keys, _ := codecsIn(t, path)
 	require.Len(t, keys, 1, "of the same no second one")
@@ -179,7 +179,8 @@ func TestBoltDictionary_NewOneWhereItPays(t *testing.T) {
 	assert.Zero(t, readGames(t, e, 2, 16, 20))
 }
 
-// gamesFile is a closed file with snapshots of two kinds, each with a dictionary.
+// gamesFile returns a closed file with snapshots of two kinds, each with a
+// dictionary.
 func gamesFile(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
@@ -194,8 +195,8 @@ func gamesFile(t testing.TB) string {
 	return path
 }
 
-func TestBoltDictionary_EachByteOfOneCopy(t *testing.T) {
-	// A wrong byte in a dictionary costs nothing: the copy has it, and opening for writing puts it right.
+func TestDictionary_EachByteOfOneCopy(t *testing.T) {
+	// A wrong byte in a dictionary loses nothing: its copy is used, and opening for writing repairs it.
 	path := gamesFile(t)
 	first := dictionaryKey(1, 1)
 	var good []byte
@@ -228,9 +229,9 @@ func TestBoltDictionary_EachByteOfOneCopy(t *testing.T) {
 	}
 }
 
-func TestBoltDictionary_Lost(t *testing.T) {
+func TestDictionary_Lost(t *testing.T) {
 	// 1. without its dictionary a snapshot is damaged, never a wrong state; 2. the other kind and the events are whole;
-	// 3. what is written later is compressed and read again.
+	// 3. later snapshots are compressed and read.
 	both := func(fn func(b *bbolt.Bucket, key []byte) error) func(tx *bbolt.Tx) error {
 		return func(tx *bbolt.Tx) error {
 			return errors.Join(fn(tx.Bucket(bucketDictionaries), dictionaryKey(1, 1)), fn(tx.Bucket(bucketCopies), dictionaryKey(1, 1)))
@@ -279,7 +280,7 @@ func TestBoltDictionary_Lost(t *testing.T) {
 	}
 }
 
-func TestBoltDictionary_TransactionThatFails(t *testing.T) {
+func TestDictionary_FailedTransaction(t *testing.T) {
 	// A dictionary that was made in a transaction that stored nothing is not used.
 	path := filepath.Join(t.TempDir(), "test.db")
 	var fail atomic.Bool
@@ -303,8 +304,8 @@ func TestBoltDictionary_TransactionThatFails(t *testing.T) {
 	assert.Zero(t, readGames(t, e, 1, 5, 8))
 }
 
-func TestBoltDictionary_NothingOfOneMachine(t *testing.T) {
-	// What only one machine had is not in a dictionary, nor what a purged machine had and the next one under its key.
+func TestDictionary_NothingOfOneMachine(t *testing.T) {
+	// A dictionary has no bytes of only one machine, nor of only a purged machine and the next one under its key.
 	path := filepath.Join(t.TempDir(), "test.db")
 	e, err := openWith(path, config{dictionaryDue: 40})
 	require.NoError(t, err)
@@ -329,8 +330,9 @@ func TestBoltDictionary_NothingOfOneMachine(t *testing.T) {
 	})
 }
 
-func TestBoltDictionary_OlderFile(t *testing.T) {
-	// A file of a build before dictionaries has no buckets for them: it can be read, and gets them when it is written.
+func TestDictionary_OlderFile(t *testing.T) {
+	// A file of a version before dictionaries has no buckets for them: it can be read, and gets them when it is opened
+	// for writing.
 	path := filepath.Join(t.TempDir(), "test.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)

@@ -17,7 +17,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// fed is a feed as text.
+// fed returns the records of a feed as text.
 func fed(t testing.TB, e engine.Feeder, after uint64) (lines []string) {
 	t.Helper()
 	_, err := e.Feed(context.Background(), after, func(r engine.Record) error {
@@ -31,7 +31,7 @@ func fed(t testing.TB, e engine.Feeder, after uint64) (lines []string) {
 	return lines
 }
 
-// historyFile is a closed file with a random history.
+// historyFile returns a closed file with a random history.
 func historyFile(t *testing.T, o config, groups int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "history.db")
@@ -72,7 +72,7 @@ func commitBolt(t testing.TB, e *Engine, writes ...engine.Write) {
 	}
 }
 
-// edit changes a closed file behind the engine's back.
+// edit changes a closed file without the engine.
 func edit(t *testing.T, path string, fn func(tx *bbolt.Tx) error) {
 	t.Helper()
 	db, err := bbolt.Open(path, 0o600, nil)
@@ -81,17 +81,17 @@ func edit(t *testing.T, path string, fn func(tx *bbolt.Tx) error) {
 	require.NoError(t, db.Close())
 }
 
-// stretches are the stretches of a closed file.
-func stretches(t *testing.T, path string) (all []indexPageKey) {
+// indexPages returns the keys of the index pages of a closed file.
+func indexPages(t *testing.T, path string) (all []indexPageKey) {
 	t.Helper()
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
 	require.NoError(t, err)
 	defer db.Close()
-	require.NoError(t, db.View(func(tx *bbolt.Tx) error { all = stretchesIn(t, tx, bucketPositions); return nil }))
+	require.NoError(t, db.View(func(tx *bbolt.Tx) error { all = indexPagesIn(t, tx, bucketPositions); return nil }))
 	return all
 }
 
-func stretchesIn(t *testing.T, tx *bbolt.Tx, bucket []byte) (all []indexPageKey) {
+func indexPagesIn(t *testing.T, tx *bbolt.Tx, bucket []byte) (all []indexPageKey) {
 	t.Helper()
 	require.NoError(t, tx.Bucket(bucket).ForEach(func(k, _ []byte) error {
 		s, ok := parseIndexPageKey(k)
@@ -104,11 +104,11 @@ func stretchesIn(t *testing.T, tx *bbolt.Tx, bucket []byte) (all []indexPageKey)
 	return all
 }
 
-// covered are the stretches of a closed file, which have to cover each position
-// once.
+// covered returns the keys of the index pages of a closed file, which must cover each
+// position once.
 func covered(t *testing.T, path string) []indexPageKey {
 	t.Helper()
-	all := stretches(t, path)
+	all := indexPages(t, path)
 	require.Equal(t, uint64(1), all[0].first)
 	for i := 1; i < len(all); i++ {
 		require.Equal(t, all[i-1].last+1, all[i].first)
@@ -116,10 +116,10 @@ func covered(t *testing.T, path string) []indexPageKey {
 	return all
 }
 
-// TestBoltPositions_AreNoTruth: whatever happens to the buckets positions and
-// numbers, the feed says the same, for readers at once, and opening for writing
-// stores them anew.
-func TestBoltPositions_AreNoTruth(t *testing.T) {
+// TestIndexPages_LossIsHarmless: after any damage to the buckets positions and
+// numbers the feed delivers the same records, for readers at once, and opening for
+// writing repairs the buckets.
+func TestIndexPages_LossIsHarmless(t *testing.T) {
 	whole := historyFile(t, config{}, 250)
 	e := openAt(t, whole, config{readOnly: true})
 	want := fed(t, e, 0)
@@ -141,23 +141,23 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 		"a file made before them": func(tx *bbolt.Tx) error {
 			return errors.Join(tx.DeleteBucket(bucketPositions), tx.DeleteBucket(bucketNumbers))
 		},
-		"numbers lost, and the first stretch": func(tx *bbolt.Tx) error {
+		"numbers lost, and the first index page": func(tx *bbolt.Tx) error {
 			if err := tx.DeleteBucket(bucketNumbers); err != nil {
 				return err
 			}
 			k, _ := tx.Bucket(bucketPositions).Cursor().First()
 			return tx.Bucket(bucketPositions).Delete(k)
 		},
-		"a stretch lost": func(tx *bbolt.Tx) error {
+		"an index page lost": func(tx *bbolt.Tx) error {
 			c := tx.Bucket(bucketPositions).Cursor()
 			c.Last()
 			k, _ := c.Prev()
 			return tx.Bucket(bucketPositions).Delete(k)
 		},
-		"stretches damaged":               flipEnds,
-		"stretches damaged, and no index": func(tx *bbolt.Tx) error { return errors.Join(flipEnds(tx), tx.DeleteBucket(bucketIndexes)) },
-		"stretches change places":         func(tx *bbolt.Tx) error { return swapLast(tx.Bucket(bucketPositions)) },
-		"numbers change places":           func(tx *bbolt.Tx) error { return swapLast(tx.Bucket(bucketNumbers)) },
+		"index pages damaged":                   flipEnds,
+		"index pages damaged, and no summaries": func(tx *bbolt.Tx) error { return errors.Join(flipEnds(tx), tx.DeleteBucket(bucketIndexes)) },
+		"index pages swapped":                   func(tx *bbolt.Tx) error { return swapLast(tx.Bucket(bucketPositions)) },
+		"numbers swapped":                       func(tx *bbolt.Tx) error { return swapLast(tx.Bucket(bucketNumbers)) },
 		"a number damaged": func(tx *bbolt.Tx) error {
 			b := tx.Bucket(bucketNumbers)
 			k, v := b.Cursor().First()
@@ -185,7 +185,7 @@ func TestBoltPositions_AreNoTruth(t *testing.T) {
 	}
 }
 
-// swapLast makes the last two values of a bucket change places.
+// swapLast swaps the last two values of a bucket.
 func swapLast(b *bbolt.Bucket) error {
 	c := b.Cursor()
 	k, v := c.Last()
@@ -199,9 +199,9 @@ func positionOf(line string) (pos uint64) {
 	return pos
 }
 
-// TestBoltPositions_FewStretches: single writes do not make a stretch each, and
-// what is joined reads as before.
-func TestBoltPositions_FewStretches(t *testing.T) {
+// TestIndexPages_FewPages: single writes do not make an index page each, and merged
+// pages are read as before.
+func TestIndexPages_FewPages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "few.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
@@ -211,14 +211,14 @@ func TestBoltPositions_FewStretches(t *testing.T) {
 	}
 	require.Len(t, fed(t, e, 0), n)
 	require.NoError(t, e.Close())
-	all := stretches(t, path)
+	all := indexPages(t, path)
 	require.Less(t, len(all), 2+n/256+16+16)
 	require.Equal(t, uint64(n), all[len(all)-1].last)
 }
 
-// TestBoltPositions_LongStretches: stretches become as long as they may, and
-// cover each position once.
-func TestBoltPositions_LongStretches(t *testing.T) {
+// TestIndexPages_LongPages: index pages reach the largest size, and cover each
+// position once.
+func TestIndexPages_LongPages(t *testing.T) {
 	const longest = format.MaxPageEntries
 	for name, c := range map[string]struct{ groups, size, most int }{
 		"many groups":     {60, 100, 12},
@@ -241,9 +241,9 @@ func TestBoltPositions_LongStretches(t *testing.T) {
 	}
 }
 
-// TestBoltPositions_FullStretch: a stretch that is as long as it may be is not
-// stored anew with what comes.
-func TestBoltPositions_FullStretch(t *testing.T) {
+// TestIndexPages_FullPageStays: an index page of the largest size is not merged with
+// later ones.
+func TestIndexPages_FullPageStays(t *testing.T) {
 	e := openAt(t, filepath.Join(t.TempDir(), "full.db"), config{})
 	commitBolt(t, e, writeOf("m", 0, format.MaxPageEntries))
 	next := e.counters.pos + 1
@@ -257,9 +257,9 @@ func TestBoltPositions_FullStretch(t *testing.T) {
 	require.Equal(t, next, from)
 }
 
-// TestBoltPositions_JoinStopsAtDamage: a short stretch that is damaged stays, one
-// that is lost leaves a hole, and what is written behind it is read.
-func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
+// TestIndexPages_MergeStopsAtDamage: a short index page that is damaged stays, a lost
+// one leaves a hole, and records written after it are read.
+func TestIndexPages_MergeStopsAtDamage(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		t.Run(fmt.Sprint("lost ", lost), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "join.db")
@@ -279,7 +279,7 @@ func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
 			var o config
 			n := 0
 			o.seams.commit = func(tx *txn) error {
-				if n++; lost && n == 2 { // it stays a hole
+				if n++; lost && n == 2 { // the hole is not repaired
 					return diskFull(tx)
 				}
 				return tx.commit()
@@ -290,7 +290,7 @@ func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
 			}
 			require.Len(t, fed(t, e, 0), 40)
 			require.NoError(t, e.Close())
-			if all := stretches(t, path); lost {
+			if all := indexPages(t, path); lost {
 				require.NotContains(t, all, indexPageKey{5, 5})
 				require.NoError(t, openAt(t, path, config{}).Close())
 			}
@@ -299,8 +299,8 @@ func TestBoltPositions_JoinStopsAtDamage(t *testing.T) {
 	}
 }
 
-// TestBoltPositions_MendsOne: a hole of one position is stored anew, wherever it is.
-func TestBoltPositions_MendsOne(t *testing.T) {
+// TestIndexPages_RepairsOne: a hole of one position is repaired, wherever it is.
+func TestIndexPages_RepairsOne(t *testing.T) {
 	for lost := uint64(1); lost <= 4; lost++ {
 		path := filepath.Join(t.TempDir(), "one.db")
 		e, err := openWith(path, config{})
@@ -310,15 +310,15 @@ func TestBoltPositions_MendsOne(t *testing.T) {
 		}
 		require.NoError(t, e.Close())
 		edit(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketPositions).Delete(appendValueKey(nil, lost, lost)) })
-		require.Len(t, stretches(t, path), 3)
+		require.Len(t, indexPages(t, path), 3)
 		require.NoError(t, openAt(t, path, config{}).Close())
-		require.Len(t, stretches(t, path), 4, "position %d", lost)
+		require.Len(t, indexPages(t, path), 4, "position %d", lost)
 	}
 }
 
-// TestBoltFeed_DamagedEvent: a damaged block is told at its place, the rest is
-// there.
-func TestBoltFeed_DamagedEvent(t *testing.T) {
+// TestFeed_DamagedEvent: a damaged block is reported at its positions, the other
+// events are delivered.
+func TestFeed_DamagedEvent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "damaged.db")
 	e, err := openWith(path, config{noCompression: true})
 	require.NoError(t, err)
@@ -341,8 +341,8 @@ func TestBoltFeed_DamagedEvent(t *testing.T) {
 	require.Equal(t, []string{"a1 false", "b1 false", "a2 true", "b2 false", "a3 false", "b3 false"}, got)
 }
 
-// TestBoltFeed_LargeRecords: a page of large records is cut into smaller ones.
-func TestBoltFeed_LargeRecords(t *testing.T) {
+// TestFeed_LargeRecords: a page of large records is divided into smaller pages.
+func TestFeed_LargeRecords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "large.db")
 	e := openAt(t, path, config{readBytes: 20_000, noCompression: true})
 	for seq := range uint64(40) {
@@ -357,9 +357,9 @@ func TestBoltFeed_LargeRecords(t *testing.T) {
 	require.Equal(t, want, fed(t, openAt(t, path, config{readOnly: true, readBytes: 20_000}), 0), "each once, in how many pieces it may be")
 }
 
-// TestBoltFeed_Numbers: the number of a purged machine is nobody's, which is no
-// damage; that of a machine with events is.
-func TestBoltFeed_Numbers(t *testing.T) {
+// TestFeed_Numbers: the number of a purged machine has no key, which is not damage;
+// a missing number of a machine with events is.
+func TestFeed_Numbers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "numbers.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
@@ -382,9 +382,8 @@ func TestBoltFeed_Numbers(t *testing.T) {
 	require.Equal(t, [4]error{}, errs)
 }
 
-// TestBoltPositions_Terms: what a stretch says about a record is what the record
-// says.
-func TestBoltPositions_Terms(t *testing.T) {
+// TestIndexPages_Terms: the hashes in an index page are those of the record's terms.
+func TestIndexPages_Terms(t *testing.T) {
 	env := record.Envelope{Time: 5, Name: "played", From: "turn", To: "scoring", Actor: "ann", Origin: 2, Payload: []byte("x")}
 	s := hashesOf(3, env.Append(nil))
 	require.Equal(t, format.TermHashes{Known: true, Kind: 3, Name: format.HashTerm([]byte("played")), From: format.HashTerm([]byte("turn")),
@@ -396,10 +395,10 @@ func TestBoltPositions_Terms(t *testing.T) {
 	require.False(t, hashesOf(3, []byte{0xff, 0xff}).Known)
 }
 
-// TestBoltPositions_PutBack: an event that was trimmed before its position was
-// stored anew is in the feed again once it is put back. By its kind it is found
-// like in its block, with the stretches and without.
-func TestBoltPositions_PutBack(t *testing.T) {
+// TestIndexPages_Restore: an event that was trimmed before its index page was
+// repaired is in the feed again once it is restored. It is found by the kind of its
+// block, with index pages and without.
+func TestIndexPages_Restore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "back.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
@@ -436,9 +435,9 @@ func TestBoltPositions_PutBack(t *testing.T) {
 	require.Equal(t, []uint64{1, 2, 3, 4}, ofKind())
 }
 
-// TestBoltPositions_PutBackEverywhere: events of several machines that are put back
-// at once change all the stretches that have them, up to the last position.
-func TestBoltPositions_PutBackEverywhere(t *testing.T) {
+// TestIndexPages_RestoreEverywhere: events of several machines that are restored at
+// once change all index pages that cover them, up to the last position.
+func TestIndexPages_RestoreEverywhere(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "back.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
@@ -466,9 +465,9 @@ func TestBoltPositions_PutBackEverywhere(t *testing.T) {
 	require.Len(t, covered(t, path), groups+1)
 }
 
-// TestBoltPositions_PutBackIntoDamage: an event that is put back does not make
-// the stretch that has its position whole again where that is damaged.
-func TestBoltPositions_PutBackIntoDamage(t *testing.T) {
+// TestIndexPages_RestoreIntoDamage: restoring an event does not replace a damaged
+// index page by one that has only this event.
+func TestIndexPages_RestoreIntoDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "back.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
@@ -485,14 +484,14 @@ func TestBoltPositions_PutBackIntoDamage(t *testing.T) {
 	require.Equal(t, whole, fed(t, e, 0))
 }
 
-// TestBoltPositions_DiskFull: where the disk has no room for the order of records
-// the file opens all the same, and is read; the next opening stores it.
-func TestBoltPositions_DiskFull(t *testing.T) {
+// TestIndexPages_DiskFull: if the disk is too full to store the order of records, the
+// file is opened and read all the same; the next opening stores it.
+func TestIndexPages_DiskFull(t *testing.T) {
 	path := historyFile(t, config{}, 60)
 	e := openAt(t, path, config{readOnly: true})
 	want := fed(t, e, 0)
 	require.NoError(t, e.Close())
-	for fail := 2; ; fail++ { // the first marks the file as open
+	for fail := 2; ; fail++ { // the first commit marks the file as open
 		edit(t, path, func(tx *bbolt.Tx) error {
 			return errors.Join(tx.DeleteBucket(bucketPositions), tx.DeleteBucket(bucketIndexes), tx.DeleteBucket(bucketNumbers))
 		})
@@ -513,49 +512,50 @@ func TestBoltPositions_DiskFull(t *testing.T) {
 		require.NoError(t, openAt(t, path, config{}).Close())
 		covered(t, path)
 		if !reached {
-			require.Greater(t, fail, 3, "numbers and stretches have a transaction each")
+			require.Greater(t, fail, 3, "numbers and index pages have a transaction each")
 			return
 		}
 	}
 }
 
-// countedContext ends after some looks at it.
+// countedContext ends at a given call of Err.
 type countedContext struct {
 	context.Context
-	looks, end int
+	calls, end int
 }
 
 func (c *countedContext) Err() error {
-	if c.looks++; c.looks == c.end {
+	if c.calls++; c.calls == c.end {
 		return context.Canceled
 	}
 	return nil
 }
 
-// TestBoltGather_Ends: gathering ends with its context between two transactions.
-func TestBoltGather_Ends(t *testing.T) {
+// TestCollectPositions_ContextEnds: collecting ends between two transactions when its
+// context ends.
+func TestCollectPositions_ContextEnds(t *testing.T) {
 	e := openAt(t, historyFile(t, config{}, 60), config{readOnly: true, readBytes: 500})
 	ctx := &countedContext{Context: t.Context()}
 	require.NoError(t, e.Scan(ctx, "", "", 0, func(string, engine.Head) error { return nil }))
-	heads := ctx.looks
+	heads := ctx.calls
 	_, err := e.collectPositions(&countedContext{Context: t.Context(), end: heads + 2}, indexPageKey{1, e.counters.pos}, false)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// TestBoltGather: no more places than that are kept, those that are reached
-// first, and what they cover is said.
-func TestBoltGather(t *testing.T) {
-	const most = 30
-	e := openAt(t, historyFile(t, config{}, 250), config{readOnly: true, gathered: most})
+// TestCollectPositions: no more than the largest number of entries is kept, those that
+// are reached first, and the positions they cover are returned.
+func TestCollectPositions(t *testing.T) {
+	const limit = 30
+	e := openAt(t, historyFile(t, config{}, 250), config{readOnly: true, gathered: limit})
 	last := e.counters.pos
 	want := len(fed(t, e, 0))
-	require.Greater(t, want, 4*most)
+	require.Greater(t, want, 4*limit)
 	for _, newest := range []bool{false, true} {
 		found := 0
 		for within := (indexPageKey{1, last}); within.last >= within.first; {
 			g, err := e.collectPositions(t.Context(), within, newest)
 			require.NoError(t, err)
-			require.LessOrEqual(t, len(g.entries), most)
+			require.LessOrEqual(t, len(g.entries), limit)
 			found += len(g.entries)
 			for _, p := range g.entries {
 				require.True(t, p.Pos >= g.within.first && p.Pos <= g.within.last)
@@ -569,7 +569,7 @@ func TestBoltGather(t *testing.T) {
 				within.first = g.within.last + 1
 			}
 			if within.last >= within.first {
-				require.Len(t, g.entries, most)
+				require.Len(t, g.entries, limit)
 			}
 		}
 		require.Equal(t, want, found)

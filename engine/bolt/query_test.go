@@ -18,10 +18,10 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// rareEvent is the only one of its kind in a searchFile, in every respect.
+// rareEvent is the number of the event in a searchFile whose terms no other one has.
 const rareEvent = 1234
 
-// searchKind is the kind of event n of a searchFile.
+// searchKind returns the kind of event n of a searchFile.
 func searchKind(n int) uint32 {
 	if n == rareEvent {
 		return 7
@@ -29,8 +29,8 @@ func searchKind(n int) uint32 {
 	return uint32(1 + n%9/5)
 }
 
-// searchFile is a closed file with 3,000 events of nine machines, and what each
-// is about, by position.
+// searchFile returns a closed file with 3,000 events of nine machines, and the terms
+// of each, by position.
 func searchFile(t *testing.T, o config) (path string, all []engine.Terms) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "search.db")
@@ -57,7 +57,7 @@ func searchFile(t *testing.T, o config) (path string, all []engine.Terms) {
 	return path, all
 }
 
-// meant are the positions of a searchFile that a query asks for.
+// meant returns the positions in a searchFile that a query selects.
 func meant(q engine.Query, all []engine.Terms) (found []uint64) {
 	f := newFilter(q)
 	for i, terms := range all {
@@ -69,7 +69,7 @@ func meant(q engine.Query, all []engine.Terms) (found []uint64) {
 	return found
 }
 
-// queried are the positions that a query finds, oldest first.
+// queried returns the positions that a query finds, oldest first.
 func queried(t *testing.T, e *Engine, q engine.Query) (found []uint64) {
 	t.Helper()
 	require.NoError(t, e.Query(context.Background(), q, func(r engine.Record) error {
@@ -82,9 +82,9 @@ func queried(t *testing.T, e *Engine, q engine.Query) (found []uint64) {
 	return found
 }
 
-// TestBoltIndex_IsNoTruth: whatever happens to the index, a query finds the same,
-// for readers at once, and opening for writing stores what is missing.
-func TestBoltIndex_IsNoTruth(t *testing.T) {
+// TestPageSummary_LossIsHarmless: after any damage to the summaries a query finds the
+// same records, for readers at once, and opening for writing stores what is missing.
+func TestPageSummary_LossIsHarmless(t *testing.T) {
 	queries := []engine.Query{{Name: "rare"}, {Name: "rare", Newest: true}, {Actor: "actor3"}, {From: "from1", To: "to2", Newest: true},
 		{Origin: 2, Kind: 2}, {MinTime: 100, MaxTime: 110}, {Name: "name3", Actor: "actor90"}, {Name: "never"}}
 	for name, change := range map[string]func(tx *bbolt.Tx) error{
@@ -121,12 +121,12 @@ func TestBoltIndex_IsNoTruth(t *testing.T) {
 				}
 				edit(t, path, func(tx *bbolt.Tx) error {
 					n := 0
-					for _, s := range stretchesIn(t, tx, bucketPositions) {
+					for _, s := range indexPagesIn(t, tx, bucketPositions) {
 						if s.size() >= minSummarized {
 							n++
 						}
 					}
-					require.Len(t, stretchesIn(t, tx, bucketIndexes), n, "each stretch that is worth it has its contents")
+					require.Len(t, indexPagesIn(t, tx, bucketIndexes), n, "each index page that is large enough has a summary")
 					require.Positive(t, n)
 					return nil
 				})
@@ -135,9 +135,9 @@ func TestBoltIndex_IsNoTruth(t *testing.T) {
 	}
 }
 
-// TestBoltIndex_LeavesOut: what each filter asks for is found without a look at the
-// stretches that have nothing for it: damage to them is not even seen.
-func TestBoltIndex_LeavesOut(t *testing.T) {
+// TestQuery_SkipsIndexPages: each filter finds its records without reading the index
+// pages in which nothing matches: damage to them is not even noticed.
+func TestQuery_SkipsIndexPages(t *testing.T) {
 	path, all := searchFile(t, config{})
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -149,7 +149,7 @@ func TestBoltIndex_LeavesOut(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, whole, 0o600))
 			edit(t, path, func(tx *bbolt.Tx) (err error) {
 				damaged := 0
-				for _, s := range stretchesIn(t, tx, bucketPositions) {
+				for _, s := range indexPagesIn(t, tx, bucketPositions) {
 					has := func(pos uint64) bool { return pos >= s.first && pos <= s.last }
 					if s.size() >= minSummarized && !slices.ContainsFunc(want, has) {
 						damaged++
@@ -168,7 +168,7 @@ func TestBoltIndex_LeavesOut(t *testing.T) {
 				var found []uint64
 				for !cursor.done {
 					require.NoError(t, cursor.next(t.Context()))
-					require.False(t, cursor.index.collect, "a stretch was read that has nothing")
+					require.False(t, cursor.index.collect, "no index page without a match is read")
 					for i := range cursor.page.records {
 						found = append(found, cursor.page.records[i].entry.Pos)
 					}
@@ -182,19 +182,20 @@ func TestBoltIndex_LeavesOut(t *testing.T) {
 	}
 }
 
-// TestBoltIndex_Bounds: a stretch has its first time and its last one.
-func TestBoltIndex_Bounds(t *testing.T) {
+// TestPageSummary_Bounds: a summary includes the first and the last time of its page.
+func TestPageSummary_Bounds(t *testing.T) {
 	path, _ := searchFile(t, config{})
 	e := openAt(t, path, config{readOnly: true})
-	for _, s := range stretches(t, path) {
+	for _, s := range indexPages(t, path) {
 		for _, pos := range []uint64{max(s.first, 2), s.last} {
 			require.Equal(t, []uint64{pos}, queried(t, e, engine.Query{MinTime: int64(pos - 1), MaxTime: int64(pos - 1)}))
 		}
 	}
 }
 
-// TestBoltIndex_Size: stretches of 256 positions and more have contents.
-func TestBoltIndex_Size(t *testing.T) {
+// TestPageSummary_SmallPagesHaveNone: index pages of at least 256 positions have a
+// summary, smaller ones have none.
+func TestPageSummary_SmallPagesHaveNone(t *testing.T) {
 	for n, want := range map[int]int{255: 0, 256: 1} {
 		path := filepath.Join(t.TempDir(), "size.db")
 		e, err := openWith(path, config{})
@@ -202,15 +203,15 @@ func TestBoltIndex_Size(t *testing.T) {
 		commitBolt(t, e, writeOf("m", 0, n))
 		require.NoError(t, e.Close())
 		edit(t, path, func(tx *bbolt.Tx) error {
-			require.Len(t, stretchesIn(t, tx, bucketIndexes), want, "%d positions", n)
+			require.Len(t, indexPagesIn(t, tx, bucketIndexes), want, "%d positions", n)
 			return nil
 		})
 	}
 }
 
-// TestBoltQuery_UnknownTerms: a record of a form that this build does not know may
-// be what any query means: it is given, while it is in the ring and from the file.
-func TestBoltQuery_UnknownTerms(t *testing.T) {
+// TestQuery_UnknownTerms: a record of a form that this version does not know may match
+// any query: it is delivered, from the journal and from the buckets.
+func TestQuery_UnknownTerms(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "unknown.db")
 	o := config{journalBytes: 1 << 20}
 	e := openAt(t, path, o)

@@ -14,8 +14,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// versionSample commits machines of several versions and leaves the file as a
-// crash does.
+// versionSample commits machines of several versions and returns the file as a crash
+// leaves it.
 func versionSample(t *testing.T, o config) (path string, want map[uint64]int64) {
 	t.Helper()
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), o)
@@ -41,9 +41,9 @@ func versionSample(t *testing.T, o config) (path string, want map[uint64]int64) 
 	return path, want
 }
 
-// TestBoltVersions_SurviveACrash: the counts are those of the heads, in the
-// buckets and in the ring.
-func TestBoltVersions_SurviveACrash(t *testing.T) {
+// TestVersions_SurviveACrash: the counts are those of the heads, in the
+// buckets and in the journal.
+func TestVersions_SurviveACrash(t *testing.T) {
 	for name, o := range map[string]config{"direct": {}, "small ring": ringOptions["Small"], "ring": {journalBytes: 1 << 20}} {
 		t.Run(name, func(t *testing.T) {
 			path, want := versionSample(t, o)
@@ -59,9 +59,9 @@ func TestBoltVersions_SurviveACrash(t *testing.T) {
 	}
 }
 
-// TestBoltVersions_MadeAnew: counts that are missing, as in a file of an earlier
-// build, or that do not fit, are made from the heads.
-func TestBoltVersions_MadeAnew(t *testing.T) {
+// TestVersions_CountedAgain: counts that are missing, as in a file of an earlier
+// version, or that do not match the heads, are counted again from the heads.
+func TestVersions_CountedAgain(t *testing.T) {
 	sample, want := versionSample(t, config{})
 	for name, bad := range map[string]func(tx *bbolt.Tx) error{
 		"missing": func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersVersions) },
@@ -98,8 +98,8 @@ func TestBoltVersions_MadeAnew(t *testing.T) {
 	}
 }
 
-// TestBoltVersions_DamagedHead: a head that is written anew counts again.
-func TestBoltVersions_DamagedHead(t *testing.T) {
+// TestVersions_DamagedHead: a damaged head that is written again is counted again.
+func TestVersions_DamagedHead(t *testing.T) {
 	for name, o := range map[string]config{"direct": {}, "ring": ringOptions["Small"]} {
 		t.Run(name, func(t *testing.T) {
 			path, _ := versionSample(t, config{})
