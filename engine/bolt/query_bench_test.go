@@ -129,7 +129,8 @@ func BenchmarkBoltQuery(b *testing.B) {
 	})
 }
 
-// processorTime is what this process has used, where the system tells.
+// processorTime returns the processor time that this process has used, 0 if the
+// system does not report it.
 func processorTime(tb testing.TB) time.Duration {
 	tb.Helper()
 	b, err := os.ReadFile("/proc/self/stat")

@@ -42,7 +42,7 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
-// Normalize gives what the bytes give.
+// Normalize returns the document that the encoded bytes decode to.
 func TestNormalize_AgreesWithDocument(t *testing.T) {
 	for _, v := range []any{newEverything(), newCardGame(), node{Kids: []*node{nil}}, map[string]any{"a": newCardGame(), "b": []any{map[int]point{1: {}}}},
 		[]map[string]time.Time{{"a": time.Now()}}, map[string][2]keeper{"a": {}}, nested{}, struct{ E map[int]int }{map[int]int{}}} {

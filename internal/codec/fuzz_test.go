@@ -77,7 +77,7 @@ func FuzzScan(f *testing.F) {
 }
 
 // Guarantees: Unmarshal into typed values of many kinds (1) never panics, (2) allocates at most 64 MiB for up to 16 KiB,
-// (3) gives values that come back from Marshal as they are.
+// (3) returns values that are unchanged after Marshal and Unmarshal.
 func FuzzUnmarshal(f *testing.F) {
 	type mixed struct {
 		A, Time any
@@ -123,8 +123,8 @@ func FuzzUnmarshal(f *testing.F) {
 	})
 }
 
-// Guarantee: Normalize, then Marshal, then Document gives an equal document, and so does Marshal, then Document; also
-// through a struct with a field of type any.
+// Guarantee: Normalize, then Marshal, then Document returns an equal document, and so does Marshal, then Document; also
+// for a struct with a field of type any.
 func FuzzRoundTrip(f *testing.F) {
 	for i := range 20 {
 		r := rand.New(rand.NewPCG(uint64(i), 0))

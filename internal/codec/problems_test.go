@@ -199,7 +199,7 @@ func TestProblems(t *testing.T) {
 			C map[bool]func()
 		}](), []string{"(value).A is a chan", "(value).B.b is not", "(value).C is a map", "(value).C[] is a func"}},
 
-		// Nothing to say.
+		// Types without problems.
 		{problemsOf[everything](), nil}, {problemsOf[cardGame](), nil}, {problemsOf[nested](), nil}, {problemsOf[explicit](), nil}, {problemsOf[arrayed](), nil},
 		{problemsOf[node](), nil}, {problemsOf[tree](), nil}, {problemsOf[loop](), nil}, {problemsOf[doc](), nil}, {problemsOf[any](), nil}, {problemsOf[int](), nil},
 		{problemsOf[struct{}](), nil}, {problemsOf[nameOfSpread](), nil}, {problemsOf[time.Time](), nil}, {problemsOf[*time.Time](), nil}, {problemsOf[struct{ T []*time.Time }](), nil}, {problemsOf[beforeEmbed](), nil}, {problemsOf[embedsScalar2](), nil},
@@ -219,7 +219,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// What Problems says about a type is what the library does with it: a value that fills each field does not come back.
+// Problems is right about what the library does with a type: a value with all fields set is not restored.
 func TestProblems_AreReal(t *testing.T) {
 	n := 1
 	pn := (*int)(nil)
@@ -244,7 +244,7 @@ func TestProblems_AreReal(t *testing.T) {
 		}
 		assert.NotEqual(t, v, got.Elem().Interface(), "%v comes back", rt)
 	}
-	// Those that come back, but have no document.
+	// Types that are restored, but have no document.
 	for _, v := range []any{map[bool]int{true: 1}, map[float64]int{1: 1}, map[point]int{{}: 1}, map[suitKey]int{1: 1}} {
 		b, err := codec.Marshal(v)
 		require.NoError(t, err)
@@ -253,7 +253,7 @@ func TestProblems_AreReal(t *testing.T) {
 	}
 }
 
-// The interned strings of the tag option come back wrong when a field in between is skipped.
+// With the tag option intern, strings are wrong after decoding if a field between them is skipped.
 func TestProblems_Intern(t *testing.T) {
 	type before struct {
 		Gone string `msgpack:",intern"`

@@ -85,7 +85,7 @@ func newEverything() everything {
 	}
 }
 
-// What is written comes back, for values and for pointers to them.
+// Unmarshal restores what Marshal wrote, for values and for pointers to them.
 func TestRoundTrip(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 5000, time.UTC)
 	values := []any{
@@ -204,7 +204,7 @@ func TestUnmarshal_SharesNothing(t *testing.T) {
 	assert.Equal(t, "own", string(gotGen.kept))
 }
 
-// keeper holds on to what its decoder is given.
+// keeper keeps the bytes that its decoder receives.
 type keeper struct{ b []byte }
 
 func (k keeper) MarshalBinary() ([]byte, error)  { return k.b, nil }
@@ -310,7 +310,7 @@ func TestOwnMethods_Errors(t *testing.T) {
 	var th struct{ T thrower }
 	assert.ErrorContains(t, codec.Unmarshal(b, &th), "panic: thrown back")
 
-	// Neither leaves a spoilt coder behind.
+	// Neither leaves a broken coder in a pool.
 	TestRoundTrip(t)
 }
 

@@ -117,7 +117,7 @@ func TestScan_Prefixes(t *testing.T) {
 	}
 }
 
-// Scan and the library agree on the length of what each first byte begins.
+// Scan and the library agree on the length of values with each first byte.
 func TestScan_AgreesWithTheLibrary(t *testing.T) {
 	for c := range 256 {
 		b := make([]byte, 1, 64)

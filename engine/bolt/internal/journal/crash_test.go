@@ -65,7 +65,7 @@ func (w *world) tears(c change, fn func(img []byte)) {
 //  2. of the group in flight everything is there or nothing;
 //  3. no picture counts as damaged.
 //
-// Some pictures are recovered and go on, to the next power cut.
+// Some pictures are recovered and written on, up to the next power cut.
 func TestCrash_Pictures(t *testing.T) {
 	pictures, whole, torn, second := 0, 0, 0, 0
 	n := uint64(20)
@@ -98,7 +98,7 @@ func TestCrash_Pictures(t *testing.T) {
 			before := w.acked
 			require.NoError(t, w.step())
 			if next != nil && w.acked == before+1 {
-				// The process died inside that write: nobody was told.
+				// The process died inside that write: it was not acknowledged.
 				if w.checkpointed > before {
 					next = nil
 					continue
@@ -125,7 +125,7 @@ func TestCrash_Pictures(t *testing.T) {
 }
 
 // TestCrash_KillThenPowerCut: a process dies between write and sync, the next one
-// goes on with what the page cache has, and then the power fails: what the dead
+// continues with what the page cache has, and then the power fails: what the dead
 // process wrote may be gone from the ring, and nothing acknowledged is lost.
 func TestCrash_KillThenPowerCut(t *testing.T) {
 	pictures := 0

@@ -39,7 +39,7 @@ func TestDamage_EachByte(t *testing.T) {
 	img := slices.Clone(w.disk.cache)
 	for i := w.r.Offset; i < w.r.Offset+w.r.Length; i++ {
 		if img[i] == 0 && i%13 != 0 && i > w.r.Offset+HeadSize && img[i-1] == 0 && img[i+1] == 0 {
-			continue // not each byte of the blocks that nobody wrote
+			continue // not each byte of the blocks that were never written
 		}
 		flip := byte(1 + w.rng.IntN(255))
 		img[i] ^= flip

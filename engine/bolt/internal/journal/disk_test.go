@@ -136,7 +136,7 @@ func (d *disk) picture(rng *rand.Rand) []byte {
 	return img
 }
 
-// after is the disk that begins with img.
+// after returns a disk that starts with img.
 func (d *disk) after(img []byte) *disk {
 	return &disk{t: d.t, dsync: d.dsync, area: d.area, cache: slices.Clone(img), plate: slices.Clone(img)}
 }

@@ -70,7 +70,8 @@ func lastTried(w *world) string {
 	return string(b[headerSize : headerSize+p.Length])
 }
 
-// TestFault_ShortWrite: a write that says less than all without an error is one.
+// TestFault_ShortWrite: a write that returns a smaller number without an error is an
+// error.
 func TestFault_ShortWrite(t *testing.T) {
 	w := newWorld(t, 1, true)
 	j, err := Open(shortFile{w.disk}, w.r, w.id, w.salt, 0)

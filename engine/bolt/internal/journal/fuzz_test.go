@@ -64,7 +64,7 @@ func repairChecksums(data []byte, id ID, salt Salt) {
 	}
 }
 
-// FuzzScan: any bytes give records or an error; never a panic, never more memory
+// FuzzScan: any bytes result in records or an error; never a panic, never more memory
 // than twice the ring. How the input is taken: as it is, as a sparse image, or
 // as one with right checksums.
 func FuzzScan(f *testing.F) {

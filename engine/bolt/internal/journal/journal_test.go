@@ -63,8 +63,8 @@ func TestCheckpointed_Refused(t *testing.T) {
 	}
 }
 
-// TestRead_Damage: what does not pass the checks is not given out, and reading
-// goes on with the next one.
+// TestRead_Damage: a record that does not pass the checks is not returned, and later
+// records are still read.
 func TestRead_Damage(t *testing.T) {
 	w := written(t, 5, 1)
 	buf := make([]byte, 0, 10000)
@@ -135,7 +135,7 @@ func TestAllocs(t *testing.T) {
 	}), "read")
 }
 
-// ringFile is a file on the disk with an empty ring in it, and the way to write it.
+// ringFile returns a file on the disk with an empty ring in it, open for writing.
 func ringFile(t testing.TB, dir string, size, segment int64) (Range, *Handle) {
 	t.Helper()
 	r := Range{Offset: 4*Align + 39, Length: size}
