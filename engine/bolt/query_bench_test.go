@@ -20,15 +20,15 @@ import (
 // benchHistory makes groups of events as a game server has them: 10,000
 // machines with four actors each, six events, six phases, and a rare one.
 type benchHistory struct {
-	tb    testing.TB
-	e     *Engine
-	r     *rand.Rand
-	seqs  []uint64
-	total int
-	room  []byte
-	head  []byte
-	steps []engine.Step
-	out   []engine.Result
+	tb      testing.TB
+	e       *Engine
+	r       *rand.Rand
+	seqs    []uint64
+	total   int
+	scratch []byte
+	head    []byte
+	steps   []engine.Step
+	out     []engine.Result
 }
 
 func newBenchHistory(tb testing.TB, e *Engine) *benchHistory {
@@ -38,7 +38,7 @@ func newBenchHistory(tb testing.TB, e *Engine) *benchHistory {
 func (h *benchHistory) group(n int, name string) {
 	phases := [...]string{"waiting", "preparation", "declaration", "turn", "scoring", "over"}
 	names := [...]string{"dealt", "declared", "played", "passed", "turned", "scored"}
-	h.steps, h.room = h.steps[:0], h.room[:0]
+	h.steps, h.scratch = h.steps[:0], h.scratch[:0]
 	h.out = append(h.out[:0], make([]engine.Result, n)...)
 	writes, events := make([]engine.Write, n), make([]engine.Event, n)
 	for i := range n {
@@ -90,8 +90,8 @@ func BenchmarkBoltQuery(b *testing.B) {
 			h.group(1, "rare")
 		}
 	}
-	for _, folded := range []bool{false, true} {
-		if folded {
+	for _, checkpointed := range []bool{false, true} {
+		if checkpointed {
 			require.NoError(b, e.checkpoint(nil))
 		}
 		for name, q := range map[string]engine.Query{
@@ -103,7 +103,7 @@ func BenchmarkBoltQuery(b *testing.B) {
 			"OneSecond":   {MinTime: 1_700_000_500_000_000, MaxTime: 1_700_000_501_000_000},
 			"Newest100":   {Newest: true},
 		} {
-			b.Run(fmt.Sprintf("%s/folded=%t", name, folded), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/checkpointed=%t", name, checkpointed), func(b *testing.B) {
 				found := 0
 				for b.Loop() {
 					found = 0

@@ -118,24 +118,6 @@ func testConflict(s *subject) {
 	require.Equal(s.t, before, s.all())
 }
 
-// stored is everything that an engine holds of one machine.
-type stored struct {
-	head  engine.Head
-	items []item
-}
-
-// all reads everything of every machine.
-func (s *subject) all() map[string]stored {
-	s.t.Helper()
-	all := make(map[string]stored)
-	for _, at := range s.scan("", "", 0) {
-		h, items := s.load(at.machine, everything)
-		require.Equal(s.t, at.head, h, "head of %.40q in Scan and Load", at.machine)
-		all[at.machine] = stored{h, items}
-	}
-	return all
-}
-
 func testBrokenRules(s *subject) {
 	s.store(grow("a", 0, 3))
 	before := s.all()

@@ -113,7 +113,7 @@ func TestScan_Prefixes(t *testing.T) {
 		require.Error(t, codec.Scan(b[:n], codec.Limits{}), "%d bytes", n)
 	}
 	for c := range 256 {
-		require.Error(t, codec.Scan(append(b[:len(b):len(b)], byte(c)), codec.Limits{}), "0x%02x behind", c)
+		require.Error(t, codec.Scan(append(b[:len(b):len(b)], byte(c)), codec.Limits{}), "0x%02x after the value", c)
 	}
 }
 

@@ -82,7 +82,7 @@ func TestQueue_Bounds(t *testing.T) {
 		go func() { res <- q.Reserve(t.Context(), false) }()
 		synctest.Wait()
 		close(gate)
-		require.NoError(t, <-res, "room again once the group is done")
+		require.NoError(t, <-res, "a place is free once the group is done")
 		q.Release()
 		q.Close()
 		items, bytes := q.Len()

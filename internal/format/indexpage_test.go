@@ -101,7 +101,7 @@ func TestIndexPage_Refuses(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"a term there is not":       change(of, 1),
 		"a position twice":          change(second, 0),
-		"bytes behind the end":      append(bytes.Clone(two), 0),
+		"bytes after the end":       append(bytes.Clone(two), 0),
 		"more terms than entries":   append([]byte{pageShape, 0, 1}, make([]byte, termsLen)...),
 		"terms beyond any memory":   append(binary.AppendUvarint([]byte{pageShape, 1}, 1<<63), make([]byte, 20)...),
 		"positions beyond the last": append(binary.AppendUvarint(bytes.Clone(two[:second]), math.MaxUint64), two[second+1:]...),

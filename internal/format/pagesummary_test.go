@@ -73,7 +73,7 @@ func TestPageSummary_Refuses(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"an actor twice":             with(0, 2, 3, 0),
 		"an actor beyond the last":   with(0, 2, 3, 0xfd, 0xff, 0x03),
-		"bytes behind the end":       with(0, 1, 1, 0),
+		"bytes after the end":        with(0, 1, 1, 0),
 		"terms beyond any memory":    with(1<<63, 0),
 		"more than a index page has": append(with(MaxPageEntries+1), make([]byte, (MaxPageEntries+1)*termsLen+1)...),
 	} {
