@@ -30,7 +30,7 @@ type Feeder interface {
 	// Every event that was committed before the call is delivered. Events that are
 	// committed, trimmed or purged during the call may be delivered or not, but
 	// positions never descend. The rules for fn, Stop, ctx and lent bytes are those
-	// of Engine; after Stop or an error of fn the position returned is that of the
-	// last record that fn accepted, Stop included.
+	// of Engine. After Stop the position returned is that of the last record. After an
+	// error it is one up to which every record was delivered and accepted by fn.
 	Feed(ctx context.Context, after uint64, fn func(Record) error) (uint64, error)
 }

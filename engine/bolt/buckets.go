@@ -78,8 +78,8 @@ func splitValueKey(k []byte) (number, seq uint64, piece uint32, ok bool) {
 // addresses, not memory.
 const initialMmap = 1 << 30
 
-// handle is an open bbolt file. It is called inside guarded only, since bbolt
-// panics on damaged pages.
+// handle is an open bbolt file. Methods that read or write pages are called inside
+// guarded only, since bbolt panics on damaged pages.
 type handle struct {
 	db *bbolt.DB
 }

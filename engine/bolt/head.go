@@ -27,7 +27,7 @@ type storedHead struct {
 	pos    uint64
 	token  [16]byte
 	trims  uint32 // increases when events are removed or restored
-	edits  uint32 // increases when a snapshot is removed or replaced, or stored for an earlier seq than the head's
+	edits  uint32 // increases when a snapshot is removed or replaced, or stored for a seq that the machine had reached before
 	bytes  []byte // the caller's part
 }
 
