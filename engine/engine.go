@@ -50,11 +50,12 @@ type Engine interface {
 	// After any other error the Head is not to be used; after Stop it is valid.
 	//
 	// Head and items are of one moment, whatever is committed meanwhile. A Load
-	// that takes the engine several transactions cannot promise that: if, before
-	// its end, events of the machine were trimmed or restored, a snapshot was
-	// removed or replaced, or the machine was purged, Load returns an error that
-	// matches ErrChanged. The items passed to fn until then are those of the first
-	// moment. The caller loads again; a retry can meet ErrChanged again.
+	// that takes the engine several transactions cannot always keep that: if, in
+	// between, the machine is purged, its events are trimmed or restored, or a
+	// snapshot that is still to be read is removed or replaced, Load returns an
+	// error that matches ErrChanged instead of a mixture. The items passed to fn
+	// until then are those of the first moment. The caller loads again, and has to
+	// expect that a retry ends with ErrChanged too.
 	Load(ctx context.Context, machine string, want LoadRange, fn func(Item) error) (Head, error)
 
 	// Scan calls fn for the machines whose key starts with prefix and is greater
