@@ -11,7 +11,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/parallel"
 )
 
-// locked gives the machine of an id, locked, loaded or not.
+// locked returns the machine of an id with its lock held, loaded or not.
 func (db *DB) locked(ctx context.Context, k *kind, id string) (*machine, error) {
 	for {
 		m := db.cache.get(k, id)
@@ -21,11 +21,12 @@ func (db *DB) locked(ctx context.Context, k *kind, id string) (*machine, error) 
 		if !m.gone {
 			return m, nil
 		}
-		m.release() // evicted meanwhile
+		m.release() // evicted while this waited for the lock
 	}
 }
 
-// acquire gives the machine, locked, with its live state. leave ends it.
+// acquire returns the machine of an id with its lock held and its live state
+// loaded. The caller ends it with release.
 func (db *DB) acquire(ctx context.Context, k *kind, id string) (*machine, error) {
 	m, err := db.locked(ctx, k, id)
 	if err != nil {
@@ -34,7 +35,7 @@ func (db *DB) acquire(ctx context.Context, k *kind, id string) (*machine, error)
 	if db.cache.opt.Off && m.idle() && !m.failed.Load() {
 		m.forget()
 	}
-	if m.st != nil && !m.failed.Load() {
+	if m.live != nil && !m.failed.Load() {
 		db.metrics.hits.Add(1)
 		return m, nil
 	}
@@ -45,7 +46,8 @@ func (db *DB) acquire(ctx context.Context, k *kind, id string) (*machine, error)
 	return m, nil
 }
 
-// load makes a locked machine live.
+// load loads the live state of a locked machine, from its encoded state or from
+// the engine.
 func (db *DB) load(ctx context.Context, m *machine) error {
 	if m.failed.Load() {
 		if err := db.reload(ctx, m); err != nil {
@@ -57,7 +59,8 @@ func (db *DB) load(ctx context.Context, m *machine) error {
 		if err := m.decodeLive(); err == nil {
 			return nil
 		}
-		// What was applied once does not apply again: the engine decides.
+		// Records that were applied once do not apply again: only the engine knows
+		// the state.
 		if m.pending.Load() > 0 {
 			return fmt.Errorf("%w: %s %q cannot be rebuilt while writes are queued", ErrBusy, m.kind.name, m.id)
 		}
@@ -65,7 +68,7 @@ func (db *DB) load(ctx context.Context, m *machine) error {
 			return err
 		}
 	}
-	if err := m.awaitQueued(ctx); err != nil { // of a Purge whose caller went away
+	if err := m.awaitQueued(ctx); err != nil { // a Purge may be queued whose caller does not wait any more
 		return err
 	}
 	db.metrics.misses.Add(1)
@@ -87,15 +90,15 @@ func (db *DB) load(ctx context.Context, m *machine) error {
 	}
 	db.metrics.rebuilt(time.Since(start), len(tried))
 	m.counts.rebuilds.Add(1)
-	m.setFrom(r)
+	m.setRebuilt(r)
 	if len(r.tail.bytes) > minTail {
 		m.trim()
 	}
 	return nil
 }
 
-// reload forgets a machine after one of its writes was not stored, once the
-// writes behind that one are answered.
+// reload forgets a locked machine after one of its writes was not stored, once
+// all its queued writes are answered. The next load reads the engine.
 func (db *DB) reload(ctx context.Context, m *machine) error {
 	if m.doubt.Load() {
 		return fmt.Errorf("%w: a write to %s %q: open the file again", ErrInDoubt, m.kind.name, m.id)
@@ -103,16 +106,14 @@ func (db *DB) reload(ctx context.Context, m *machine) error {
 	if err := m.awaitQueued(ctx); err != nil {
 		return err
 	}
-	for _, a := range m.takeUnsaved() {
-		db.answer(a, errEarlierFailed)
-	}
+	db.failUnsaved(m, errEarlierFailed)
 	m.forget()
 	m.newest = nil
 	m.failed.Store(false)
 	return nil
 }
 
-// awaitQueued waits until nothing of a locked machine is queued.
+// awaitQueued waits until no step of a locked machine is queued.
 func (m *machine) awaitQueued(ctx context.Context) error {
 	if m.pending.Load() == 0 || m.newest == nil {
 		return nil
@@ -125,12 +126,13 @@ func (m *machine) awaitQueued(ctx context.Context) error {
 	}
 }
 
-// release gives a machine back.
+// release unlocks m and reports its size to the cache. A machine that does not
+// exist, or is not loaded, leaves the cache.
 func (db *DB) release(m *machine) {
 	drop := m.idle() && !m.doubt.Load() && (!m.known || m.seq == 0)
-	live, encoded := m.size()
-	same := live == m.reportedLive && encoded == m.reportedEncoded
-	m.reportedLive, m.reportedEncoded = live, encoded
+	size := m.size()
+	resized := size != m.reported
+	m.reported = size
 	if drop {
 		m.gone = true
 	}
@@ -138,13 +140,13 @@ func (db *DB) release(m *machine) {
 	switch {
 	case drop:
 		db.cache.remove(m)
-	case !same || db.cache.opt.Off:
-		db.cache.resize(m, live, encoded)
+	case resized || db.cache.opt.Off:
+		db.cache.resize(m, size)
 	}
 }
 
-// releaseWhenDurable waits until everything of the machine up to now is durable; the lock is
-// held when it is called, and released.
+// releaseWhenDurable releases a locked machine, then waits until everything that
+// it held in memory is durable.
 func (db *DB) releaseWhenDurable(ctx context.Context, m *machine) error {
 	unsaved := len(m.unsaved) > 0
 	if !unsaved && m.durable.Load() == m.seq && m.pending.Load() == 0 {
@@ -162,8 +164,8 @@ func (db *DB) releaseWhenDurable(ctx context.Context, m *machine) error {
 	return nil
 }
 
-// awaitDurable waits until the machine's queued writes are durable, for readers of
-// the engine. It does not load the machine.
+// awaitDurable waits until the writes that the machine has in memory are durable,
+// for those who read the engine. It does not load the machine.
 func (db *DB) awaitDurable(ctx context.Context, k *kind, id string) (*machine, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
@@ -187,9 +189,11 @@ func (db *DB) awaitDurable(ctx context.Context, k *kind, id string) (*machine, e
 	return m, db.releaseWhenDurable(ctx, m)
 }
 
-// Warm brings machines into memory, several at once, so that their first use
-// need not wait for the disk. More than the cache holds push each other out.
-// Ids that do not exist are passed over; the errors of the others are joined.
+// Warm loads machines into memory, several at once, so that their first use need
+// not wait for the disk. Where they are more than the cache holds, later ones
+// evict earlier ones. Ids that do not exist are skipped; the errors of the other
+// ids are joined, and do not keep the rest from being loaded. It stops when ctx
+// ends.
 func (s *Store[S]) Warm(ctx context.Context, ids ...string) error {
 	if s.db.closed.Load() {
 		return ErrClosed

@@ -3,47 +3,51 @@ package savepoint
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/liap-tui/savepoint/engine"
 )
 
-// AnomalyOptions say what a machine has to do to be told about as strange. In
-// each limit zero means the default and a negative number "off".
+// AnomalyOptions say which behaviour of a machine is reported as an anomaly. In each
+// limit 0 means the default and a negative number means "off".
 type AnomalyOptions struct {
-	// Loop is how often the same change of phase may be among the machine's last
-	// Window changes. Default 3.
+	// Loop is how often one change of phase may be among the machine's last Window
+	// changes of phase. Default 3.
 	Loop int
-	// Window is how many changes of phase are remembered for each machine in
-	// memory. Default 10, at most 100.
+	// Window is how many changes of phase are remembered for each machine in memory.
+	// Default 10, at most 100.
 	Window int
-	// Refused is how many writes of one machine may be refused within Interval,
-	// for whatever reason. Default 20.
+	// Refused is how many writes to one machine may be refused within Interval, for
+	// any reason. Default 20.
 	Refused int
-	// Illegal is how many of those may be because of Kind.Legal. Default 5.
+	// Illegal is how many of those may be refused because of Kind.Legal. Default 5.
 	Illegal int
-	// Writes is how many writes of one machine may be made within Interval.
-	// Default 600.
+	// Writes is how many writes to one machine may be made within Interval. Default
+	// 600.
 	Writes int
-	// Interval of these counts. Default 1 minute.
+	// Interval is the time over which refused and other writes are counted. Default 1
+	// minute.
 	Interval time.Duration
 }
 
-// Kinds of anomalies.
+// The values of Anomaly.What.
 const (
-	AnomalyLoop    = "loop"
-	AnomalyRefused = "refused"
-	AnomalyIllegal = "illegal"
-	AnomalyWrites  = "writes"
+	AnomalyLoop    = "loop"    // more than Loop times the same change of phase
+	AnomalyRefused = "refused" // more than Refused writes were refused
+	AnomalyIllegal = "illegal" // more than Illegal writes were refused with ErrIllegal
+	AnomalyWrites  = "writes"  // more than Writes writes
 )
 
-// Anomaly is something strange that a machine did.
+// Anomaly is one report about a machine that exceeded a limit of AnomalyOptions.
 type Anomaly struct {
 	Kind, ID string
 	What     string // AnomalyLoop, ...
-	Path     string // of a loop: "turn -> scoring"
-	Count    int    // how often; more than the limit
-	Seq      uint64 // of the machine then
+	Path     string // of a loop: the change of phase, as in "turn -> scoring"
+	Count    int    // how often it happened; more than the limit
+	Seq      uint64 // of the machine at that time
 	Time     time.Time
 }
 
@@ -51,11 +55,11 @@ func (a Anomaly) String() string {
 	return fmt.Sprintf("%s %q at %d: %s %d times %s", a.Kind, a.ID, a.Seq, a.What, a.Count, a.Path)
 }
 
-// AnomalyStats count anomalies since Open.
+// AnomalyStats count the anomalies since Open.
 type AnomalyStats struct{ Loops, Refused, Illegal, Writes int64 }
 
 const (
-	maxAnomalies     = 256 // listed
+	maxAnomalies     = 256 // how many are listed
 	maxAnomalyWindow = 100
 )
 
@@ -76,44 +80,54 @@ func (o AnomalyOptions) withDefaults() AnomalyOptions {
 	return o
 }
 
-// anomalies is the list of the newest ones. Without Options.Anomalies there is
-// none, and nothing is counted.
+// anomalies watches the writes of all machines. Without Options.Anomalies it is nil:
+// all methods may be called on nil, and do nothing.
 type anomalies struct {
-	opt   AnomalyOptions
+	opt AnomalyOptions
+	now func() time.Time
+	log *slog.Logger
+
 	mu    sync.Mutex
-	list  []Anomaly // a ring once it is full
-	next  int
+	list  []Anomaly // the newest; a ring once it is full
+	next  int       // index of the oldest in a full ring
 	stats AnomalyStats
 }
 
-// accessPattern are what is remembered of one machine; its lock guards them.
+func newAnomalies(o *Options) *anomalies {
+	if o.Anomalies == nil {
+		return nil
+	}
+	return &anomalies{opt: o.Anomalies.withDefaults(), now: o.Now, log: o.Logger}
+}
+
+// accessPattern is what is remembered of one machine's writes. The machine's lock
+// guards it.
 type accessPattern struct {
-	paths    [][2]string // the last changes of phase, a ring once it is full
-	next     int
-	since    time.Time // the beginning of the interval
+	paths    [][2]string // the last changes of phase; a ring once it is full
+	next     int         // index of the oldest in a full ring
+	since    time.Time   // start of the interval
 	refused  int
 	illegal  int
 	writes   int
-	answered [3]bool // told in this interval
+	reported struct{ refused, illegal, writes bool } // in this interval
 }
 
-// patternOf begins a new interval when the old one is over.
-func (db *DB) patternOf(m *machine) *accessPattern {
-	h := m.pattern
-	if h == nil {
-		h = &accessPattern{since: time.Now()}
-		m.pattern = h
+// patternOf returns the pattern of a machine. Its counts are of the interval now.
+func (x *anomalies) patternOf(m *machine) *accessPattern {
+	p := m.pattern
+	if p == nil {
+		p = &accessPattern{since: time.Now()}
+		m.pattern = p
 	}
-	if now := time.Now(); now.Sub(h.since) >= db.anomalies.opt.Interval {
-		*h = accessPattern{paths: h.paths, next: h.next, since: now}
+	if now := time.Now(); now.Sub(p.since) >= x.opt.Interval {
+		*p = accessPattern{paths: p.paths, next: p.next, since: now}
 	}
-	return h
+	return p
 }
 
-// reportAnomaly tells of an anomaly.
-func (db *DB) reportAnomaly(m *machine, what, path string, count int, counter *int64) {
-	x := db.anomalies
-	a := Anomaly{Kind: m.kind.name, ID: m.id, What: what, Path: path, Count: count, Seq: m.seq, Time: db.opt.Now()}
+// report lists, counts and logs an anomaly.
+func (x *anomalies) report(m *machine, what, path string, count int, counter *int64) {
+	a := Anomaly{Kind: m.kind.name, ID: m.id, What: what, Path: path, Count: count, Seq: m.seq, Time: x.now()}
 	x.mu.Lock()
 	*counter++
 	if len(x.list) < maxAnomalies {
@@ -123,72 +137,82 @@ func (db *DB) reportAnomaly(m *machine, what, path string, count int, counter *i
 		x.next = (x.next + 1) % maxAnomalies
 	}
 	x.mu.Unlock()
-	db.log.Warn("anomaly", "kind", a.Kind, "id", a.ID, "what", what, "path", path, "count", count, "seq", a.Seq)
+	x.log.Warn("anomaly", "kind", a.Kind, "id", a.ID, "what", what, "path", path, "count", count, "seq", a.Seq)
 }
 
-// watched looks at a draft that has landed, if anybody wants it.
-func (d *draft) watched() {
-	if d.db.anomalies != nil && len(d.events) > 0 {
-		d.db.watchWrite(d)
+// watchWrite counts a write to a locked machine, which added events.
+func (x *anomalies) watchWrite(m *machine, events []engine.Event) {
+	if x == nil || len(events) == 0 {
+		return
 	}
-}
-
-// watchWrite looks at what a draft that has landed did. The machine is locked.
-func (db *DB) watchWrite(d *draft) {
-	x, m := db.anomalies, d.m
-	h := db.patternOf(m)
-	h.writes++
-	if x.opt.Writes > 0 && h.writes > x.opt.Writes && !h.answered[2] {
-		h.answered[2] = true
-		db.reportAnomaly(m, AnomalyWrites, "", h.writes, &x.stats.Writes)
+	p := x.patternOf(m)
+	p.writes++
+	if x.opt.Writes > 0 && p.writes > x.opt.Writes && !p.reported.writes {
+		p.reported.writes = true
+		x.report(m, AnomalyWrites, "", p.writes, &x.stats.Writes)
 	}
-	for i := range d.events {
-		if t := &d.events[i].Terms; t.From != t.To && x.opt.Loop > 0 {
-			if n := h.visited([2]string{t.From, t.To}, x.opt.Window); n > x.opt.Loop {
-				h.paths, h.next = h.paths[:0], 0 // told once; it has to begin anew
-				db.reportAnomaly(m, AnomalyLoop, t.From+" -> "+t.To, n, &x.stats.Loops)
-			}
+	for i := range events {
+		t := &events[i].Terms
+		if t.From == t.To || x.opt.Loop <= 0 {
+			continue
+		}
+		if n := p.visited([2]string{t.From, t.To}, x.opt.Window); n > x.opt.Loop {
+			p.paths, p.next = p.paths[:0], 0 // a loop that goes on is reported again after as many rounds
+			x.report(m, AnomalyLoop, t.From+" -> "+t.To, n, &x.stats.Loops)
 		}
 	}
 }
 
-// visited remembers a change of phase and says how often it is among the last ones.
-func (h *accessPattern) visited(path [2]string, window int) (n int) {
-	if len(h.paths) < window {
-		h.paths = append(h.paths, path)
+// visited remembers a change of phase and returns how often it is among those
+// remembered.
+func (p *accessPattern) visited(path [2]string, window int) (n int) {
+	if len(p.paths) < window {
+		p.paths = append(p.paths, path)
 	} else {
-		h.paths[h.next] = path
-		h.next = (h.next + 1) % window
+		p.paths[p.next] = path
+		p.next = (p.next + 1) % window
 	}
-	for _, p := range h.paths {
-		if p == path {
+	for _, old := range p.paths {
+		if old == path {
 			n++
 		}
 	}
 	return n
 }
 
-// watchRefusal looks at a write that was refused. The machine is locked.
-func (db *DB) watchRefusal(m *machine, err error) {
-	x := db.anomalies
-	h := db.patternOf(m)
-	h.refused++
-	if x.opt.Refused > 0 && h.refused > x.opt.Refused && !h.answered[0] {
-		h.answered[0] = true
-		db.reportAnomaly(m, AnomalyRefused, "", h.refused, &x.stats.Refused)
+// watchRefusal counts a write to a locked machine that was refused.
+func (x *anomalies) watchRefusal(m *machine, err error) {
+	if x == nil {
+		return
+	}
+	p := x.patternOf(m)
+	p.refused++
+	if x.opt.Refused > 0 && p.refused > x.opt.Refused && !p.reported.refused {
+		p.reported.refused = true
+		x.report(m, AnomalyRefused, "", p.refused, &x.stats.Refused)
 	}
 	if !errors.Is(err, ErrIllegal) {
 		return
 	}
-	h.illegal++
-	if x.opt.Illegal > 0 && h.illegal > x.opt.Illegal && !h.answered[1] {
-		h.answered[1] = true
-		db.reportAnomaly(m, AnomalyIllegal, "", h.illegal, &x.stats.Illegal)
+	p.illegal++
+	if x.opt.Illegal > 0 && p.illegal > x.opt.Illegal && !p.reported.illegal {
+		p.reported.illegal = true
+		x.report(m, AnomalyIllegal, "", p.illegal, &x.stats.Illegal)
 	}
 }
 
-// Anomalies lists the newest anomalies since Open, at most 256, oldest first. It
-// is empty unless Options.Anomalies are set.
+// snapshot returns the counts of now.
+func (x *anomalies) snapshot() AnomalyStats {
+	if x == nil {
+		return AnomalyStats{}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.stats
+}
+
+// Anomalies returns the newest anomalies since Open, 256 at most, oldest first. It
+// returns none unless Options.Anomalies is set.
 func (db *DB) Anomalies() []Anomaly {
 	x := db.anomalies
 	if x == nil {
@@ -197,14 +221,4 @@ func (db *DB) Anomalies() []Anomaly {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return slices.Concat(x.list[x.next:], x.list[:x.next])
-}
-
-func (db *DB) anomalyStats() AnomalyStats {
-	x := db.anomalies
-	if x == nil {
-		return AnomalyStats{}
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.stats
 }

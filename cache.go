@@ -6,20 +6,22 @@ import (
 	"time"
 )
 
-// CacheOptions bound the machines in memory. There are two levels: live
-// machines, whose state is decoded, and machines of which only the encoded
-// state and the records since are kept. A machine moves from the first to the
-// second, then out, least recently used first; each write changes both levels
-// in one step, so they cannot disagree.
+// CacheOptions bound the machines in memory. There are two levels: live machines,
+// whose state is decoded, and encoded machines, of which the encoded state and the
+// records after it are kept. A machine moves from the first level to the second and
+// then leaves the cache, the least recently used one first. Machines with writes
+// that are not durable stay. Each write changes both levels together, so they cannot
+// disagree.
 type CacheOptions struct {
-	// Bytes of both levels together, estimated. Default 256 MiB. When they are
-	// used up, live states make room first, down to a quarter of the bytes.
+	// Bytes is the size of both levels together, estimated. Default 256 MiB. When it
+	// is exceeded, live states are dropped first, until they take a quarter of it.
 	Bytes int64
-	// Machines in memory at most; 0 = no limit by count.
+	// Machines is how many machines are in memory at most; 0 = no limit by count.
 	Machines int
-	// TTL drops machines not used for so long. Default 1 hour, negative = never.
+	// TTL evicts machines that were not used for this long. Default 1 hour;
+	// negative = never.
 	TTL time.Duration
-	// Off keeps no machine longer than its writes are queued.
+	// Off keeps a machine in memory only as long as it has queued writes.
 	Off bool
 }
 
@@ -41,28 +43,28 @@ func (o CacheOptions) withDefaults() CacheOptions {
 	return o
 }
 
-// cache holds the machines in memory. Its lock is the innermost: it is never
-// held while a machine's lock is waited for.
+// cache holds the machines in memory. Its lock is the innermost one: nothing waits
+// for a machine's lock while holding it.
 type cache struct {
 	opt   CacheOptions
 	start time.Time
 
 	mu       sync.Mutex
-	live     lru // decoded
-	encoded  lru // only encoded
+	live     lru   // machines with a decoded state
+	encoded  lru   // machines with only an encoded state
+	size     int64 // of all machines, in bytes
+	liveSize int64 // of their decoded states
 	evicted  int64
 	demoted  int64
 	expired  int64
-	liveSize int64
-	size     int64
 }
 
 // slot is the cache's part of a machine, guarded by cache.mu.
 type slot struct {
-	prev, next    *machine
-	list          *lru
-	live, encoded int64
-	used          time.Duration // since cache.start, monotonic
+	prev, next *machine
+	list       *lru // nil when the machine is not in the cache
+	size       machineSize
+	used       time.Duration // time of the last use, since cache.start
 }
 
 func newCache(o CacheOptions) *cache {
@@ -74,7 +76,7 @@ func newCache(o CacheOptions) *cache {
 
 // lru is a list of machines, most recently used first.
 type lru struct {
-	root machine // only its slot
+	root machine // the end of the list: only its slot is used
 	n    int
 }
 
@@ -93,7 +95,7 @@ func (l *lru) cut(m *machine) {
 	l.n--
 }
 
-// get finds or makes the machine and counts as its use.
+// get returns the machine, a new one if it is not in memory, and counts as a use.
 func (c *cache) get(k *kind, id string) *machine {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,8 +103,8 @@ func (c *cache) get(k *kind, id string) *machine {
 	if m == nil {
 		m = newMachine(k, id)
 		k.machines[id] = m
-		m.slot.encoded = 1024
-		c.size += m.slot.encoded
+		m.slot.size.encoded = 1024
+		c.size += m.slot.size.encoded
 		c.encoded.add(m)
 	} else if l := m.slot.list; l.root.slot.next != m {
 		l.cut(m)
@@ -114,14 +116,15 @@ func (c *cache) get(k *kind, id string) *machine {
 	return m
 }
 
-// peek finds a machine without counting as a use.
+// peek returns the machine, or nil if it is not in memory. It counts as no use.
 func (c *cache) peek(k *kind, id string) *machine {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return k.machines[id]
 }
 
-// machines are all machines in memory, most recently used first.
+// machines returns all machines in memory, of each level the most recently used
+// first.
 func (c *cache) machines() []*machine {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,44 +137,47 @@ func (c *cache) machines() []*machine {
 	return out
 }
 
-// remove takes a machine out. Its gone is set.
+// remove removes a machine whose gone is set.
 func (c *cache) remove(m *machine) {
 	c.mu.Lock()
-	c.out(m)
+	c.drop(m)
 	c.mu.Unlock()
 }
 
-func (c *cache) out(m *machine) {
+// drop removes m from the lists and the sizes. c.mu is held.
+func (c *cache) drop(m *machine) {
 	if m.slot.list == nil {
 		return
 	}
 	m.slot.list.cut(m)
-	c.size -= m.slot.live + m.slot.encoded
-	c.liveSize -= m.slot.live
-	m.slot.live, m.slot.encoded = 0, 0
+	c.size -= m.slot.size.live + m.slot.size.encoded
+	c.liveSize -= m.slot.size.live
+	m.slot.size = machineSize{}
 	delete(m.kind.machines, m.id)
 }
 
-// resize tells what a machine occupies after a use, and makes room.
-func (c *cache) resize(m *machine, live, encoded int64) {
+// resize sets what a machine occupies after a use, and evicts others if needed.
+func (c *cache) resize(m *machine, size machineSize) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if m.slot.list == nil {
 		return // evicted meanwhile
 	}
-	c.measure(m, live, encoded)
-	c.makeRoom()
+	c.setSize(m, size)
+	c.enforceBounds()
 }
 
-func (c *cache) measure(m *machine, live, encoded int64) {
-	if m.slot.live == live && m.slot.encoded == encoded {
+// setSize moves m to the level that its size belongs to. c.mu is held.
+func (c *cache) setSize(m *machine, size machineSize) {
+	old := m.slot.size
+	if size == old {
 		return
 	}
-	c.size += live + encoded - m.slot.live - m.slot.encoded
-	c.liveSize += live - m.slot.live
-	m.slot.live, m.slot.encoded = live, encoded
+	c.size += size.live + size.encoded - old.live - old.encoded
+	c.liveSize += size.live - old.live
+	m.slot.size = size
 	want := &c.encoded
-	if live > 0 {
+	if size.live > 0 {
 		want = &c.live
 	}
 	if m.slot.list != want {
@@ -180,9 +186,9 @@ func (c *cache) measure(m *machine, live, encoded int64) {
 	}
 }
 
-// makeRoom demotes and evicts from the ends of the lists until the bounds hold
-// or nothing more can go.
-func (c *cache) makeRoom() {
+// enforceBounds demotes and evicts machines from the ends of the lists until the
+// options' bounds hold or no machine is left that may go. c.mu is held.
+func (c *cache) enforceBounds() {
 	if c.opt.TTL > 0 {
 		old := time.Since(c.start) - c.opt.TTL
 		for _, l := range []*lru{&c.live, &c.encoded} {
@@ -208,43 +214,43 @@ func (c *cache) makeRoom() {
 	c.shrink(&c.live, c.evict, within)
 }
 
-// shrink walks a list from its end until done.
-func (c *cache) shrink(l *lru, drop func(*machine) bool, done func() bool) {
+// shrink calls remove for the machines of a list, from its end, until done.
+func (c *cache) shrink(l *lru, remove func(*machine) bool, done func() bool) {
 	for m := l.root.slot.prev; m != &l.root && !done(); {
 		prev := m.slot.prev
-		drop(m)
+		remove(m)
 		m = prev
 	}
 }
 
-// evict drops a machine that nobody uses and that owes the disk nothing.
+// evict removes a machine that is not in use and has no write that is not durable.
+// c.mu is held.
 func (c *cache) evict(m *machine) bool {
 	if !m.tryAcquire() {
 		return false
 	}
 	defer m.release()
-	if !m.idle() || m.doubt.Load() { // a failed one is read anew in any case
+	if !m.idle() || m.doubt.Load() { // a failed machine may go: it has to be loaded again anyway
 		return false
 	}
 	m.gone = true
-	c.out(m)
+	c.drop(m)
 	c.evicted++
 	return true
 }
 
-// demote drops the decoded state of a machine that nobody uses.
+// demote drops the decoded state of a machine that is not in use. c.mu is held.
 func (c *cache) demote(m *machine) bool {
 	if !m.tryAcquire() {
 		return false
 	}
 	defer m.release()
-	if m.failed.Load() || m.enc == nil {
+	if m.failed.Load() || m.encoded.state == nil {
 		return false
 	}
-	m.st = nil
-	live, encoded := m.size()
-	m.reportedLive, m.reportedEncoded = live, encoded
-	c.measure(m, live, encoded)
+	m.live = nil
+	m.reported = m.size()
+	c.setSize(m, m.reported)
 	c.demoted++
 	return true
 }

@@ -320,7 +320,7 @@ func (db *DB) pushHead(m *machine, h *record.Head, w engine.Write, ack *Ack) {
 	}
 	m.newest = ack
 	ack.head = publicHead(m.kind, m.id, w.Seq, h)
-	db.push(&step{ack: ack, writes: []engine.Write{w}, parts: []part{{m, w.Seq}}}, bytes)
+	db.pushWrite(ack, m, w, bytes)
 	db.release(m)
 }
 

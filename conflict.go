@@ -10,24 +10,24 @@ import (
 	"github.com/liap-tui/savepoint/internal/codec"
 )
 
-// ConflictPolicy says what a Save does whose IfSeq is not where the machine is.
-// base is the state at that seq, mine the one to be saved, theirs the live one.
+// ConflictPolicy says what a Save does whose IfSeq is not the machine's seq. Below,
+// base is the state at that seq, mine the state to be saved, theirs the live one.
 type ConflictPolicy uint8
 
 // What a Save does in a conflict.
 const (
-	// ConflictRefuse answers a *ConflictError.
+	// ConflictRefuse returns a *ConflictError.
 	ConflictRefuse ConflictPolicy = iota
-	// ConflictUseLatest keeps theirs: nothing is stored, and Save answers its
-	// Head.
+	// ConflictUseLatest keeps theirs: Save stores nothing and returns its Head.
 	ConflictUseLatest
-	// ConflictUseIncoming saves mine, as without IfSeq.
+	// ConflictUseIncoming saves mine, as a Save without IfSeq does.
 	ConflictUseIncoming
-	// ConflictMerge saves what both changed since base, as documents: map by map,
-	// key by key; lists and other values are taken whole. Where both changed one
-	// value in different ways it answers a *ConflictError with the places.
+	// ConflictMerge saves what both sides changed since base. States are compared as
+	// documents, map by map and key by key; lists and other values are taken as a whole.
+	// Where both sides changed one value in different ways, Save returns a
+	// *ConflictError whose Where lists the places.
 	ConflictMerge
-	// ConflictManual answers a *ConflictError with all three states.
+	// ConflictManual returns a *ConflictError with all three states.
 	ConflictManual
 )
 
@@ -41,36 +41,33 @@ func (p ConflictPolicy) validate(own bool) error {
 	return nil
 }
 
-// states says whether the policy looks at the states.
-func (k *kind) comparesStates() bool {
-	return k.merge != nil || k.onConflict == ConflictMerge || k.onConflict == ConflictManual
-}
-
-// mergeBase is the state that both sides of a conflict began with.
+// mergeBase is the state that both sides of a conflict started from. Save looks it up
+// after the first attempt, without the machine's lock.
 type mergeBase struct {
-	asked bool
-	value any   // *S, nil if it is not known
-	err   error // why not
+	asked bool  // it was looked up
+	value any   // *S; nil if the state is not known
+	err   error // why it is not known
 }
 
-// resolveConflict is what a Save stores in a conflict: enc as it is or merged, or
-// nil for nothing.
-func (d *draft) resolveConflict(c *ConflictError, enc []byte, base *mergeBase) ([]byte, error) {
+// resolve returns what a Save stores in a conflict: enc as it is, or merged with the
+// live state, or nil for nothing.
+func (b *mergeBase) resolve(d *draft, c *ConflictError, enc []byte) ([]byte, error) {
 	k := d.m.kind
 	if !d.m.exists() || c.Want > c.Have {
 		return nil, c
 	}
-	if !k.comparesStates() {
+	if k.merge == nil {
 		switch k.onConflict {
+		case ConflictRefuse:
+			return nil, c
 		case ConflictUseLatest:
 			return nil, nil
 		case ConflictUseIncoming:
 			return enc, nil
 		}
-		return nil, c
 	}
-	if !base.asked {
-		c.base = base
+	if !b.asked {
+		c.base = b
 		return nil, c
 	}
 	now, err := k.encode(d.value())
@@ -78,27 +75,40 @@ func (d *draft) resolveConflict(c *ConflictError, enc []byte, base *mergeBase) (
 		return nil, err
 	}
 	if k.onConflict == ConflictManual {
-		return nil, k.bothSides(c, base, enc, now)
+		return nil, b.addSides(k, c, enc, now)
 	}
-	if base.value == nil {
-		return nil, errors.Join(c, fmt.Errorf("nothing to merge from: %w", base.err))
+	if b.value == nil {
+		return nil, errors.Join(c, fmt.Errorf("nothing to merge from: %w", b.err))
 	}
 	if k.merge != nil {
-		mine, theirs, err := k.sides(enc, now)
+		mine, theirs, err := decodeSides(k, enc, now)
 		if err != nil {
 			return nil, err
 		}
-		return k.merge(base.value, mine, theirs)
+		return k.merge(b.value, mine, theirs)
 	}
-	began, err := k.encode(base.value)
+	began, err := k.encode(b.value)
 	if err != nil {
 		return nil, err
 	}
 	return mergeEncoded(c, began, enc, now)
 }
 
-// sides are both states, decoded, for the caller to keep.
-func (k *kind) sides(mine, theirs []byte) (m, t any, err error) {
+// addSides returns c with the three states, each the caller's own.
+func (b *mergeBase) addSides(k *kind, c *ConflictError, mine, theirs []byte) error {
+	m, t, err := decodeSides(k, mine, theirs)
+	if err != nil {
+		return err
+	}
+	c.Mine, c.Theirs = k.plain(m), k.plain(t)
+	if b.value != nil {
+		c.Base = k.plain(b.value)
+	}
+	return c
+}
+
+// decodeSides decodes both states into a *S each.
+func decodeSides(k *kind, mine, theirs []byte) (m, t any, err error) {
 	if m, err = k.decode(mine); err == nil {
 		t, err = k.decode(theirs)
 	}
@@ -108,19 +118,8 @@ func (k *kind) sides(mine, theirs []byte) (m, t any, err error) {
 	return k.value(m), k.value(t), nil
 }
 
-func (k *kind) bothSides(c *ConflictError, base *mergeBase, mine, theirs []byte) error {
-	m, t, err := k.sides(mine, theirs)
-	if err != nil {
-		return err
-	}
-	c.Mine, c.Theirs = k.plain(m), k.plain(t)
-	if base.value != nil {
-		c.Base = k.plain(base.value)
-	}
-	return c
-}
-
-// mergeEncoded merges encoded documents.
+// mergeEncoded merges encoded documents, or returns c with the places that both sides
+// changed.
 func mergeEncoded(c *ConflictError, base, mine, theirs []byte) ([]byte, error) {
 	var docs [3]any
 	for i, b := range [][]byte{base, mine, theirs} {
@@ -138,10 +137,10 @@ func mergeEncoded(c *ConflictError, base, mine, theirs []byte) ([]byte, error) {
 	return codec.Marshal(merged)
 }
 
-// merger merges documents and collects the places where it cannot.
+// merger merges documents and collects the paths of the values that it cannot merge.
 type merger struct{ where []string }
 
-// absentValue stands for what a map does not have.
+// absentValue is the value of a key that a map does not have.
 type absentValue struct{}
 
 func (m *merger) merge(path string, base, mine, theirs any) any {
@@ -170,8 +169,8 @@ func sameValue(a, b any) bool {
 	return codec.Equal(a, b)
 }
 
-// mapsOf are all three as maps with keys K; base may be anything else, then both
-// sides made theirs anew.
+// mapsOf returns all three values as maps with keys of type K. base may be another
+// value, which counts as an empty map: both sides then put a map in its place.
 func mapsOf[K cmp.Ordered](base, mine, theirs any) (a, b, c map[K]any, ok bool) {
 	a, _ = mapOf[K](base)
 	b, x := mapOf[K](mine)
@@ -179,7 +178,8 @@ func mapsOf[K cmp.Ordered](base, mine, theirs any) (a, b, c map[K]any, ok bool) 
 	return a, b, c, x && y
 }
 
-// mapOf is v as a map with keys K; an empty one has no keys of any type.
+// mapOf returns v as a map with keys of type K, and whether it is one. An empty map
+// is one of every type.
 func mapOf[K cmp.Ordered](v any) (m map[K]any, ok bool) {
 	switch v := v.(type) {
 	case map[K]any:

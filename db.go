@@ -16,54 +16,56 @@ import (
 )
 
 // DB is an open database. All methods may be called from several goroutines.
+//
+// A DB is the front of all features and holds their parts together, so each of its
+// methods is in the file of its noun: Feed in feed.go, Stats in stats.go, and so on.
 type DB struct {
 	path string
 	opt  Options
 	log  *slog.Logger
 	eng  engine.Engine
 
-	queue      *commit.Queue[*step]
-	group      group // the committer's own
+	queue     *commit.Queue[*step] // from the callers' half of a write to the committer's
+	committer committer
+	storing   sync.Mutex    // held while the engine runs a Commit or a SetNote: it takes one at a time
+	across    chan struct{} // holds a value while a DB.Update makes its step
+
+	kinds      kindRegister
 	cache      *cache
-	metrics    *metrics
 	quarantine quarantine
-	report     OpenReport
+	metrics    *metrics
+	anomalies  *anomalies // nil: off
 	notifier   notifier
 	retention  retention
-	anomalies  *anomalies // nil: off
+	report     OpenReport
 
-	mu    sync.Mutex // guards kinds
-	kinds map[string]*registered
-
-	across  chan struct{} // one db.Update at a time
-	storing sync.Mutex    // the engine's one writer: the committer, or a SetNote
 	closed  atomic.Bool
-	closing sync.Mutex
-	stopped atomic.Pointer[error]
+	closing sync.Mutex // one Shutdown at a time
 
-	background context.Context // ends with Close
-	cancel     context.CancelFunc
-	tasks      sync.WaitGroup
+	backgroundTasks
 }
 
-// group is room the committer uses again and again.
-type group struct {
-	live  []*step
-	steps []engine.Step
-	out   []engine.Result
+// backgroundTasks are what Register starts and Shutdown ends.
+type backgroundTasks struct {
+	background context.Context // ends with Shutdown
+	cancel     context.CancelFunc
+	tasks      sync.WaitGroup
 }
 
 // Memory is the path of a database that lives in memory only.
 const Memory = ":memory:"
 
-// Open opens the database in the file at path, or makes it. The file has one
-// user at a time: a second Open answers ErrLocked, from this process too. With
-// the path [Memory] nothing is stored.
+// Open opens the database in the file at path, or makes the file. Nil options mean the
+// defaults. The path [Memory] stands for a database in memory.
+//
+// A file is open once at a time: a second Open of it returns ErrLocked, in the same
+// process too. Other errors are ErrForeign, ErrNewer and ErrCorrupt, and those of the
+// file system.
 func Open(path string, opts *Options) (*DB, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	db := &DB{path: path, opt: opts.withDefaults(), kinds: map[string]*registered{}, across: make(chan struct{}, 1)}
+	db := &DB{path: path, opt: opts.withDefaults(), across: make(chan struct{}, 1)}
 	db.log = db.opt.Logger
 	switch {
 	case db.opt.Engine != nil:
@@ -84,35 +86,62 @@ func Open(path string, opts *Options) (*DB, error) {
 		db.report = r.OpenReport()
 	}
 	db.background, db.cancel = context.WithCancel(context.Background())
-	db.metrics = newMetrics()
+	db.kinds.init(db)
 	db.cache = newCache(db.opt.Cache)
 	db.quarantine.init()
+	db.metrics = newMetrics()
+	db.anomalies = newAnomalies(&db.opt)
 	db.retention.init()
-	if o := db.opt.Anomalies; o != nil {
-		db.anomalies = &anomalies{opt: o.withDefaults()}
-	}
-	db.queue = commit.New(db.opt.Queue, db.opt.QueueBytes, db.commitGroup)
+	db.committer.env = db.commitEnv()
+	db.queue = commit.New(db.opt.Queue, db.opt.QueueBytes, db.committer.commitGroup)
 	return db, nil
 }
 
-// Path is the path the database was opened with.
+// commitEnv is what the committer sees of the database.
+func (db *DB) commitEnv() commitEnv {
+	return commitEnv{
+		commit: func(steps []engine.Step, results []engine.Result) error {
+			db.storing.Lock()
+			defer db.storing.Unlock()
+			return db.eng.Commit(context.Background(), steps, results)
+		},
+		stopped: func(cause error) {
+			db.log.Error("writing has stopped: open the file again", "path", db.path, "error", cause)
+		},
+		committed: db.metrics.group,
+		stored:    db.metrics.stored,
+		answered:  db.metrics.wrote,
+		notify:    db.notifier.notify,
+	}
+}
+
+// setNote stores a note in the engine, never during a Commit.
+func (db *DB) setNote(ctx context.Context, name string, value []byte) error {
+	db.storing.Lock()
+	defer db.storing.Unlock()
+	return db.eng.SetNote(ctx, name, value)
+}
+
+// Path returns the path that the database was opened with.
 func (db *DB) Path() string { return db.path }
 
-// closeWait bounds how long Close waits for queued writes.
+// closeWait is how long Close waits for queued writes.
 const closeWait = 30 * time.Second
 
-// Close is Shutdown with 30 seconds of time. It may be called twice.
+// Close is [DB.Shutdown] with a limit of 30 seconds. It may be called twice.
 func (db *DB) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
 	return db.Shutdown(ctx)
 }
 
-// Shutdown takes no more writes, makes those that were taken durable, stores
-// the snapshots that the kinds' policies want at the end, and closes the file.
-// When ctx ends first, the rest is left out, not what was acknowledged: Shutdown
-// returns, and the file is closed once the callbacks and the group under way
-// have ended. It may count as not cleanly closed then.
+// Shutdown refuses new writes, makes all earlier ones durable, stores the snapshots
+// that the kinds' policies want at the end, and closes the file. It may be called twice.
+//
+// When ctx ends first, Shutdown returns an error and leaves the rest out. No write that
+// was acknowledged is lost, but a write of Go that was not may be. The file is closed once
+// the running callbacks and the group being committed have ended; the next Open may find
+// that it was not closed cleanly.
 func (db *DB) Shutdown(ctx context.Context) error {
 	db.closing.Lock()
 	defer db.closing.Unlock()
@@ -130,7 +159,7 @@ func (db *DB) Shutdown(ctx context.Context) error {
 	}
 	db.cancel()
 	ended := make(chan error, 1)
-	go func() { // the engine must not go away under the committer
+	go func() { // the committer may still use the engine when ctx ends
 		db.queue.Close()
 		db.awaitTasks()
 		db.abandonAll(ctx)
@@ -142,23 +171,23 @@ func (db *DB) Shutdown(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("close %s: %w", db.path, err))
 		}
 	case <-ctx.Done():
-		errs = append(errs, fmt.Errorf("close %s: writes are still under way, the file is closed behind them: %w", db.path, context.Cause(ctx)))
+		errs = append(errs, fmt.Errorf("close %s: writes are still running, and the file is closed after them: %w", db.path, context.Cause(ctx)))
 	}
 	return errors.Join(errs...)
 }
 
-// awaitTasks waits for what Register began. A Register under way is through
-// once the lock is free, and a later one finds the database closed; the tasks
-// themselves need the lock.
+// awaitTasks waits for the tasks that Register has started. Once the lock is free, no
+// Register starts another one: it finds the database closed. The tasks take the lock
+// too, so it must not be held while waiting.
 func (db *DB) awaitTasks() {
 	func() {
-		db.mu.Lock()
-		defer db.mu.Unlock()
+		db.kinds.mu.Lock()
+		defer db.kinds.mu.Unlock()
 	}()
 	db.tasks.Wait()
 }
 
-// abandonAll answers the writes that were never to be stored.
+// abandonAll fails the unsaved writes of all machines.
 func (db *DB) abandonAll(ctx context.Context) {
 	why := db.writable()
 	if why == nil {
@@ -169,7 +198,8 @@ func (db *DB) abandonAll(ctx context.Context) {
 	}
 }
 
-// lastSnapshots stores the snapshots of Close.
+// lastSnapshots stores a snapshot of each machine in memory whose policy wants one at
+// the end.
 func (db *DB) lastSnapshots(ctx context.Context) error {
 	var acks []*Ack
 	for _, m := range db.cache.machines() {
@@ -179,7 +209,7 @@ func (db *DB) lastSnapshots(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if !m.tryAcquire() { // somebody still works with it
+		if !m.tryAcquire() { // the machine is in use
 			continue
 		}
 		due := m.known && !m.failed.Load() && m.exists() && m.seq > m.h.Snapshot && !m.kind.upcasts(m.h.Version)
@@ -187,8 +217,7 @@ func (db *DB) lastSnapshots(ctx context.Context) error {
 		if !due {
 			continue
 		}
-		o := newWriteOptions(nil)
-		acks = append(acks, db.write(ctx, m.kind, m.id, o, opFlush, func(d *draft) error {
+		acks = append(acks, db.write(ctx, request{m.kind, m.id, opFlush, defaultWriteOptions}, func(d *draft) error {
 			if !d.m.exists() || d.m.seq <= d.m.h.Snapshot {
 				return nil
 			}
@@ -204,7 +233,7 @@ func (db *DB) lastSnapshots(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// wrapEngineError turns an engine's error about a machine into the library's words.
+// wrapEngineError returns an engine's error about a machine as the library's own.
 func (db *DB) wrapEngineError(k *kind, id string, err error) error {
 	var d *engine.Damage
 	switch {
@@ -218,7 +247,7 @@ func (db *DB) wrapEngineError(k *kind, id string, err error) error {
 	return err
 }
 
-// notFoundError says why a machine cannot be loaded.
+// notFoundError returns the error of a machine that does not exist or is deleted.
 func notFoundError(m *machine) error {
 	if m.seq > 0 && m.h.Deleted {
 		return fmt.Errorf("%w: %s %q", ErrDeleted, m.kind.name, m.id)
@@ -226,14 +255,17 @@ func notFoundError(m *machine) error {
 	return fmt.Errorf("%w: %s %q", ErrNotFound, m.kind.name, m.id)
 }
 
-// What Open found and did.
+// OpenReport and its parts are described in package engine.
 type (
-	OpenReport    = engine.OpenReport
-	PageCheck     = engine.PageCheck
+	// OpenReport says what Open found in the file, and what it did.
+	OpenReport = engine.OpenReport
+	// PageCheck is the part of an OpenReport about the pages of the file.
+	PageCheck = engine.PageCheck
+	// JournalReplay is the part of an OpenReport about the journal.
 	JournalReplay = engine.JournalReplay
 )
 
-// OpenReport tells what Open found and did. Of a database that is not in a file
-// it says only that it is clean; of an [Options.Engine] it is the engine's own
-// report, if its OpenReport method gives one, as that of [OpenEngine] does.
+// OpenReport returns what Open found and did. Of a database in memory it says only that
+// the close was clean; of an [Options.Engine] it is the engine's own report, if the
+// engine is an engine.Reporter.
 func (db *DB) OpenReport() OpenReport { return db.report }

@@ -1,6 +1,8 @@
 package savepoint
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"sync"
 
@@ -9,102 +11,112 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// draft is one machine's part of a write while it is being made. The machine's
-// lock is held from begin until land or undo. Everything is checked, applied
-// and encoded here, in the caller's goroutine; the committer only stores it.
+// draft is one machine's part of a write while it is being made. Everything is
+// checked, applied and encoded here, in the caller's goroutine, with the
+// machine's lock held from newDraft until publish or rollback; the committer
+// only stores the result. Its methods are here, in draftsnapshot.go (the
+// snapshots that the write takes) and in write.go (from fill to publish).
 type draft struct {
 	db  *DB
 	m   *machine
 	opt *writeOptions
-	now int64
+	now int64 // time of its records, in microseconds since 1970
 
-	meta Meta // of the event being appended
+	seq   uint64        // of the newest record, those of the draft included
+	h     record.Head   // after that record
+	meta  Meta          // of the event being appended
+	first *engine.Write // a migration, stored in a step of its own before the rest; or nil
 
-	seq     uint64      // after the events so far
-	h       record.Head // the same
-	records [][]byte
-	events  []engine.Event
-	bytes   int64 // of the step, as far as it is known
-	step    *step // whose bytes records and head are in
-	payload []byte
-
-	touched  bool // the live state is not m's any more
-	replaced int  // index of the newest replaced record + 1
-	state    []byte
-	revised  bool // a Save under versioned
-	keySum   uint64
-	earlier  *Ack           // the write was done before, under the same key
-	based    bool           // the base of the log is among snapshots
-	blank    any            // what a deleted machine shows: the state that the next event begins from
-	snaps    *snapshotIndex // m's before the draft
-
-	first *engine.Write // lands before the rest, in a step of its own
-
-	snapshots []engine.Snapshot
-	drop      []uint64
-	encoded   []byte // the state at seq, if it was encoded for a snapshot
-	saved     bool   // a snapshot at seq is among snapshots
+	key   draftKey
+	made  draftRecords
+	state draftState
+	snaps draftSnapshots
 }
 
-// maxMeta is how many bytes a record may have beside its event.
+// draftKey is what a draft knows about the write's idempotency key.
+type draftKey struct {
+	sum     uint64 // of the write's content; 0 for a callback
+	earlier *Ack   // of the write that was done before under the key; or nil
+}
+
+// draftRecords are the records that a draft has made.
+type draftRecords struct {
+	records [][]byte       // canonical bytes, those of first included
+	events  []engine.Event // the records of this step, for the engine
+	payload []byte         // the encoded event being appended; the next one overwrites it
+	size    int64          // bytes of the step so far, snapshots included
+	step    *step          // owns the memory of records, events and the head
+}
+
+// draftState is what a draft has done to the machine's live state.
+type draftState struct {
+	touched  bool   // Apply or a whole state has changed m.live, so rollback has to drop it
+	replaced int    // index of the newest record with a whole state, plus 1; 0 if there is none
+	encoded  []byte // the encoded state of that record
+	blank    any    // the state from New that a callback sees of a deleted machine; nil until it asks
+}
+
+// draftPool holds drafts that nobody refers to.
+var draftPool = sync.Pool{New: func() any { return new(draft) }}
+
+// maxMeta is how many bytes a record may have besides its event.
 const maxMeta = 64 << 10
 
-// maxKeys is how many idempotency keys a machine remembers.
-const maxKeys = 256
-
-func (db *DB) newDraft(m *machine, opt *writeOptions) *draft {
-	d := drafts.Get().(*draft)
-	d.db, d.m, d.opt, d.seq, d.h, d.snaps, d.now = db, m, opt, m.seq, m.h, m.snaps, micros(db.opt.Now())
-	d.step = steps.Get().(*step)
-	d.events = d.step.events
+// newDraft returns an empty draft for a locked machine.
+func newDraft(db *DB, m *machine, opt *writeOptions) *draft {
+	d := draftPool.Get().(*draft)
+	d.db, d.m, d.opt, d.seq, d.h, d.now = db, m, opt, m.seq, m.h, micros(db.opt.Now())
+	d.snaps.before = m.snaps
+	d.made.step = stepPool.Get().(*step)
+	d.made.events = d.made.step.events
 	d.h.Gaps = m.h.Gaps[:len(m.h.Gaps):len(m.h.Gaps)]
 	return d
 }
 
-// drafts are those that nobody knows any more.
-var drafts = sync.Pool{New: func() any { return new(draft) }}
-
-// takeStep hands over the room, with what was put into it.
+// takeStep hands over the step that owns the memory of what was made.
 func (d *draft) takeStep() *step {
-	s := d.step
-	s.events, d.step = d.events, nil
+	s := d.made.step
+	s.events, d.made.step = d.made.events, nil
 	return s
 }
 
-// free gives the draft back when nobody knows it any more.
+// free returns d to the pool. Nobody may refer to it any more.
 func (d *draft) free() {
-	if d.step != nil {
+	if d.made.step != nil {
 		d.takeStep().free()
 	}
-	clear(d.records)
-	*d = draft{records: d.records[:0], payload: d.payload[:0]}
-	if cap(d.payload) > maxScratch || cap(d.records) > maxScratch/256 {
-		d.payload, d.records = nil, nil
+	records, payload := d.made.records, d.made.payload
+	clear(records)
+	if cap(payload) > maxScratch || cap(records) > maxScratch/256 {
+		records, payload = nil, nil
 	}
-	drafts.Put(d)
+	*d = draft{made: draftRecords{records: records[:0], payload: payload[:0]}}
+	draftPool.Put(d)
 }
 
-// value is the live *S.
-func (d *draft) value() any { return d.m.kind.value(d.m.st) }
+// value returns the live *S.
+func (d *draft) value() any { return d.m.kind.value(d.m.live) }
 
-// valueForCallback is the *S that a callback sees: of a deleted machine that of New.
+// valueForCallback returns the *S that a callback sees: of a deleted machine the
+// state that the next event starts from.
 func (d *draft) valueForCallback() any {
 	if !d.h.Deleted {
 		return d.value()
 	}
-	if d.blank == nil {
+	if d.state.blank == nil {
 		k := d.m.kind
 		enc, err := k.first()
 		if err == nil {
-			d.blank, err = k.decode(enc)
+			d.state.blank, err = k.decode(enc)
 		}
-		if err != nil { // of New; the next event answers it
-			d.blank = k.fresh()
+		if err != nil { // the next event fails with it
+			d.state.blank = k.fresh()
 		}
 	}
-	return d.m.kind.value(d.blank)
+	return d.m.kind.value(d.state.blank)
 }
 
+// head returns the machine's public head, the draft's records included.
 func (d *draft) head() Head {
 	h := publicHead(d.m.kind, d.m.id, d.seq, &d.h)
 	if h.Upcast {
@@ -113,15 +125,17 @@ func (d *draft) head() Head {
 	return h
 }
 
-// errorf says which machine the write was for.
+// errorf adds to err what was attempted on which machine.
 func (d *draft) errorf(what string, err error) error {
 	return fmt.Errorf("%s %s %q: %w", what, d.m.kind.name, d.m.id, err)
 }
 
-// exists says whether the machine is there for IfSeq and Load.
-func (m *machine) exists() bool { return m.seq > 0 && !m.h.Deleted }
+// empty reports whether the draft changes nothing.
+func (d *draft) empty() bool {
+	return d.seq == d.m.seq && len(d.snaps.made) == 0 && len(d.snaps.drop) == 0
+}
 
-// checkPreconditions checks the conditions of the write before anything else.
+// checkPreconditions checks the write's IfSeq.
 func (d *draft) checkPreconditions() error {
 	if !d.opt.hasIfSeq {
 		return nil
@@ -133,8 +147,8 @@ func (d *draft) checkPreconditions() error {
 	return &ConflictError{Kind: d.m.kind.name, ID: d.m.id, Want: d.opt.ifSeq, Have: have}
 }
 
-// findKey looks for the key of the write. found means that the write was done
-// before; ack is its answer.
+// findKey looks the write's key up among those that the machine remembers. found
+// means that the write was done before; ack is then its Ack.
 func (d *draft) findKey(sum uint64) (ack *Ack, found bool, err error) {
 	if d.opt.key == "" {
 		return nil, false, nil
@@ -160,6 +174,35 @@ func (d *draft) findKey(sum uint64) (ack *Ack, found bool, err error) {
 	return nil, false, nil
 }
 
+// answerFromKey looks the write's key up together with the write's content. Where
+// the write was done before, it keeps the earlier Ack and returns true.
+func (d *draft) answerFromKey(name string, payload []byte) (bool, error) {
+	sum, err := keySum(name, payload)
+	if err != nil {
+		return false, err
+	}
+	d.key.sum = sum
+	ack, found, err := d.findKey(sum)
+	if err == nil && found {
+		d.key.earlier = ack
+	}
+	return found, err
+}
+
+// keySum is a hash of a write's event name and content, whatever the order in
+// which maps were encoded. It is stored with the key. It is never 0, which is the
+// sum of a callback.
+func keySum(name string, payload []byte) (uint64, error) {
+	doc, err := codec.Document(payload)
+	if err != nil {
+		return 0, fmt.Errorf("%w: event %q as a document: %w", ErrBadEvent, name, err)
+	}
+	h := sha256.New()
+	codec.SumDocument(h, name)
+	codec.SumDocument(h, doc)
+	return max(1, binary.BigEndian.Uint64(h.Sum(nil))), nil
+}
+
 // append checks, encodes and applies one event.
 func (d *draft) append(ev any) error {
 	k := d.m.kind
@@ -180,33 +223,33 @@ func (d *draft) append(ev any) error {
 		return err
 	}
 	env.Payload = payload
-	stored := ev
+	decoded := ev
 	if !t.flat {
-		if stored, err = t.decode(payload); err != nil {
+		if decoded, err = t.decode(payload); err != nil {
 			return fmt.Errorf("%w: %w", ErrBadEvent, err)
 		}
 	}
-	d.touched = true
-	if err := k.apply(stored, d.value(), &d.meta); err != nil {
+	d.state.touched = true
+	if err := k.apply(decoded, d.value(), &d.meta); err != nil {
 		return err
 	}
-	return d.endRecord(&env, true)
+	return d.addRecord(&env, true)
 }
 
-// encodeEvent encodes an event. The next one takes its place.
+// encodeEvent encodes an event. The next call overwrites the bytes.
 func (d *draft) encodeEvent(t *eventType, ev any) (b []byte, err error) {
 	defer guard(t.encoding, &err)
-	if d.payload, err = codec.Append(d.payload[:0], ev); err != nil {
+	if d.made.payload, err = codec.Append(d.made.payload[:0], ev); err != nil {
 		return nil, fmt.Errorf("%w: encode event %q: %w", ErrBadEvent, t.name, err)
 	}
-	if len(d.payload) > d.db.opt.MaxEvent {
-		return nil, fmt.Errorf("%w: event %q has %d bytes, more than Options.MaxEvent %d", ErrTooLarge, t.name, len(d.payload), d.db.opt.MaxEvent)
+	if n := len(d.made.payload); n > d.db.opt.MaxEvent {
+		return nil, fmt.Errorf("%w: event %q has %d bytes, more than Options.MaxEvent %d", ErrTooLarge, t.name, n, d.db.opt.MaxEvent)
 	}
-	return d.payload, nil
+	return d.made.payload, nil
 }
 
-// prepareForEvent makes the machine ready for a new event: one of an older version is
-// migrated, a deleted one made live again.
+// prepareForEvent makes the machine ready for a new event: a machine of an older
+// version is migrated, a deleted one starts again from New.
 func (d *draft) prepareForEvent() error {
 	if err := d.migrate(); err != nil {
 		return err
@@ -221,13 +264,14 @@ func (d *draft) prepareForEvent() error {
 	return d.replace(reasonCreated, enc, "")
 }
 
-// replace records a whole state.
+// replace adds a record with a whole encoded state, and the reason for it.
 func (d *draft) replace(reason string, enc []byte, problem string) error {
 	k := d.m.kind
-	if len(enc) > d.db.opt.MaxState {
-		return fmt.Errorf("%w: the state has %d bytes, more than Options.MaxState %d", ErrTooLarge, len(enc), d.db.opt.MaxState)
+	if err := d.checkStateSize(enc); err != nil {
+		return err
 	}
-	if reason == reasonSaved {
+	saved := reason == reasonSaved
+	if saved {
 		if err := d.migrate(); err != nil {
 			return err
 		}
@@ -238,25 +282,38 @@ func (d *draft) replace(reason string, enc []byte, problem string) error {
 	}
 	env := d.envelope(replacedName)
 	env.Reason, env.Error, env.Payload = reason, problem, enc
-	if reason == reasonSaved && k.strategy == Versioned {
-		if env.RevisionName, err = d.revisionName(enc); err != nil {
+	if saved && k.strategy == Versioned {
+		if env.RevisionName, err = revisionName(k, d.h.RevisionName, d.now, d.value(), enc); err != nil {
 			return err
 		}
 		d.h.Revision++
 		env.Revision, d.h.RevisionName = d.h.Revision, env.RevisionName
-		d.revised = true
+		d.snaps.revised = true
 	}
-	d.touched = true
-	d.m.st = st
+	return d.addState(&env, st, enc, saved)
+}
+
+// addState adds a record that replaces the state: st is the state decoded and enc
+// encoded, both as this program has it.
+func (d *draft) addState(env *record.Envelope, st any, enc []byte, legal bool) error {
+	d.state.touched = true
+	d.m.live = st
 	d.h.Deleted = false
-	if err := d.endRecord(&env, reason == reasonSaved); err != nil {
+	if err := d.addRecord(env, legal); err != nil {
 		return err
 	}
-	d.replaced, d.state = len(d.records), enc
+	d.state.replaced, d.state.encoded = len(d.made.records), enc
 	return nil
 }
 
-// remove records the tombstone.
+func (d *draft) checkStateSize(enc []byte) error {
+	if len(enc) > d.db.opt.MaxState {
+		return fmt.Errorf("%w: the state has %d bytes, more than Options.MaxState %d", ErrTooLarge, len(enc), d.db.opt.MaxState)
+	}
+	return nil
+}
+
+// remove adds the tombstone of a deletion.
 func (d *draft) remove() error {
 	if err := d.migrate(); err != nil {
 		return err
@@ -264,14 +321,15 @@ func (d *draft) remove() error {
 	return d.tombstone(d.m.kind.packed)
 }
 
+// tombstone adds a tombstone that a version of the kind writes.
 func (d *draft) tombstone(version uint64) error {
 	env := d.envelope(deletedName)
 	env.Version = version
 	d.h.Deleted = true
-	return d.endRecord(&env, false)
+	return d.addRecord(&env, false)
 }
 
-// mark records that record seq ended in an error.
+// mark adds a record which says that record seq ended in an error.
 func (d *draft) mark(seq uint64, problem string) error {
 	if err := d.migrate(); err != nil {
 		return err
@@ -279,9 +337,51 @@ func (d *draft) mark(seq uint64, problem string) error {
 	env := d.envelope(markedName)
 	env.Mark, env.Error = seq, problem
 	d.h.Mark = seq
-	return d.endRecord(&env, false)
+	return d.addRecord(&env, false)
 }
 
+// migrate brings the machine to the kind's version before the first record that
+// this version adds. The record with the whole migrated state is stored in a step
+// of its own, before the rest of the write; the write's conditions were checked
+// before it.
+func (d *draft) migrate() error {
+	k := d.m.kind
+	if d.h.Version == k.packed || d.h.Deleted || !k.upcasts(d.h.Version) {
+		return nil
+	}
+	if err := d.migrateHere(); err != nil {
+		return err
+	}
+	first := d.engineWrite()
+	if err := d.db.fits(&first, d.made.size); err != nil {
+		return err
+	}
+	d.first = &first
+	d.made.events = nil
+	d.snaps.made, d.snaps.drop, d.snaps.encoded, d.snaps.current = nil, nil, nil, false
+	return nil
+}
+
+// migrateHere adds a record with the whole state as the kind's version has it, to
+// this step.
+func (d *draft) migrateHere() error {
+	k, asked := d.m.kind, d.opt
+	enc, err := k.encode(d.value())
+	if err != nil {
+		return err
+	}
+	d.opt = newWriteOptions([]WriteOption{OriginSystem, Cause(fmt.Sprintf("from version %s to %s", unpackVersion(d.h.Version), k.version))})
+	defer func() { d.opt = asked }()
+	if err := d.replace(reasonMigrated, enc, ""); err != nil {
+		return err
+	}
+	if k.strategy == EventSourced { // its snapshots are taken by hand, and the record holds the state
+		return nil
+	}
+	return d.snapshot(reasonMigrated, nil)
+}
+
+// envelope returns the envelope of a new record, without what it records.
 func (d *draft) envelope(name string) record.Envelope {
 	o := d.opt
 	return record.Envelope{Time: d.now, Version: d.m.kind.packed, Name: name, From: d.h.Phase, To: d.h.Phase,
@@ -289,8 +389,9 @@ func (d *draft) envelope(name string) record.Envelope {
 		Key: o.key}
 }
 
-// endRecord ends one record: the state it leaves is checked, its bytes are made.
-func (d *draft) endRecord(env *record.Envelope, legal bool) error {
+// addRecord checks the state that a record leaves, encodes the record and adds it
+// to the write. legal says whether the kind's Legal is to be asked.
+func (d *draft) addRecord(env *record.Envelope, legal bool) error {
 	k := d.m.kind
 	phase, err := k.phaseOf(d.value())
 	if err != nil {
@@ -304,10 +405,10 @@ func (d *draft) endRecord(env *record.Envelope, legal bool) error {
 	}
 	env.To = phase
 	if env.Key != "" {
-		env.KeySum = d.keySum
+		env.KeySum = d.key.sum
 	}
 	b := d.appendScratch(env.Append)
-	if n := len(b) - len(env.Payload); n > maxMeta && env.Reason != reasonRestored { // that one has its report
+	if n := len(b) - len(env.Payload); n > maxMeta && env.Reason != reasonRestored { // the Error of a restored record is a whole report
 		return fmt.Errorf("%w: actor, key, cause, correlation, tags and error text have %d bytes, more than %d", ErrTooLarge, n, maxMeta)
 	}
 	d.seq++
@@ -317,66 +418,24 @@ func (d *draft) endRecord(env *record.Envelope, legal bool) error {
 		d.h.Created = env.Time
 	}
 	d.h.Bytes += uint64(len(b))
-	d.records = append(d.records, b)
-	d.events = append(d.events, engine.Event{Bytes: b, Terms: engine.Terms{Name: env.Name, From: env.From, To: env.To,
+	d.made.records = append(d.made.records, b)
+	d.made.events = append(d.made.events, engine.Event{Bytes: b, Terms: engine.Terms{Name: env.Name, From: env.From, To: env.To,
 		Actor: env.Actor, Origin: env.Origin, Time: env.Time}})
-	d.bytes += int64(len(b)) + 32
+	d.made.size += int64(len(b)) + 32
 	return nil
 }
 
-// appendScratch appends to the room. What was put there before stays where it is.
+// appendScratch returns what fn appends to the step's scratch buffer. Bytes that
+// were returned before stay valid when the buffer grows.
 func (d *draft) appendScratch(fn func(dst []byte) []byte) []byte {
-	from := len(d.step.bytes)
-	d.step.bytes = fn(d.step.bytes)
-	return d.step.bytes[from:len(d.step.bytes):len(d.step.bytes)]
+	s := d.made.step
+	from := len(s.bytes)
+	s.bytes = fn(s.bytes)
+	return s.bytes[from:len(s.bytes):len(s.bytes)]
 }
 
-// rollback gives the machine its state before the draft back. The live state is
-// made again from the second level when somebody needs it.
-func (d *draft) rollback() {
-	if d.touched {
-		d.m.st = nil
-	}
-	d.m.snaps = d.snaps
-}
-
-// empty says that the draft changes nothing.
-func (d *draft) empty() bool {
-	return d.seq == d.m.seq && len(d.snapshots) == 0 && len(d.drop) == 0
-}
-
-// publish makes the draft the machine's newest moment.
-func (d *draft) publish(ack *Ack) {
-	m := d.m
-	old := m.seq
-	m.seq, m.h = d.seq, d.h
-	rest := d.records
-	switch {
-	case d.encoded != nil:
-		m.enc, m.encSeq, rest = d.encoded, d.seq, nil
-		m.tail.reset()
-	case d.replaced > 0:
-		rest = rest[d.replaced:]
-		m.enc, m.encSeq = d.state, d.seq-uint64(len(rest))
-		m.tail.reset()
-	}
-	for _, b := range rest {
-		m.tail.add(b)
-	}
-	m.trim()
-	if d.opt.key != "" && d.seq > old {
-		m.keys = appendKey(m.keys, knownKey{Key: record.Key{Name: d.opt.key, Sum: d.keySum, Seq: d.seq,
-			Version: d.h.Version, Phase: d.h.Phase, Time: d.h.Updated}, ack: ack})
-	}
-}
-
-// appendKey adds a key and forgets the oldest above maxKeys.
-func appendKey(keys []knownKey, k knownKey) []knownKey {
-	if k.Name != "" && len(keys) > 0 && keys[len(keys)-1].Name == k.Name {
-		keys = keys[:len(keys)-1] // a write of several records carries its key on each
-	}
-	if len(keys) >= maxKeys {
-		keys = append(keys[:0:0], keys[len(keys)-maxKeys+1:]...)
-	}
-	return append(keys, k)
+// knownKey returns the write's key as the machine remembers it.
+func (d *draft) knownKey(ack *Ack) knownKey {
+	return knownKey{Key: record.Key{Name: d.opt.key, Sum: d.key.sum, Seq: d.seq,
+		Version: d.h.Version, Phase: d.h.Phase, Time: d.h.Updated}, ack: ack}
 }

@@ -77,7 +77,7 @@ func (r *feedReader) next(ctx context.Context, yield func(AnyRecord, error) bool
 	}
 	bell := db.notifier.subscribe("")
 	defer db.notifier.unsubscribe("", bell)
-	stopped := db.stopped.Load() // before the look: it sees all that is durable then
+	stopped := db.committer.stopped.Load() // before the look: it sees all that is durable then
 	r.page.empty()
 	upTo, err := r.engine.Feed(ctx, r.at, r.page.take)
 	for i := range r.page.records {
@@ -186,12 +186,7 @@ func (db *DB) shown(name, id string, seq, pos uint64, env *record.Envelope) (out
 
 // kind is the registered kind of a name, nil if there is none.
 func (db *DB) kind(name string) *kind {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if r := db.kinds[name]; r != nil {
-		return r.kind
-	}
-	return nil
+	return db.kinds.find(name)
 }
 
 // longestFeedName bounds the name of a feed's position.

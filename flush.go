@@ -6,31 +6,25 @@ import (
 	"time"
 )
 
-// Under the snapshot-only strategy Go applies at once and is made durable
-// later, many writes with one stored state.
+// Under SnapshotOnly, Go applies a write at once but stores nothing: its Ack is
+// unsaved until one stored state makes it and many others durable.
 
-// flushDue says that a write of Go has to store the state now.
-func (d *draft) flushDue() bool {
-	p := &d.m.kind.policy
-	since := d.seq - d.m.queued
-	return p.Events > 0 && since >= uint64(p.Events) ||
-		p.Every > 0 && d.m.queued > 0 && d.now-d.lastSnapshot() >= p.Every.Microseconds()
-}
-
-// saveLater has the machine's unsaved writes stored when the interval is over.
-// The machine's lock is held.
+// saveLater starts the timer that stores the unsaved writes of a locked machine
+// when the snapshot interval is over. A save that fails is tried again after
+// another interval.
 func (db *DB) saveLater(m *machine) {
 	every := m.kind.policy.Every
 	if m.saver != nil || every <= 0 {
 		return
 	}
 	m.saver = time.AfterFunc(every, func() {
-		err := db.save(db.background, m.kind, m.id, nil)
+		ctx := db.background
+		err := db.save(ctx, m.kind, m.id, nil)
 		if err == nil {
 			return
 		}
 		db.log.Warn("interval snapshot", "kind", m.kind.name, "id", m.id, "error", err)
-		if m.acquire(db.background) == nil {
+		if m.acquire(ctx) == nil {
 			m.saver = nil
 			if len(m.unsaved) > 0 {
 				db.saveLater(m)
@@ -40,30 +34,17 @@ func (db *DB) saveLater(m *machine) {
 	})
 }
 
-// takeUnsaved gives the acks of the unsaved writes to the step that stores
-// them. The machine's lock is held.
-func (m *machine) takeUnsaved() []*Ack {
-	acks := m.unsaved
-	m.unsaved = nil
-	if m.saver != nil {
-		m.saver.Stop()
-		m.saver = nil
-	}
-	return acks
-}
-
 // save stores the unsaved writes of a machine and waits until they are durable.
-// Of them, last is the one that the caller cares about, or nil.
+// last is the one of them whose result the caller needs, or nil.
 func (db *DB) save(ctx context.Context, k *kind, id string, last *Ack) error {
-	o := newWriteOptions(nil)
-	ack := db.write(ctx, k, id, o, opFlush, func(d *draft) error {
+	ack := db.write(ctx, request{k, id, opFlush, defaultWriteOptions}, func(d *draft) error {
 		if len(d.m.unsaved) == 0 {
 			return nil
 		}
 		return d.snapshot("interval", nil)
 	})
 	_, err := ack.Wait(ctx)
-	if errors.Is(err, ErrStopped) { // they never will be
+	if errors.Is(err, ErrStopped) { // no later save can store them either
 		db.abandon(ctx, k, id, err)
 	}
 	if err == nil && last != nil {
@@ -72,22 +53,33 @@ func (db *DB) save(ctx context.Context, k *kind, id string, last *Ack) error {
 	return err
 }
 
-// abandon answers the unsaved writes of a machine, which goes back to what is
-// durable.
+// abandon fails the unsaved writes of a machine. The machine is loaded again at
+// its next use.
 func (db *DB) abandon(ctx context.Context, k *kind, id string, why error) {
 	m := db.cache.peek(k, id)
 	if m == nil || m.acquire(ctx) != nil {
 		return
 	}
-	for _, a := range m.takeUnsaved() {
-		db.answer(a, why)
+	if db.failUnsaved(m, why) {
 		m.failed.Store(true)
 	}
 	m.release()
 }
 
-// Flush makes every write that was made before it durable, those of Go under
-// the snapshot-only strategy included. It answers the first error.
+// failUnsaved resolves the acks of a locked machine's unsaved writes with why,
+// and reports whether there were any.
+func (db *DB) failUnsaved(m *machine, why error) bool {
+	acks := m.takeUnsaved()
+	for _, a := range acks {
+		db.metrics.wrote(a, why)
+		a.resolve(why)
+	}
+	return len(acks) > 0
+}
+
+// Flush makes every write durable that was made before it, those of Go under
+// SnapshotOnly included, and returns once they are. It goes on after an error and
+// returns the first one. When ctx ends, the writes go on without it.
 func (db *DB) Flush(ctx context.Context) error {
 	if db.closed.Load() {
 		return ErrClosed

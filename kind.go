@@ -10,85 +10,91 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// Event is one thing that can happen to a machine with the state S: a struct
-// whose fields are all exported.
+// Event is one thing that can happen to a machine with the state S: a struct whose
+// fields are all exported.
 //
-// Apply changes the state by the event. It runs when the event is appended and
-// at every replay, so it must give the same result each time: it reads no clock
-// (Meta.Time is the clock) and no random source. The event it gets was decoded
-// from the stored bytes, so it may keep what the event holds. An error or a
-// panic rejects the write; at a replay it starts the recovery ladder.
+// Apply changes the state by the event. It runs when the event is appended and again
+// at every replay, so it must have the same effect each time: it must read no clock
+// (meta.Time is the time) and no random source. Apply is called on an event that was
+// decoded from the stored bytes, so it may keep what the event holds. An error or a
+// panic refuses the write; at a replay the record then counts as damaged, and the
+// library tries other ways to rebuild the state.
 type Event[S any] interface {
 	Apply(state *S, meta Meta) error
 }
 
-// Checker is what an event may have besides: the rules. Check runs before the
-// event is appended and never at a replay, so that old events are not judged by
-// new rules. It changes nothing.
+// Checker may be implemented by an event, to check the rules. Check runs before the
+// event is appended and never at a replay, so that old events are not judged by new
+// rules. It must change nothing. An error or a panic refuses the write.
 type Checker[S any] interface {
 	Check(state *S, meta Meta) error
 }
 
-// Events are the events of a kind: stable names, which go to disk, and a
-// prototype of each type. Names that begin with "_" are the library's.
+// Events are the events of a kind: a name, which goes to disk and must not change,
+// and a prototype of the event's type. Names that start with "_" are the library's.
 type Events[S any] map[string]Event[S]
 
-// Kind says what a machine is. S is a struct of exported fields, or a [Doc].
+// Kind describes the machines of one kind. S is the type of their state: a struct
+// with exported fields only, or a [Doc]. The functions of a Kind are called while a
+// machine's lock is held, so they must not use the database.
 type Kind[S any] struct {
-	// Name of the kind, 1 to 255 bytes, stable: it goes to disk.
+	// Name of the kind, 1 to 255 bytes. It goes to disk and must not change.
 	Name string
-	// Version of the schema. Raise the minor one when fields are added that need
-	// not be there, the major one with every other change. Zero means 1.0.0.
+	// Version of the schema of state and events. Raise the minor number when fields
+	// are added that may be absent in old data, the major number with every other
+	// change. The zero Version means 1.0.0.
 	Version Version
 	// Migrations lead from older versions to this one.
 	Migrations []Migration
 	// Events that machines of the kind can have.
 	Events Events[S]
 
-	// New is the state of a machine before its first event; default the zero S.
+	// New returns the state of a machine before its first event. Default: the zero S.
 	New func() S
-	// Phase names the machine's phase; default none.
+	// Phase returns the name of the phase that a state is in. Default: no phases.
 	Phase func(*S) string
-	// Legal lists, per phase, the phases that may follow; others answer
-	// ErrIllegal. Staying in a phase is always legal. Nil allows all.
+	// Legal lists, for each phase, the phases that may follow it; a write that makes
+	// another change of phase is refused with ErrIllegal. To stay in a phase is always
+	// legal. Nil allows every change.
 	Legal map[string][]string
-	// Validate checks a state after each event and after each recovery.
+	// Validate checks a state after each event and after each rebuild. An error refuses
+	// the write, or the rebuilt state.
 	Validate func(*S) error
-	// Strategy of the kind; zero means what Options say.
+	// Strategy of the kind. The zero Strategy means Options.Strategy.
 	Strategy Strategy
-	// Revisions says how the revisions of the versioned strategy are named.
+	// Revisions says how the revisions are named that Save makes under Versioned.
 	Revisions RevisionNaming
-	// OnConflict says what a Save does whose IfSeq is not the machine's seq;
-	// default: it answers a *ConflictError.
+	// OnConflict says what a Save does whose IfSeq is not the machine's seq. Default:
+	// it is refused with a *ConflictError.
 	OnConflict ConflictPolicy
-	// Merge decides such a conflict in place of OnConflict: from the state at that
-	// seq, the one to be saved and the live one, all its own, it makes the one that
-	// is saved. An error of it refuses the Save.
+	// Merge decides such a conflict in place of OnConflict. It gets the state at that
+	// seq, the state to be saved and the live state, all of which it may change and
+	// keep, and returns the state to save. An error refuses the Save.
 	Merge func(base, mine, theirs S) (S, error)
-	// Snapshot says when snapshots are taken and how many are kept.
+	// Snapshot says when snapshots are stored and how many are kept.
 	Snapshot SnapshotPolicy
-	// Final are the phases in which a machine is finished, for
+	// Final lists the phases in which a machine is finished, for
 	// RetentionPolicy.ArchiveAfter.
 	Final []string
-	// Retention says how much of the log is kept; default all of it.
+	// Retention says how much of the log is kept. Default: all of it.
 	Retention RetentionPolicy
-	// SnapshotWhen takes a snapshot after a write that leaves a state it is
-	// true for.
+	// SnapshotWhen makes a write store a snapshot when it returns true for the state
+	// after the write.
 	SnapshotWhen func(*S) bool
 }
 
-// kind is a Kind without its type parameter. States are *State[S] in an any,
-// values *S in an any, events Event[S] in an any.
+// kind is a Kind without its type parameter. States are *State[S] in an any, values
+// *S in an any, events Event[S] in an any.
 type kind struct {
 	name      string
-	number    uint32
+	number    uint32 // of the kind in the file; Register sets it
 	version   Version
-	packed    uint64 // version, as it is stored
+	packed    uint64 // version as it is stored
 	strategy  Strategy
 	policy    SnapshotPolicy
 	retention RetentionPolicy
 	final     map[string]bool
-	legal     map[string]map[string]bool
+	legal     map[string]map[string]bool // nil allows all
 
 	names map[reflect.Type]string
 	types map[string]*eventType
@@ -98,35 +104,40 @@ type kind struct {
 	revisions  RevisionNaming
 	onConflict ConflictPolicy
 
-	fresh    func() any            // *State[S] with the zero value
-	value    func(st any) any      // its *S
-	setHead  func(st any, h *Head) // writes the public head
-	initial  func(value any)       // sets *S to what New gives
-	phase    func(value any) string
-	valid    func(value any) error
-	snapshot func(value any) bool
+	kindFuncs
+
+	machines map[string]*machine // those in memory; guarded by cache.mu
+}
+
+// kindFuncs are the functions of a kind that need its type parameter. Those that
+// return an error turn a panic of the program's function into one.
+type kindFuncs struct {
+	fresh    func() any             // a new *State[S] with the zero value
+	value    func(st any) any       // the *S of a state
+	setHead  func(st any, h *Head)  // sets the public head of a state
+	initial  func(value any)        // sets *S to what New returns
+	phase    func(value any) string // may panic: see phaseOf
+	valid    func(value any) error  // nil if there is no Validate
+	snapshot func(value any) bool   // nil if there is no SnapshotWhen; may panic: see wantsSnapshot
 	check    func(ev, value any, m *Meta) error
 	apply    func(ev, value any, m *Meta) error
 	equal    func(a, b any) (same bool, differences []string)
-	merge    func(base, mine, theirs any) (enc []byte, err error)                        // or nil
-	plain    func(value any) any                                                         // S, not *S
-	shown    func(l *upcaster, seq, pos uint64, env *record.Envelope) (Meta, any, error) // a record; its Event[S] or nil
-
-	problems []string
-	machines map[string]*machine // in memory; guarded by cache.mu
+	merge    func(base, mine, theirs any) (enc []byte, err error)                        // nil if there is no Merge
+	plain    func(value any) any                                                         // the S of a *S
+	shown    func(l *upcaster, seq, pos uint64, env *record.Envelope) (Meta, any, error) // the Meta of a record and its Event[S], or nil
 }
 
-// eventType is what is known of the type of one event.
+// eventType is one event of a kind.
 type eventType struct {
 	name string
-	typ  reflect.Type // as the prototype is: a struct or a pointer to one
-	flat bool         // a copy of the value is as good as a decoded one
+	typ  reflect.Type // of the prototype: a struct or a pointer to one
+	flat bool         // a copy of the value is equal to a decoded one and shares nothing with it
 
-	place    int    // among the kind's types
-	encoding string // what fails when an event cannot be encoded
+	place    int    // index among the kind's types
+	encoding string // what a PanicError names when the encoding panics
 }
 
-// newEvent decodes an event in the prototype's form.
+// decode returns the event in the prototype's form, a value or a pointer.
 func (t *eventType) decode(payload []byte) (any, error) {
 	elem := t.typ
 	if elem.Kind() == reflect.Pointer {
@@ -142,19 +153,20 @@ func (t *eventType) decode(payload []byte) (any, error) {
 	return p.Elem().Interface(), nil
 }
 
-// guard turns a panic of a user's function into an error.
+// guard, when deferred, turns a panic of a function of the program into a *PanicError.
 func guard(in string, err *error) {
 	if p := recover(); p != nil {
 		*err = &PanicError{In: in, Value: p, Stack: debug.Stack()}
 	}
 }
 
-// erase makes the untyped kind of k.
-func erase[S any](k *Kind[S]) *kind {
-	u := &kind{
-		name: k.Name, version: k.Version, strategy: k.Strategy, policy: k.Snapshot, retention: k.Retention, final: map[string]bool{},
-		names: map[reflect.Type]string{}, types: map[string]*eventType{},
-		state: reflect.TypeFor[S](),
+// erase returns the untyped kind of k, and the reasons why it cannot be registered.
+func erase[S any](k *Kind[S]) (u *kind, problems []string) {
+	u = &kind{
+		name: k.Name, version: k.Version, strategy: k.Strategy, policy: k.Snapshot, retention: k.Retention,
+		revisions: k.Revisions, onConflict: k.OnConflict,
+		final: map[string]bool{}, names: map[reflect.Type]string{}, types: map[string]*eventType{},
+		state: reflect.TypeFor[S](), kindFuncs: eraseFuncs(k),
 	}
 	if u.version == (Version{}) {
 		u.version = V(1, 0, 0)
@@ -163,105 +175,117 @@ func erase[S any](k *Kind[S]) *kind {
 	if k.Legal != nil {
 		u.legal = map[string]map[string]bool{}
 		for from, tos := range k.Legal {
-			set := map[string]bool{}
+			u.legal[from] = map[string]bool{}
 			for _, to := range tos {
-				set[to] = true
+				u.legal[from][to] = true
 			}
-			u.legal[from] = set
 		}
-	}
-	u.fresh = func() any { return new(State[S]) }
-	u.value = func(st any) any { return &st.(*State[S]).Value }
-	u.setHead = func(st any, h *Head) { st.(*State[S]).Head = *h }
-	u.initial = func(value any) {
-		if k.New != nil {
-			*value.(*S) = k.New()
-			return
-		}
-		var zero S
-		*value.(*S) = zero
-	}
-	u.phase = func(any) string { return "" }
-	if k.Phase != nil {
-		u.phase = func(value any) string { return k.Phase(value.(*S)) }
-	}
-	u.valid = func(any) error { return nil }
-	if k.Validate != nil {
-		u.valid = func(value any) (err error) {
-			defer guard("Validate", &err)
-			return k.Validate(value.(*S))
-		}
-	}
-	if k.SnapshotWhen != nil {
-		u.snapshot = func(value any) bool { return k.SnapshotWhen(value.(*S)) }
-	}
-	u.check = func(ev, value any, m *Meta) (err error) {
-		c, ok := ev.(Checker[S])
-		if !ok {
-			return nil
-		}
-		defer guard("Check", &err)
-		return c.Check(value.(*S), *m)
-	}
-	u.apply = func(ev, value any, m *Meta) (err error) {
-		defer guard("Apply", &err)
-		return ev.(Event[S]).Apply(value.(*S), *m)
-	}
-	u.equal = func(a, b any) (bool, []string) { return sameState(a, b) }
-	u.revisions, u.onConflict = k.Revisions, k.OnConflict
-	u.plain = func(value any) any { return *value.(*S) }
-	if k.Merge != nil {
-		u.merge = func(base, mine, theirs any) (_ []byte, err error) {
-			defer guard("Merge", &err)
-			merged, err := k.Merge(*base.(*S), *mine.(*S), *theirs.(*S))
-			if err != nil {
-				return nil, err
-			}
-			return u.encode(&merged)
-		}
-	}
-	u.shown = func(l *upcaster, seq, pos uint64, env *record.Envelope) (Meta, any, error) {
-		rec, err := typed[S](l, seq, pos, env)
-		return rec.Meta, rec.Event, err
-	}
-
-	problem := func(format string, args ...any) { u.problems = append(u.problems, fmt.Sprintf(format, args...)) }
-	if err := checkName(k.Name); err != nil {
-		problem("kind name %q: %v", k.Name, err)
-	}
-	if err := k.Strategy.validate(); err != nil {
-		problem("%v", err)
 	}
 	for _, phase := range k.Final {
 		u.final[phase] = true
 	}
-	if k.Phase == nil && len(k.Final) > 0 {
-		problem("Final lists phases, and there is no Phase that names them")
-	}
-	if err := k.OnConflict.validate(k.Merge != nil); err != nil {
-		problem("%v", err)
-	}
-	if k.Revisions > HashedRevisions {
-		problem("naming of revisions %d does not exist", uint8(k.Revisions))
-	}
-	for _, p := range codec.Problems(u.state) {
-		problem("state %s", p)
-	}
+
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	u.validate(k.Phase != nil, problem)
 	for name, proto := range k.Events {
 		u.addEvent(name, proto, problem)
 	}
 	u.migrations = collectMigrations(k.Migrations, problem)
 	u.migrations.check(u.version, func(event string) bool { return u.types[event] != nil }, problem)
-	return u
+	return u, problems
 }
 
+// validate reports what is wrong with the kind, its events and migrations left out.
+func (k *kind) validate(hasPhases bool, problem func(string, ...any)) {
+	if err := checkName(k.name); err != nil {
+		problem("kind name %q: %v", k.name, err)
+	}
+	if err := k.strategy.validate(); err != nil {
+		problem("%v", err)
+	}
+	if !hasPhases && len(k.final) > 0 {
+		problem("Final lists phases, and there is no Phase that names them")
+	}
+	if err := k.onConflict.validate(k.merge != nil); err != nil {
+		problem("%v", err)
+	}
+	if k.revisions > HashedRevisions {
+		problem("naming of revisions %d does not exist", uint8(k.revisions))
+	}
+	for _, p := range codec.Problems(k.state) {
+		problem("state %s", p)
+	}
+}
+
+// eraseFuncs wraps the functions of k, so that they take states, values and events
+// in an any.
+func eraseFuncs[S any](k *Kind[S]) kindFuncs {
+	f := kindFuncs{
+		fresh:   func() any { return new(State[S]) },
+		value:   func(st any) any { return &st.(*State[S]).Value },
+		setHead: func(st any, h *Head) { st.(*State[S]).Head = *h },
+		initial: func(value any) {
+			if k.New != nil {
+				*value.(*S) = k.New()
+				return
+			}
+			var zero S
+			*value.(*S) = zero
+		},
+		phase: func(any) string { return "" },
+		valid: func(any) error { return nil },
+		check: func(ev, value any, m *Meta) (err error) {
+			c, ok := ev.(Checker[S])
+			if !ok {
+				return nil
+			}
+			defer guard("Check", &err)
+			return c.Check(value.(*S), *m)
+		},
+		apply: func(ev, value any, m *Meta) (err error) {
+			defer guard("Apply", &err)
+			return ev.(Event[S]).Apply(value.(*S), *m)
+		},
+		equal: func(a, b any) (bool, []string) { return sameState(a, b) },
+		plain: func(value any) any { return *value.(*S) },
+		shown: func(l *upcaster, seq, pos uint64, env *record.Envelope) (Meta, any, error) {
+			rec, err := typed[S](l, seq, pos, env)
+			return rec.Meta, rec.Event, err
+		},
+	}
+	if k.Phase != nil {
+		f.phase = func(value any) string { return k.Phase(value.(*S)) }
+	}
+	if k.Validate != nil {
+		f.valid = func(value any) (err error) {
+			defer guard("Validate", &err)
+			return k.Validate(value.(*S))
+		}
+	}
+	if k.SnapshotWhen != nil {
+		f.snapshot = func(value any) bool { return k.SnapshotWhen(value.(*S)) }
+	}
+	if k.Merge != nil {
+		f.merge = func(base, mine, theirs any) (_ []byte, err error) {
+			defer guard("Merge", &err)
+			merged, err := k.Merge(*base.(*S), *mine.(*S), *theirs.(*S))
+			if err != nil {
+				return nil, err
+			}
+			return encodeState(&merged)
+		}
+	}
+	return f
+}
+
+// addEvent adds an event to the kind, or reports why it cannot be one.
 func (k *kind) addEvent(name string, proto any, problem func(string, ...any)) {
 	if err := checkName(name); err != nil {
 		problem("event name %q: %v", name, err)
 		return
 	}
 	if name[0] == '_' {
-		problem("event name %q: names that begin with _ are the library's", name)
+		problem("event name %q: names that start with _ are the library's", name)
 		return
 	}
 	if proto == nil {
@@ -289,8 +313,8 @@ func (k *kind) addEvent(name string, proto any, problem func(string, ...any)) {
 		encoding: "the encoding of event " + name}
 }
 
-// flat says whether a value of type t shares nothing with its copies and comes
-// back from its encoding as it was.
+// flat reports whether a value of type t shares nothing with its copies and is equal
+// after it was encoded and decoded.
 func flat(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Bool, reflect.String, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
@@ -311,7 +335,7 @@ func flat(t reflect.Type) bool {
 	return false
 }
 
-// customCoding says whether a type brings an encoding of its own.
+// customCoding reports whether t has methods that encode or decode it.
 func customCoding(t reflect.Type) bool {
 	for _, m := range []string{"MarshalMsg", "EncodeMsgpack", "MarshalMsgpack", "MarshalBinary", "MarshalText",
 		"UnmarshalMsg", "DecodeMsgpack", "UnmarshalMsgpack", "UnmarshalBinary", "UnmarshalText"} {
@@ -322,13 +346,15 @@ func customCoding(t reflect.Type) bool {
 	return false
 }
 
-// encode is the encoded value.
-func (k *kind) encode(value any) (b []byte, err error) {
+// encode encodes a value.
+func (k *kind) encode(value any) ([]byte, error) { return encodeState(value) }
+
+func encodeState(value any) (b []byte, err error) {
 	defer guard("the encoding of the state", &err)
 	return codec.Marshal(value)
 }
 
-// decode is the state of these bytes, in a fresh *State[S].
+// decode decodes a state into a new *State[S].
 func (k *kind) decode(b []byte) (st any, err error) {
 	defer guard("the decoding of the state", &err)
 	st = k.fresh()
@@ -338,7 +364,7 @@ func (k *kind) decode(b []byte) (st any, err error) {
 	return st, nil
 }
 
-// first is the encoded state that New gives.
+// first returns the encoded state that New returns.
 func (k *kind) first() (b []byte, err error) {
 	defer guard("New", &err)
 	st := k.fresh()
@@ -346,19 +372,34 @@ func (k *kind) first() (b []byte, err error) {
 	return k.encode(k.value(st))
 }
 
-// phaseOf is the phase of a value.
+// phaseOf returns the phase of a value.
 func (k *kind) phaseOf(value any) (p string, err error) {
 	defer guard("Phase", &err)
 	return k.phase(value), nil
 }
 
+// wantsSnapshot returns the answer of SnapshotWhen, which the kind must have.
+func (k *kind) wantsSnapshot(value any) (b bool, err error) {
+	defer guard("SnapshotWhen", &err)
+	return k.snapshot(value), nil
+}
+
+// setUpcastPhase sets the phase in the head of an upcast state, for migrations may
+// rename phases.
+func (k *kind) setUpcastPhase(h *Head, value any) {
+	if phase, err := k.phaseOf(value); err == nil {
+		h.Phase = phase
+	}
+}
+
+// allowed reports whether Legal allows a change of phase.
 func (k *kind) allowed(from, to string) bool {
 	return from == to || k.legal == nil || k.legal[from][to]
 }
 
 var errNilEvent = errors.New("the event is nil")
 
-// typeOf finds the type of an event.
+// typeOf returns the type of an event, or ErrBadEvent if the kind does not list it.
 func (k *kind) typeOf(ev any) (*eventType, error) {
 	if ev == nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadEvent, errNilEvent)
@@ -381,6 +422,7 @@ func (k *kind) typeOf(ev any) (*eventType, error) {
 	return nil, fmt.Errorf("%w: kind %q lists no event of type %s%s", ErrBadEvent, k.name, t, hint)
 }
 
+// sameState compares two values as documents and returns up to ten differences.
 func sameState(a, b any) (bool, []string) {
 	da, err := codec.Normalize(a)
 	if err != nil {

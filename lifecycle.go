@@ -10,13 +10,14 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// Delete appends a tombstone: Load answers ErrDeleted, which is ErrNotFound,
-// while Events, At and Recover still work. A later write begins anew from New,
-// and seq goes on. Deleting what is not there answers ErrNotFound.
+// Delete marks a machine as deleted, by a record of its own: Load returns ErrDeleted,
+// which matches ErrNotFound, while Events, At and Recover still work. A later write
+// starts again from New, and seq goes on. It is durable on return. The errors are those
+// of [Store.Append]; ErrNotFound if there is no such machine.
 func (s *Store[S]) Delete(ctx context.Context, id string, opts ...WriteOption) (Head, error) {
-	return s.db.wait(ctx, func() *Ack {
+	return waitForWrite(ctx, func() *Ack {
 		o := newWriteOptions(opts)
-		return s.db.write(ctx, s.kind, id, o, opDelete, func(d *draft) error {
+		return s.db.write(ctx, request{s.kind, id, opDelete, o}, func(d *draft) error {
 			if !d.m.exists() {
 				return notFoundError(d.m)
 			}
@@ -25,10 +26,11 @@ func (s *Store[S]) Delete(ctx context.Context, id string, opts ...WriteOption) (
 	})
 }
 
-// Purge forgets a machine altogether: its records, its snapshots, its keys. A
-// later write to the id makes a new machine. The space is used again; the bytes
-// are gone once it was. A machine in quarantine can be purged. Purging what is
-// not there answers ErrNotFound.
+// Purge removes a machine completely: its records, snapshots and keys. It is durable
+// on return. A later write to the id makes a new machine, which starts at seq 1. The
+// file does not shrink, but the space is used again; the bytes are readable in the file
+// until then. A machine in quarantine can be purged. Purge returns ErrNotFound if there
+// is no such machine.
 func (s *Store[S]) Purge(ctx context.Context, id string) error {
 	start := time.Now()
 	err := s.db.purge(ctx, s.kind, id, start)
@@ -57,8 +59,7 @@ func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) er
 	m.forget()
 	ack := newAck(opDelete, start)
 	m.newest = ack
-	db.push(&step{ack: ack, writes: []engine.Write{{Machine: m.key, Expect: head.Seq, Purge: true}},
-		parts: []part{{m, 0}}}, 0)
+	db.pushWrite(ack, m, engine.Write{Machine: m.key, Expect: head.Seq, Purge: true}, 0)
 	_, err = ack.Wait(ctx)
 	db.release(m)
 	if err == nil {
@@ -67,7 +68,8 @@ func (db *DB) purge(ctx context.Context, k *kind, id string, start time.Time) er
 	return err
 }
 
-// newestItem is the seq at which a machine with a damaged head counts as being.
+// newestItem returns the highest seq among a machine's records and snapshots. It counts
+// as the machine's seq when the head is damaged.
 func (db *DB) newestItem(ctx context.Context, key string) (seq uint64, err error) {
 	want := engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: engine.All, Events: true, To: engine.All, Newest: true}
 	_, err = db.eng.Load(ctx, key, want, func(it engine.Item) error {
@@ -83,9 +85,11 @@ func (db *DB) newestItem(ctx context.Context, key string) (seq uint64, err error
 	return seq, err
 }
 
-// Fork makes a new machine that begins with the state that another had at a
-// point. Its seq goes on from there, its log begins there; records and keys are
-// not copied. The new id must never have existed, or have been purged.
+// Fork makes the machine newID, whose first state is that of the machine id at a point.
+// The seq of the new machine goes on from the point's, and its log starts there: records
+// and keys are not copied. It is durable on return. newID must never have existed, or
+// must have been purged, else Fork returns a *ConflictError. The other errors are those
+// of [Store.At] and [Store.Append].
 func (s *Store[S]) Fork(ctx context.Context, id string, p Point, newID string, opts ...WriteOption) (Head, error) {
 	h, err := s.fork(ctx, id, p, newID, opts)
 	if err != nil {
@@ -109,22 +113,22 @@ func (s *Store[S]) fork(ctx context.Context, id string, p Point, newID string, o
 	if err != nil {
 		return Head{}, err
 	}
-	return s.db.wait(ctx, func() *Ack {
+	return waitForWrite(ctx, func() *Ack {
 		o := *newWriteOptions(opts)
 		if o.cause == "" {
 			o.cause = fmt.Sprintf("fork of %s %q at %d", s.kind.name, id, r.seq)
 		}
-		return s.db.write(ctx, s.kind, newID, &o, opFork, func(d *draft) error { return d.fork(r, enc) })
+		return s.db.write(ctx, request{s.kind, newID, opFork, &o}, func(d *draft) error { return startFork(d, r, enc) })
 	})
 }
 
-// fork makes the draft's new machine begin at r.
-func (d *draft) fork(r *rebuiltState, enc []byte) error {
+// startFork makes the draft's new machine start at r, whose state is enc.
+func startFork(d *draft, r *rebuiltState, enc []byte) error {
 	m := d.m
 	if m.seq > 0 {
 		return &ConflictError{Kind: m.kind.name, ID: m.id, Want: 0, Have: m.seq}
 	}
-	d.seq, d.based = r.seq, true
+	d.seq, d.snaps.based = r.seq, true
 	d.h = record.Head{Phase: r.head.Phase, Version: m.kind.packed, Created: d.now, Updated: d.now, Base: r.seq,
 		Revision: r.head.Revision, RevisionName: r.head.RevisionName}
 	if m.kind.strategy.keepsEvents() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/liap-tui/savepoint/internal/record"
@@ -12,57 +11,70 @@ import (
 
 // machine is one machine in memory.
 //
-//  1. Everything but the atomics and the cache's fields is guarded by lock.
-//  2. seq, h, st and the second level (enc, tail) are of one moment: the newest
-//     record, queued ones included. durable is what the engine has.
-//  3. The committer takes no lock: it writes the atomics and answers acks.
-//  4. st may be nil while enc and tail can rebuild it. Once known, enc is
-//     never nil.
+//  1. lock guards all fields but slot and the atomic ones: commitState, counts.
+//  2. seq, h, live, encoded and keys describe one moment: the newest record,
+//     queued ones included. commitState says what the engine has.
+//  3. The committer takes no lock: it writes commitState and resolves acks.
+//  4. live may be nil, for encoded can rebuild it. Once known is set,
+//     encoded.state is never nil.
 type machine struct {
 	kind    *kind
 	id, key string
 	lock    chan struct{}
 
-	known   bool // the fields below are loaded
+	known   bool // the machine was loaded: the fields up to snaps are set
 	seq     uint64
 	h       record.Head
-	st      any    // first level: *State[S]
-	enc     []byte // second level: the encoded state at encSeq
-	encSeq  uint64 //
-	tail    tail   // and the records since
+	live    any          // the first level: the decoded state, a *State[S]
+	encoded encodedState // the second level
 	keys    []knownKey
 	snaps   *snapshotIndex // nil until a pruning needs it
-	queued  uint64         // seq of the youngest queued step, or what is durable
-	newest  *Ack           // of the youngest queued write
-	unsaved []*Ack         // of Go under snapshot-only
-	saver   *time.Timer    // saves them
 
-	durable atomic.Uint64 // seq that is on disk
-	pos     atomic.Uint64 // its pos
-	pending atomic.Int64  // queued writes
-	failed  atomic.Bool   // a queued write was not stored; forget everything
-	doubt   atomic.Bool   // nobody knows whether one was
+	queueState
+	commitState
 
-	pattern *accessPattern // nil until something is watched
+	pattern  *accessPattern // nil until the anomaly detection sees a write
+	counts   machineCounts
+	reported machineSize // the size that the cache was last given
 
-	counts                        machineCounts
-	reportedLive, reportedEncoded int64 // what the cache knows of size
-
-	slot slot // the cache's
-	gone bool // evicted: look it up again
+	slot slot // guarded by the cache's lock
+	gone bool // evicted: who waited for the lock has to look the machine up again
 }
 
-// knownKey is an idempotency key the machine remembers.
+// queueState is what a machine knows of its writes that are not durable yet.
+type queueState struct {
+	queued  uint64      // seq after the newest queued step; that of the engine's head if there is none
+	newest  *Ack        // of the newest queued step
+	unsaved []*Ack      // of writes of Go under SnapshotOnly that no queued step stores yet
+	saver   *time.Timer // queues a step for unsaved when it fires
+}
+
+// knownKey is an idempotency key that the machine remembers.
 type knownKey struct {
 	record.Key
-	ack *Ack // while its write is queued
+	ack *Ack // of the write with the key; nil if the key was loaded
+}
+
+// maxKeys is how many idempotency keys a machine remembers.
+const maxKeys = 256
+
+// appendKey appends a key to those that a machine remembers, and drops the oldest
+// where they are more than maxKeys.
+func appendKey(keys []knownKey, k knownKey) []knownKey {
+	if k.Name != "" && len(keys) > 0 && keys[len(keys)-1].Name == k.Name {
+		keys = keys[:len(keys)-1] // each record of a write carries the write's key
+	}
+	if len(keys) >= maxKeys {
+		keys = append(keys[:0:0], keys[len(keys)-maxKeys+1:]...)
+	}
+	return append(keys, k)
 }
 
 func newMachine(k *kind, id string) *machine {
 	return &machine{kind: k, id: id, key: keyOf(k.name, id), lock: make(chan struct{}, 1)}
 }
 
-// acquire takes the lock, or gives up with ctx.
+// acquire takes the lock, or returns an error when ctx ends first.
 func (m *machine) acquire(ctx context.Context) error {
 	select {
 	case m.lock <- struct{}{}:
@@ -88,14 +100,20 @@ func (m *machine) tryAcquire() bool {
 
 func (m *machine) release() { <-m.lock }
 
-// head is the public head of the newest record.
+// exists reports whether the machine exists in the sense of IfSeq and Load.
+func (m *machine) exists() bool { return m.seq > 0 && !m.h.Deleted }
+
+// idle reports whether none of the machine's writes is queued or unsaved.
+func (m *machine) idle() bool { return m.pending.Load() == 0 && len(m.unsaved) == 0 }
+
+// head returns the public head of the newest record.
 func (m *machine) head() Head {
 	h := publicHead(m.kind, m.id, m.seq, &m.h)
 	if m.durable.Load() == m.seq {
 		h.Pos = m.pos.Load()
 	}
-	if h.Upcast && m.st != nil {
-		m.kind.setUpcastPhase(&h, m.kind.value(m.st))
+	if h.Upcast && m.live != nil {
+		m.kind.setUpcastPhase(&h, m.kind.value(m.live))
 	}
 	return h
 }
@@ -109,92 +127,132 @@ func publicHead(k *kind, id string, seq uint64, h *record.Head) Head {
 	return p
 }
 
-// setUpcastPhase puts the phase of a lifted state into its head: migrations may rename
-// phases.
-func (k *kind) setUpcastPhase(h *Head, value any) {
-	if phase, err := k.phaseOf(value); err == nil {
-		h.Phase = phase
+// ackForReader returns an Ack that resolves once the state in memory is durable.
+func (m *machine) ackForReader() *Ack {
+	newest := m.newest
+	if n := len(m.unsaved); n > 0 {
+		newest = m.unsaved[n-1]
+	} else if m.durable.Load() == m.seq && m.pending.Load() == 0 {
+		newest = nil
 	}
+	if newest == nil {
+		return resolvedAck(m.head())
+	}
+	return newest.follow(m.head())
 }
 
-// idle says that nothing of the machine is queued or waits to be saved.
-func (m *machine) idle() bool { return m.pending.Load() == 0 && len(m.unsaved) == 0 }
+// setQueued notes that a step with the machine's newest moment is about to be
+// queued; ack is the step's.
+func (m *machine) setQueued(ack *Ack) { m.queued, m.newest = m.seq, ack }
 
-// forget drops what is known, so that the next look reads the engine.
+// takeUnsaved returns the acks of the unsaved writes, for the step that stores
+// them, and stops the timer that would have saved them.
+func (m *machine) takeUnsaved() []*Ack {
+	acks := m.unsaved
+	m.unsaved = nil
+	if m.saver != nil {
+		m.saver.Stop()
+		m.saver = nil
+	}
+	return acks
+}
+
+// forget drops what is known, so that the next use loads the machine from the
+// engine.
 func (m *machine) forget() {
-	m.known, m.st, m.enc, m.tail, m.encSeq = false, nil, nil, tail{}, 0
-	m.keys, m.snaps, m.seq, m.h = nil, nil, 0, record.Head{}
+	m.known, m.seq, m.h = false, 0, record.Head{}
+	m.live, m.encoded = nil, encodedState{}
+	m.keys, m.snaps = nil, nil
 }
 
-// decodeLive makes the first level from the second.
-func (m *machine) decodeLive() error {
-	if m.st != nil {
-		return nil
-	}
-	r := replay{kind: m.kind, id: m.id}
-	if err := r.begin(m.encSeq, m.enc); err != nil {
-		return err
-	}
-	for i := range m.tail.ends {
-		if err := r.next(m.encSeq+uint64(i)+1, m.tail.record(i)); err != nil {
-			return err
-		}
-	}
-	m.st = r.st
-	return nil
-}
-
-// setFrom takes over what a rebuild found.
-func (m *machine) setFrom(r *rebuiltState) {
+// setRebuilt sets the machine to the newest state, as a rebuild returned it.
+func (m *machine) setRebuilt(r *rebuiltState) {
 	m.known = true
 	m.seq, m.h, m.queued = r.seq, r.head, r.seq
-	m.st, m.enc, m.encSeq, m.tail = r.st, r.enc, r.encSeq, r.tail
+	m.live, m.encoded = r.st, encodedState{state: r.enc, seq: r.encSeq, tail: r.tail}
 	m.keys = r.keys
 	if r.head.Version == m.kind.packed && !r.head.Deleted && m.seq > 0 {
-		if phase, err := m.kind.phaseOf(m.kind.value(m.st)); err == nil {
-			m.h.Phase = phase // a newer program that rolled back does not know the names of this one's
+		if phase, err := m.kind.phaseOf(m.kind.value(m.live)); err == nil {
+			m.h.Phase = phase // the stored one may be of a newer program that rolled back, with other names of phases
 		}
 	}
 	m.pos.Store(r.pos)
 	m.durable.Store(r.seq)
 }
 
-// trim encodes the state anew when the records since the last encoding have
-// become much larger than it.
+// decodeLive rebuilds live from encoded.
+func (m *machine) decodeLive() error {
+	if m.live != nil {
+		return nil
+	}
+	r := replay{kind: m.kind, id: m.id}
+	if err := r.begin(m.encoded.seq, m.encoded.state); err != nil {
+		return err
+	}
+	for i := range m.encoded.tail.ends {
+		if err := r.next(m.encoded.seq+uint64(i)+1, m.encoded.tail.record(i)); err != nil {
+			return err
+		}
+	}
+	m.live = r.st
+	return nil
+}
+
+// trim encodes the live state again when the records since the last encoding
+// have become much larger than the encoded state.
 func (m *machine) trim() {
-	if n := len(m.tail.bytes); n <= minTail || n <= 4*len(m.enc) || m.st == nil {
+	if n := len(m.encoded.tail.bytes); n <= minTail || n <= 4*len(m.encoded.state) || m.live == nil {
 		return
 	}
-	enc, err := m.kind.encode(m.kind.value(m.st))
+	state, err := m.kind.encode(m.kind.value(m.live))
 	if err != nil {
-		return // the longer way stays
+		return // the records still lead to the state
 	}
-	m.enc, m.encSeq, m.tail = enc, m.seq, tail{}
+	m.encoded = encodedState{state: state, seq: m.seq}
 }
 
-// minTail is how many bytes of records the second level keeps without asking
-// whether the encoded state would be smaller.
+// machineSize is an estimate, in bytes, of what a machine occupies in memory.
+type machineSize struct{ live, encoded int64 }
+
+// size estimates that a decoded state takes three times its encoding.
+func (m *machine) size() (s machineSize) {
+	s.encoded = 1024 + int64(len(m.id)+len(m.encoded.state)+120*len(m.keys)) + m.encoded.tail.size()
+	if m.live != nil {
+		s.live = 256 + 3*int64(len(m.encoded.state)) + int64(len(m.encoded.tail.bytes))
+	}
+	return s
+}
+
+// encodedState is an encoded state and the records after it, which lead to the
+// machine's newest state.
+type encodedState struct {
+	state []byte
+	seq   uint64 // of state
+	tail  tail
+}
+
+// current reports whether state is the state at seq, with no record after it.
+func (e *encodedState) current(seq uint64) bool { return e.seq == seq && len(e.tail.ends) == 0 }
+
+// reset makes state, at seq, the encoded state and drops all records. It keeps
+// the tail's memory.
+func (e *encodedState) reset(state []byte, seq uint64) {
+	e.state, e.seq = state, seq
+	e.tail.reset()
+}
+
+// minTail is how many bytes of records encodedState may hold before trim compares
+// them with the size of the state.
 const minTail = 8 << 10
 
-// size is what the machine occupies in memory, estimated: a decoded state takes
-// about three times its encoding.
-func (m *machine) size() (live, encoded int64) {
-	encoded = 1024 + int64(len(m.id)+len(m.enc)+120*len(m.keys)) + m.tail.size()
-	if m.st != nil {
-		live = 256 + 3*int64(len(m.enc)) + int64(len(m.tail.bytes))
-	}
-	return live, encoded
-}
-
-// tail holds the records since an encoded state, in one piece of memory: a
-// machine in memory has many, and so they are one thing to the garbage
-// collector.
+// tail holds consecutive records in one piece of memory, because a machine may
+// have many and the garbage collector should not have to follow each of them.
 type tail struct {
 	bytes []byte
-	ends  []int
+	ends  []int // where each record ends in bytes
 }
 
-// add copies a record.
+// add copies a record to the end and returns the copy.
 func (t *tail) add(b []byte) []byte {
 	from := len(t.bytes)
 	t.bytes = append(t.bytes, b...)
@@ -202,7 +260,7 @@ func (t *tail) add(b []byte) []byte {
 	return t.bytes[from:]
 }
 
-// record is the i-th one.
+// record returns the record of index i. It is the tail's memory.
 func (t *tail) record(i int) []byte {
 	from, end := 0, t.ends[i]
 	if i > 0 {
@@ -211,13 +269,13 @@ func (t *tail) record(i int) []byte {
 	return t.bytes[from:end:end]
 }
 
-// reset keeps only the room.
+// reset drops all records and keeps the memory.
 func (t *tail) reset() { t.bytes, t.ends = t.bytes[:0], t.ends[:0] }
 
-// clone is a copy without spare room.
+// clone returns a copy that has no spare memory.
 func (t *tail) clone() tail {
 	return tail{slices.Clip(slices.Clone(t.bytes)), slices.Clip(slices.Clone(t.ends))}
 }
 
-// size is what it occupies.
+// size is the number of bytes that the tail occupies.
 func (t *tail) size() int64 { return int64(cap(t.bytes) + 8*cap(t.ends)) }

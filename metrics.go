@@ -5,10 +5,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/histogram"
 )
 
-// op is a kind of operation, for metrics and errors.
+// op is an operation as metrics and errors name it.
 type op uint8
 
 const (
@@ -40,18 +41,18 @@ func (o op) String() string { return opNames[o] }
 
 // metrics counts what the database does. All of it is atomic.
 type metrics struct {
-	latency [ops]histogram.Histogram
-	refused [ops]atomic.Int64
-	failed  [ops]atomic.Int64
+	latency [ops]histogram.Histogram // of operations that succeeded
+	refused [ops]atomic.Int64        // writes that were not queued
+	failed  [ops]atomic.Int64        // writes that were queued and not stored; reads that returned an error
 
-	hits, secondHits, misses atomic.Int64
-	rebuilds, fallbacks      atomic.Int64
+	hits, secondHits, misses atomic.Int64 // uses of a machine: its live state, its encoded state or neither was in memory
+	rebuilds, fallbacks      atomic.Int64 // rebuilds, and those that the first attempt did not lead to
 	rebuildTime              histogram.Histogram
-	groups, grouped          atomic.Int64
+	groups, grouped          atomic.Int64 // groups that were committed, and the steps in them
 	commitTime               histogram.Histogram
-	conflicts, illegal       atomic.Int64
+	conflicts, illegal       atomic.Int64 // refused writes
 	snapshots, views         atomic.Int64
-	position                 atomic.Uint64
+	position                 atomic.Uint64 // the highest position that was written
 	start                    time.Time
 }
 
@@ -68,7 +69,7 @@ func (m *metrics) refuse(o op, err error) {
 	}
 }
 
-// wrote counts a write's answer.
+// wrote counts a queued write that is resolved with err.
 func (m *metrics) wrote(a *Ack, err error) {
 	if err != nil {
 		m.failed[a.op].Add(1)
@@ -77,7 +78,7 @@ func (m *metrics) wrote(a *Ack, err error) {
 	m.latency[a.op].Add(time.Since(a.start))
 }
 
-// read counts a look at a machine.
+// read counts a read of a machine.
 func (m *metrics) read(o op, start time.Time, err error) {
 	if err != nil {
 		m.failed[o].Add(1)
@@ -86,11 +87,11 @@ func (m *metrics) read(o op, start time.Time, err error) {
 	m.latency[o].Add(time.Since(start))
 }
 
-// sampleViews is how many looks share one measured time: reading the clock
-// takes longer than a look.
+// sampleViews is how many Views share one measurement: to read the clock takes longer
+// than a View.
 const sampleViews = 32
 
-// sample starts the clock for one look in sampleViews.
+// sample counts a View and returns the time for one in sampleViews, else the zero Time.
 func (m *metrics) sample() time.Time {
 	if m.views.Add(1)%sampleViews != 0 {
 		return time.Time{}
@@ -98,7 +99,7 @@ func (m *metrics) sample() time.Time {
 	return time.Now()
 }
 
-// viewed counts a look.
+// viewed counts the result of a View. start is what sample returned.
 func (m *metrics) viewed(start time.Time, err error) {
 	if err != nil {
 		m.failed[opView].Add(1)
@@ -107,12 +108,26 @@ func (m *metrics) viewed(start time.Time, err error) {
 	}
 }
 
+// group counts a group of n steps that was committed.
 func (m *metrics) group(n int, took time.Duration) {
 	m.groups.Add(1)
 	m.grouped.Add(int64(n))
 	m.commitTime.Add(took)
 }
 
+// stored counts what a durable step has stored.
+func (m *metrics) stored(s *step, result *engine.Result) {
+	for i := range s.first {
+		m.snapshots.Add(int64(len(s.first[i].Snapshots)))
+	}
+	for i := range s.writes {
+		m.snapshots.Add(int64(len(s.writes[i].Snapshots)))
+		m.position.Store(max(m.position.Load(), result.Pos[i]))
+	}
+}
+
+// rebuilt counts a rebuild that needed fallbacks attempts before the one that led to
+// the state.
 func (m *metrics) rebuilt(took time.Duration, fallbacks int) {
 	m.rebuilds.Add(1)
 	if fallbacks > 0 {

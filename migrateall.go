@@ -169,7 +169,7 @@ func (k *kind) changes(version uint64, to Version) bool {
 // migrateOne is one machine's part, in a step of its own.
 func (db *DB) migrateOne(ctx context.Context, k *kind, id string, o MigrateOptions) error {
 	own := newWriteOptions([]WriteOption{OriginSystem})
-	ack := db.write(ctx, k, id, own, opMigrate, func(d *draft) error {
+	ack := db.write(ctx, request{k, id, opMigrate, own}, func(d *draft) error {
 		if d.m.seq == 0 {
 			return notFoundError(d.m)
 		}
@@ -181,7 +181,7 @@ func (db *DB) migrateOne(ctx context.Context, k *kind, id string, o MigrateOptio
 		if o.To == k.version {
 			err = d.migrateHere()
 		} else {
-			err = d.migrateBack(ctx, o.To, o.Restore)
+			err = migrateBack(ctx, d, o.To, o.Restore)
 		}
 		if err == nil && deleted { // it is again
 			err = d.tombstone(o.To.pack())
@@ -290,7 +290,7 @@ func (l *upcaster) steady(seq, version uint64, a, b []byte) error {
 }
 
 // migrateBack records the state as an older version has it.
-func (d *draft) migrateBack(ctx context.Context, to Version, restore bool) error {
+func migrateBack(ctx context.Context, d *draft, to Version, restore bool) error {
 	k := d.m.kind
 	l := &upcaster{kind: k, id: d.m.id}
 	now, err := k.encode(d.value())
@@ -313,11 +313,9 @@ func (d *draft) migrateBack(ctx context.Context, to Version, restore bool) error
 	d.opt = own
 	env := d.envelope(replacedName)
 	env.Version, env.Reason, env.Payload = to.pack(), reasonMigrated, old
-	d.touched, d.m.st, d.h.Deleted = true, st, false
-	if err := d.endRecord(&env, false); err != nil {
+	if err := d.addState(&env, st, up, false); err != nil {
 		return err
 	}
-	d.replaced, d.state = len(d.records), up
 	if k.strategy == EventSourced {
 		return nil
 	}
@@ -341,7 +339,7 @@ func (db *DB) rolledBack(ctx context.Context, k *kind, to Version) error {
 	if left > 0 {
 		return fmt.Errorf("%d machines are of a newer version than %s: a program of that version cannot register the kind", left, to)
 	}
-	return db.lowerNote(ctx, k, to)
+	return db.kinds.lowerVersion(ctx, k, to)
 }
 
 // MigrationStatus tells which versions the machines of a kind have.

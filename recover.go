@@ -107,7 +107,7 @@ func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverO
 	if rep.Status == RecoverHealthy {
 		db.quarantine.remove(k, id)
 		m.forget()
-		m.setFrom(found)
+		m.setRebuilt(found)
 		db.metrics.latency[opRecover].Add(rep.Took)
 		return rep, nil
 	}
@@ -275,10 +275,10 @@ func (db *DB) restore(ctx context.Context, m *machine, r *rebuiltState, o Recove
 	wo := newWriteOptions([]WriteOption{By(o.Actor), OriginRecovery, Cause(o.Reason)})
 	m.forget()
 	m.known, m.seq, m.h, m.queued = true, r.stored.Seq, r.newest, r.stored.Seq
-	m.enc, m.encSeq, m.st, m.keys = r.enc, r.encSeq, r.st, r.keys
+	m.live, m.encoded, m.keys = r.st, encodedState{state: r.enc, seq: r.encSeq}, r.keys
 	m.pos.Store(r.stored.Pos)
 	m.durable.Store(r.stored.Seq)
-	d := db.newDraft(m, wo)
+	d := newDraft(db, m, wo)
 	enc, err := m.kind.encode(m.kind.value(r.st))
 	if err != nil {
 		return nil, err
@@ -304,9 +304,9 @@ func (db *DB) restore(ctx context.Context, m *machine, r *rebuiltState, o Recove
 	}
 	ack := newAck(opRecover, start)
 	d.publish(ack)
-	m.queued, m.newest = m.seq, ack
+	m.setQueued(ack)
 	ack.head = m.head()
-	db.push(&step{ack: ack, writes: []engine.Write{w}, parts: []part{{m, m.seq}}}, d.bytes)
+	db.pushWrite(ack, m, w, d.made.size)
 	return ack, nil
 }
 
@@ -347,9 +347,9 @@ func (s *Store[S]) Recoveries(ctx context.Context, id string) iter.Seq2[Recovery
 // Mark says that record seq of the machine ended in an error, for
 // [BeforeError]. The mark is a record of its own.
 func (s *Store[S]) Mark(ctx context.Context, id string, seq uint64, problem error, opts ...WriteOption) (Head, error) {
-	return s.db.wait(ctx, func() *Ack {
+	return waitForWrite(ctx, func() *Ack {
 		o := newWriteOptions(opts)
-		return s.db.write(ctx, s.kind, id, o, opMark, func(d *draft) error {
+		return s.db.write(ctx, request{s.kind, id, opMark, o}, func(d *draft) error {
 			if !d.m.exists() {
 				return notFoundError(d.m)
 			}

@@ -102,18 +102,18 @@ func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*RecoverAllR
 
 // choose finds registered kinds by name.
 func (db *DB) choose(names []string) ([]*kind, error) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
+	db.kinds.mu.Lock()
+	defer db.kinds.mu.Unlock()
 	var out []*kind
 	for _, name := range names {
-		r := db.kinds[name]
+		r := db.kinds.byName[name]
 		if r == nil {
 			return nil, fmt.Errorf("savepoint: kind %q is not registered", name)
 		}
 		out = append(out, r.kind)
 	}
 	if len(names) == 0 {
-		for _, r := range db.kinds {
+		for _, r := range db.kinds.byName {
 			out = append(out, r.kind)
 		}
 	}

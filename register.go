@@ -4,24 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/codec"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// KindError says why a kind cannot be registered.
+// KindError says why a kind cannot be registered. It lists all reasons that were found.
 type KindError struct {
 	Kind     string
-	Problems []string // each a sentence
+	Problems []string
 }
 
 func (e *KindError) Error() string {
 	return fmt.Sprintf("savepoint: kind %q cannot be registered: %s", e.Kind, strings.Join(e.Problems, "; "))
+}
+
+// kindRegister holds the registered kinds and keeps what the file knows of each kind
+// in a note.
+type kindRegister struct {
+	eng      engine.Engine
+	setNote  func(ctx context.Context, name string, value []byte) error
+	log      *slog.Logger
+	readOnly bool // notes are read and compared, but not written
+
+	mu     sync.Mutex // guards byName and the notes
+	byName map[string]*registered
 }
 
 // registered is a kind and its Store.
@@ -30,36 +44,52 @@ type registered struct {
 	store any // *Store[S]
 }
 
-// kindNote is what the file knows about a kind.
+func (r *kindRegister) init(db *DB) {
+	r.eng, r.setNote, r.log, r.readOnly = db.eng, db.setNote, db.log, db.opt.ReadOnly
+	r.byName = map[string]*registered{}
+}
+
+// find returns the registered kind of a name, or nil.
+func (r *kindRegister) find(name string) *kind {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if known := r.byName[name]; known != nil {
+		return known.kind
+	}
+	return nil
+}
+
+// kindNote is what the file knows of a kind.
 type kindNote struct {
 	Number  uint32
-	Version uint64            // the highest that was registered
+	Version uint64            // the highest version that was registered
 	State   string            // shape of the state under that version
-	Events  map[string]string // shape of each event ever declared
-	Last    map[string]uint64 // the version that each was declared with last
+	Events  map[string]string // shape of each event that was ever registered
+	Last    map[string]uint64 // the last version that each event was registered with
 }
 
 func kindNoteName(name string) string { return "kind/" + name }
 
-// Register tells the database about a kind and gives the Store through which
-// its machines are used. It answers a *KindError with every reason at once: a
-// state or an event with fields that would be lost in its encoding, one type
-// under two names, names that are the library's, events that the file has and
-// the kind lacks, a name that another type registered before, migrations that
-// are there twice, go in a circle or leave a gap, an older version in the file
-// that no migrations lead from. It answers ErrNewer if the file has a newer
-// version of the kind.
+// Register makes a kind known to the database and returns the Store for its machines. A
+// kind must be registered before its machines can be used, after each Open.
 //
-// A kind may be registered again with the same types; the same Store comes
-// back, and its machines leave quarantine.
+// It returns a *KindError with all reasons why the kind cannot be registered: fields of
+// the state or of an event that its encoding would lose; one type under two names; a name
+// that is the library's, or that another type was registered with; events that the file
+// has and the kind lacks; migrations that are listed twice, form a cycle or leave a gap;
+// machines of an older version in the file that no migrations lead from. It returns
+// ErrNewer if the file has a newer version of the kind.
+//
+// A kind may be registered again with the same types: the same Store is returned, and the
+// kind's machines leave quarantine.
 func Register[S any](db *DB, k Kind[S]) (*Store[S], error) {
 	if db.closed.Load() {
 		return nil, ErrClosed
 	}
-	u := erase(&k)
-	if len(u.problems) > 0 {
-		sort.Strings(u.problems)
-		return nil, &KindError{Kind: k.Name, Problems: u.problems}
+	u, problems := erase(&k)
+	if len(problems) > 0 {
+		sort.Strings(problems)
+		return nil, &KindError{Kind: k.Name, Problems: problems}
 	}
 	orDefault(&u.strategy, db.opt.Strategy)
 	u.policy = u.policy.or(db.opt.Snapshot)
@@ -69,20 +99,20 @@ func Register[S any](db *DB, k Kind[S]) (*Store[S], error) {
 	}
 	u.machines = map[string]*machine{}
 
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if old := db.kinds[k.Name]; old != nil {
-		if p := old.kind.differs(u); p != "" {
+	db.kinds.mu.Lock()
+	defer db.kinds.mu.Unlock()
+	if old := db.kinds.byName[k.Name]; old != nil {
+		if p := difference(old.kind, u); p != "" {
 			return nil, &KindError{Kind: k.Name, Problems: []string{p}}
 		}
 		db.quarantine.removeKind(k.Name)
 		return old.store.(*Store[S]), nil
 	}
-	if err := db.note(u); err != nil {
+	if err := db.kinds.compareAndNote(u); err != nil {
 		return nil, err
 	}
 	s := &Store[S]{db: db, kind: u}
-	db.kinds[k.Name] = &registered{kind: u, store: s}
+	db.kinds.byName[k.Name] = &registered{kind: u, store: s}
 	if u.retention.on() && !db.opt.ReadOnly && !db.retention.begun && db.opt.RetainEvery > 0 && !db.closed.Load() {
 		db.retention.begun = true
 		db.tasks.Go(db.retainInBackground)
@@ -93,8 +123,8 @@ func Register[S any](db *DB, k Kind[S]) (*Store[S], error) {
 	return s, nil
 }
 
-// differs says how a second registration is not the first one.
-func (k *kind) differs(u *kind) string {
+// difference says how a second registration differs from the first one, k.
+func difference(k, u *kind) string {
 	if k.state != u.state {
 		return fmt.Sprintf("it is registered with the state %s, not %s", k.state, u.state)
 	}
@@ -112,10 +142,11 @@ func (k *kind) differs(u *kind) string {
 	return ""
 }
 
-// note compares the kind with what the file knows, and brings that up to date.
-func (db *DB) note(u *kind) error {
+// compareAndNote compares a kind with what the file knows of it, gives the kind its
+// number and stores what has changed.
+func (r *kindRegister) compareAndNote(u *kind) error {
 	ctx := context.Background()
-	b, err := db.eng.Note(ctx, kindNoteName(u.name))
+	b, err := r.eng.Note(ctx, kindNoteName(u.name))
 	if err != nil {
 		return fmt.Errorf("register %q: %w", u.name, err)
 	}
@@ -125,10 +156,10 @@ func (db *DB) note(u *kind) error {
 			return fmt.Errorf("%w: register %q: the note of the kind: %w", ErrCorrupt, u.name, err)
 		}
 	}
-	n.date()
+	n.fillLast()
 	changed := b == nil
 	if n.Number == 0 {
-		if n.Number, err = db.nextKind(ctx); err != nil {
+		if n.Number, err = r.nextNumber(ctx); err != nil {
 			return fmt.Errorf("register %q: %w", u.name, err)
 		}
 	}
@@ -136,32 +167,32 @@ func (db *DB) note(u *kind) error {
 	if old := unpackVersion(n.Version); old.Compare(u.version) > 0 {
 		return fmt.Errorf("register %q: %w: the file has version %s of the kind, the program declares %s", u.name, ErrNewer, old, u.version)
 	}
-	if err := db.stranded(ctx, u); err != nil {
+	if err := r.checkVersions(ctx, u); err != nil {
 		return err
 	}
-	if err := db.lacking(ctx, u, &n); err != nil {
+	if err := r.checkEvents(ctx, u, &n); err != nil {
 		return err
 	}
-	warn := n.Version == u.version.pack()
+	sameVersion := n.Version == u.packed
 	shape := codec.Shape(u.state)
-	if warn && n.State != shape && n.State != "" {
-		db.log.Warn("the state's shape changed under the same version", "kind", u.name, "version", u.version)
+	if sameVersion && n.State != shape && n.State != "" {
+		r.log.Warn("the state's shape changed under the same version", "kind", u.name, "version", u.version)
 	}
-	changed = changed || n.State != shape || n.Version != u.version.pack()
-	n.State, n.Version = shape, u.version.pack()
+	changed = changed || n.State != shape || !sameVersion
+	n.State, n.Version = shape, u.packed
 	for name, t := range u.types {
 		shape := codec.Shape(t.typ)
-		if old, ok := n.Events[name]; ok && warn && old != shape && old != "" {
-			db.log.Warn("an event's shape changed under the same version", "kind", u.name, "event", name, "version", u.version)
+		if old, ok := n.Events[name]; ok && sameVersion && old != shape && old != "" {
+			r.log.Warn("an event's shape changed under the same version", "kind", u.name, "event", name, "version", u.version)
 		}
 		changed = changed || n.Events[name] != shape || n.Last[name] != u.packed
 		n.Events[name], n.Last[name] = shape, u.packed
 	}
-	if !changed || db.opt.ReadOnly {
+	if !changed || r.readOnly {
 		return nil
 	}
 	if b, err = codec.Marshal(&n); err == nil {
-		err = db.setNote(ctx, kindNoteName(u.name), b)
+		err = r.setNote(ctx, kindNoteName(u.name), b)
 	}
 	if err != nil {
 		return fmt.Errorf("register %q: %w", u.name, err)
@@ -169,8 +200,9 @@ func (db *DB) note(u *kind) error {
 	return nil
 }
 
-// date fills in what a note does not say: an event was there as long as the kind.
-func (n *kindNote) date() {
+// fillLast fills in Last where an older library did not write it: an event was
+// registered as long as the kind was.
+func (n *kindNote) fillLast() {
 	if n.Last == nil {
 		n.Last = map[string]uint64{}
 	}
@@ -181,10 +213,10 @@ func (n *kindNote) date() {
 	}
 }
 
-// stranded refuses a kind of an older version than machines have, or one that no
-// migrations lead to from theirs.
-func (db *DB) stranded(ctx context.Context, u *kind) error {
-	counts, err := db.eng.Versions(ctx, u.number)
+// checkVersions refuses a kind whose version is older than that of machines in the file,
+// or that no migrations lead to from theirs.
+func (r *kindRegister) checkVersions(ctx context.Context, u *kind) error {
+	counts, err := r.eng.Versions(ctx, u.number)
 	if err != nil {
 		return fmt.Errorf("register %q: %w", u.name, err)
 	}
@@ -204,15 +236,15 @@ func (db *DB) stranded(ctx context.Context, u *kind) error {
 	return nil
 }
 
-// inOrder are the versions that were counted, oldest first.
+// inOrder returns the versions that were counted, oldest first.
 func inOrder(counts map[uint64]int64) []uint64 { return slices.Sorted(maps.Keys(counts)) }
 
-// lowerNote makes version to the highest that the file knows of the kind. What
-// its types look like is not known.
-func (db *DB) lowerNote(ctx context.Context, k *kind, to Version) error {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	b, err := db.eng.Note(ctx, kindNoteName(k.name))
+// lowerVersion makes to the highest version that the file knows of a kind, so that a
+// program of that version can register it. The shapes of its types are forgotten.
+func (r *kindRegister) lowerVersion(ctx context.Context, k *kind, to Version) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, err := r.eng.Note(ctx, kindNoteName(k.name))
 	if err != nil {
 		return err
 	}
@@ -227,14 +259,14 @@ func (db *DB) lowerNote(ctx context.Context, k *kind, to Version) error {
 	if b, err = codec.Marshal(&n); err != nil {
 		return err
 	}
-	return db.setNote(ctx, kindNoteName(k.name), b)
+	return r.setNote(ctx, kindNoteName(k.name), b)
 }
 
-// nextKind gives a kind its number. The counter is written first: a number is
-// never given twice.
-func (db *DB) nextKind(ctx context.Context) (uint32, error) {
+// nextNumber returns the number of a new kind. The counter is stored before it is used,
+// so that no number is given twice.
+func (r *kindRegister) nextNumber(ctx context.Context) (uint32, error) {
 	var n uint32
-	b, err := db.eng.Note(ctx, "kinds")
+	b, err := r.eng.Note(ctx, "kinds")
 	if err != nil {
 		return 0, err
 	}
@@ -244,26 +276,19 @@ func (db *DB) nextKind(ctx context.Context) (uint32, error) {
 		}
 	}
 	n++
-	if db.opt.ReadOnly {
+	if r.readOnly {
 		return n, nil
 	}
 	if b, err = codec.Marshal(n); err != nil {
 		return 0, err
 	}
-	return n, db.setNote(ctx, "kinds", b)
+	return n, r.setNote(ctx, "kinds", b)
 }
 
-// setNote is the engine's SetNote, never during a Commit.
-func (db *DB) setNote(ctx context.Context, name string, value []byte) error {
-	db.storing.Lock()
-	defer db.storing.Unlock()
-	return db.eng.SetNote(ctx, name, value)
-}
-
-// lacking refuses a kind without an event that the file has records of, unless
-// migrations rename or drop it. Only a kind that lost an event otherwise makes
-// the file be searched.
-func (db *DB) lacking(ctx context.Context, u *kind, n *kindNote) error {
+// checkEvents refuses a kind that lacks an event of which the file has records, unless
+// migrations rename or drop the event. Only where an event was registered before and is
+// lacking without a migration does it have to read all records of the kind.
+func (r *kindRegister) checkEvents(ctx context.Context, u *kind, n *kindNote) error {
 	counts := map[string]int{}
 	for name := range n.Events {
 		if u.types[name] == nil && !u.outgrown(name, n.Last[name]) {
@@ -275,7 +300,7 @@ func (db *DB) lacking(ctx context.Context, u *kind, n *kindNote) error {
 	}
 	var keys []string
 	prefix := keyOf(u.name, "")
-	if err := db.eng.Scan(ctx, prefix, "", 0, func(key string, _ engine.Head) error {
+	if err := r.eng.Scan(ctx, prefix, "", 0, func(key string, _ engine.Head) error {
 		keys = append(keys, key)
 		return nil
 	}); err != nil {
@@ -284,7 +309,7 @@ func (db *DB) lacking(ctx context.Context, u *kind, n *kindNote) error {
 	there := map[string]bool{}
 	var env record.Envelope
 	for _, key := range keys {
-		if _, err := db.eng.Load(ctx, key, engine.LoadRange{Events: true, To: engine.All}, func(it engine.Item) error {
+		if _, err := r.eng.Load(ctx, key, engine.LoadRange{Events: true, To: engine.All}, func(it engine.Item) error {
 			if it.Err == nil && env.Parse(it.Bytes, &env) == nil {
 				if _, lost := counts[env.Name]; lost {
 					there[env.Name] = true

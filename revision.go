@@ -8,40 +8,40 @@ import (
 	"github.com/liap-tui/savepoint/internal/codec"
 )
 
-// RevisionNaming says which name a revision, a saved state of the versioned
-// strategy, has beside its number. [AtRevisionName] finds it again.
+// RevisionNaming says which name a revision gets besides its number. A revision is a
+// state that a Save stores under Versioned. [AtRevisionName] finds it by its name.
 type RevisionNaming uint8
 
-// The ways of naming revisions.
+// The ways to name revisions.
 const (
-	// SequentialRevisions: the number is the name.
+	// SequentialRevisions have no name but their number.
 	SequentialRevisions RevisionNaming = iota
-	// SemanticRevisions are named major.minor.patch: major is that of the kind's
-	// version, minor rises when the Save has other fields or keys than the state
-	// before it, patch when only values differ.
+	// SemanticRevisions are named major.minor.patch. major is the major number of the
+	// kind's version; minor rises when the saved state has other fields or map keys than
+	// the state before it; patch rises when only values differ.
 	SemanticRevisions
-	// TimestampRevisions are named by the time of the Save, with microseconds, in
-	// UTC; where the clock has not gone on since the last one, by one microsecond
-	// more than that.
+	// TimestampRevisions are named by the time of the Save, in UTC with microseconds. If
+	// the clock is not later than the name of the revision before, the name is one
+	// microsecond later than that.
 	TimestampRevisions
-	// HashedRevisions are named by 128 bits of a SHA-256 over the content, as 32
-	// hex digits: the same content has the same name, in whatever order maps were
+	// HashedRevisions are named by the first 128 bits of a SHA-256 over the content, in
+	// 32 hex digits. Equal content has equal names, whatever the order in which maps were
 	// encoded.
 	HashedRevisions
 )
 
 const timestampName = "2006-01-02T15:04:05.000000Z"
 
-// revisionName is the name of the revision that saves enc.
-func (d *draft) revisionName(enc []byte) (string, error) {
-	last := d.h.RevisionName
-	switch d.m.kind.revisions {
+// revisionName returns the name of the revision that saves enc at the time now. last
+// is the name of the newest revision, before the state that enc replaces.
+func revisionName(k *kind, last string, now int64, before any, enc []byte) (string, error) {
+	switch k.revisions {
 	case SemanticRevisions:
-		return d.semanticName(last, enc)
+		return semanticName(k.version.Major, last, before, enc)
 	case TimestampRevisions:
-		at := stored(d.now)
-		if before, err := time.Parse(timestampName, last); err == nil && !at.After(before) {
-			at = before.Add(time.Microsecond)
+		at := stored(now)
+		if newest, err := time.Parse(timestampName, last); err == nil && !at.After(newest) {
+			at = newest.Add(time.Microsecond)
 		}
 		return at.Format(timestampName), nil
 	case HashedRevisions:
@@ -56,13 +56,12 @@ func (d *draft) revisionName(enc []byte) (string, error) {
 	return "", nil
 }
 
-func (d *draft) semanticName(last string, enc []byte) (string, error) {
-	major := d.m.kind.version.Major
+func semanticName(major uint16, last string, before any, enc []byte) (string, error) {
 	var m, minor, patch uint
 	if n, _ := fmt.Sscanf(last, "%d.%d.%d", &m, &minor, &patch); n != 3 || m != uint(major) {
 		return fmt.Sprintf("%d.0.0", major), nil
 	}
-	was, err := codec.Normalize(d.value())
+	was, err := codec.Normalize(before)
 	if err != nil {
 		return "", fmt.Errorf("the state before as a document: %w", err)
 	}
@@ -76,8 +75,8 @@ func (d *draft) semanticName(last string, enc []byte) (string, error) {
 	return fmt.Sprintf("%d.%d.0", major, minor+1), nil
 }
 
-// sameKeys says whether two documents have the same keys in all their maps, but
-// for those within lists.
+// sameKeys reports whether two documents have the same keys in all their maps. Maps
+// inside lists are not compared.
 func sameKeys(a, b any) bool {
 	switch a := a.(type) {
 	case map[string]any:

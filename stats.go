@@ -8,59 +8,66 @@ import (
 	"github.com/liap-tui/savepoint/internal/histogram"
 )
 
-// Stats are counts since Open, and what is held now.
+// Stats are counts since Open, and what the database holds now. It has a field for
+// each count, so it is larger than other structs.
 type Stats struct {
-	Machines  int64 // that exist in the engine, deleted ones included
-	FileBytes int64
-	Positions uint64 // pos of the newest record written since Open; 0 before the first
+	Machines  int64  // machines in the engine, deleted ones included
+	FileBytes int64  // size of the file; 0 in memory
+	Positions uint64 // position of the newest record written since Open; 0 if there is none
 
-	Saves, Loads, Snapshots, Recoveries int64
-	FailedWrites, FailedReads           int64
-	Refused                             int64 // writes not queued: rules, conflicts, bad input
-	Conflicts, Illegal                  int64 // of those
+	Saves      int64 // Appends, Updates and Saves that are durable
+	Loads      int64 // Loads and Views
+	Snapshots  int64 // snapshots stored
+	Recoveries int64 // Recover calls that succeeded
 
-	// Operations are the latencies by name: "append", "update", "save",
-	// "snapshot", "load", "view", "at", "recover", ... Those of writes count
-	// from the call to the answer; of views, one in 32 is measured.
+	FailedWrites int64 // writes that were queued and not stored
+	FailedReads  int64 // reads that returned an error
+	Refused      int64 // writes that were not queued: rules, conflicts, bad input
+	Conflicts    int64 // those of Refused because of an IfSeq
+	Illegal      int64 // those of Refused because of Kind.Legal
+
+	// Operations are the latencies by name: "append", "update", "save", "snapshot",
+	// "load", "view", "at", "recover" and others. Of a write it is the time from the call
+	// until the write is durable. Of views, one in 32 is measured.
 	Operations map[string]Latency
-	Commit     Latency // of one group in the engine
-	Groups     int64   // committed
-	Steps      int64   // in those
+	Commit     Latency // of one group of writes in the engine
+	Groups     int64   // groups committed
+	Steps      int64   // steps in those groups
 	Rebuild    Latency // of a machine from the engine
-	Fallbacks  int64   // rebuilds that needed another way than the first
+	Fallbacks  int64   // rebuilds that the first attempt did not lead to
 
 	Cache     CacheStats
 	Queue     QueueStats
 	Retention RetentionStats
 	Anomalies AnomalyStats
 
-	Quarantined int
-	Stopped     error // why writing has stopped, or nil
-	Uptime      time.Duration
+	Quarantined int           // machines in quarantine now
+	Stopped     error         // why nothing can be written any more, or nil
+	Uptime      time.Duration // since Open
 }
 
-// CacheStats tell about the machines in memory.
+// CacheStats describe the machines in memory.
 type CacheStats struct {
-	Hits       int64 // the live machine was there
-	SecondHits int64 // its encoded state was
-	Misses     int64 // the engine was asked
-	Rate       float64
-	Live       int // machines with a decoded state
-	Encoded    int // machines with only the encoded one
-	Bytes      int64
-	LiveBytes  int64
-	Evicted    int64
-	Demoted    int64
-	Expired    int64
+	Hits       int64   // uses of a machine whose live state was in memory
+	SecondHits int64   // uses of a machine whose encoded state was in memory
+	Misses     int64   // uses of a machine that was read from the engine
+	Rate       float64 // part of the uses that needed no engine, from 0 to 1
+	Live       int     // machines with a decoded state, now
+	Encoded    int     // machines with only an encoded state, now
+	Bytes      int64   // of all machines in memory, estimated
+	LiveBytes  int64   // of the decoded states, estimated
+	Evicted    int64   // machines that left the cache
+	Demoted    int64   // machines whose decoded state was dropped
+	Expired    int64   // those of Evicted because of CacheOptions.TTL
 }
 
-// QueueStats tell about the writes on their way.
+// QueueStats describe the writes that are queued or being committed now.
 type QueueStats struct {
 	Steps int
 	Bytes int64
 }
 
-// Stats gives the counts of now. It works after Close too, for what Close did;
+// Stats returns the counts of now. After Close it still does, with what Close has done;
 // Machines and FileBytes are 0 then.
 func (db *DB) Stats() Stats {
 	m := db.metrics
@@ -103,13 +110,13 @@ func (db *DB) Stats() Stats {
 		Live: c.live.n, Encoded: c.encoded.n, Bytes: c.size, LiveBytes: c.liveSize,
 		Evicted: c.evicted, Demoted: c.demoted, Expired: c.expired}
 	c.mu.Unlock()
-	if looks := s.Cache.Hits + s.Cache.SecondHits + s.Cache.Misses; looks > 0 {
-		s.Cache.Rate = float64(s.Cache.Hits+s.Cache.SecondHits) / float64(looks)
+	if uses := s.Cache.Hits + s.Cache.SecondHits + s.Cache.Misses; uses > 0 {
+		s.Cache.Rate = float64(s.Cache.Hits+s.Cache.SecondHits) / float64(uses)
 	}
 	s.Queue.Steps, s.Queue.Bytes = db.queue.Len()
-	s.Retention, s.Anomalies = db.retention.snapshot(), db.anomalyStats()
+	s.Retention, s.Anomalies = db.retention.snapshot(), db.anomalies.snapshot()
 	s.Quarantined = len(db.Quarantined())
-	if why := db.stopped.Load(); why != nil {
+	if why := db.committer.stopped.Load(); why != nil {
 		s.Stopped = *why
 	}
 	if size, err := db.eng.Size(context.Background()); err == nil {
@@ -118,8 +125,8 @@ func (db *DB) Stats() Stats {
 	return s
 }
 
-// Latency sums up how long one kind of operation took. Percentiles are at most
-// 12.5 % above the true ones.
+// Latency summarizes how long one operation took. Percentiles are at most 12.5 % above
+// the true ones.
 type Latency struct {
 	Count         int64
 	Mean          time.Duration
@@ -127,18 +134,19 @@ type Latency struct {
 	Max           time.Duration
 }
 
-// machineCounts are one machine's, while it is in memory.
+// machineCounts count what one machine does besides its writes, which commitState
+// counts. They live as long as the machine is in memory.
 type machineCounts struct {
-	writes, loads  histogram.Small
-	failed, refuse atomic.Int64
-	rebuilds       atomic.Int64
+	loads    histogram.Small
+	refused  atomic.Int64
+	rebuilds atomic.Int64
 }
 
-// MachineStats are the counts of one machine since it came into memory. Their
+// MachineStats are the counts of one machine since it was loaded into memory. Their
 // number is bounded by the cache. Percentiles are at most twice the true ones.
 type MachineStats struct {
 	Head     Head
-	Writes   Latency // from the call to the answer
+	Writes   Latency // from the call until the write is durable
 	Loads    Latency // of Load; of views, one in 32
 	Failed   int64   // writes that were queued and not stored
 	Refused  int64   // writes that were not queued
@@ -147,8 +155,8 @@ type MachineStats struct {
 	Bytes    int64   // in memory, estimated
 }
 
-// MachineStats gives the counts of a machine in memory. It makes no entry for
-// one that is not: ok is false then.
+// MachineStats returns the counts of a machine. ok is false for a machine that is not
+// in memory; it is not loaded.
 func (s *Store[S]) MachineStats(ctx context.Context, id string) (st MachineStats, ok bool, err error) {
 	m := s.db.cache.peek(s.kind, id)
 	if m == nil {
@@ -161,8 +169,8 @@ func (s *Store[S]) MachineStats(ctx context.Context, id string) (st MachineStats
 	if m.gone || !m.known {
 		return st, false, nil
 	}
-	live, encoded := m.size()
-	return MachineStats{Head: m.head(), Writes: Latency(m.counts.writes.Summary()), Loads: Latency(m.counts.loads.Summary()),
-		Failed: m.counts.failed.Load(), Refused: m.counts.refuse.Load(), Rebuilds: m.counts.rebuilds.Load(),
-		Live: m.st != nil, Bytes: live + encoded}, true, nil
+	size := m.size()
+	return MachineStats{Head: m.head(), Writes: Latency(m.writes.Summary()), Loads: Latency(m.counts.loads.Summary()),
+		Failed: m.notStored.Load(), Refused: m.counts.refused.Load(), Rebuilds: m.counts.rebuilds.Load(),
+		Live: m.live != nil, Bytes: size.live + size.encoded}, true, nil
 }

@@ -2,59 +2,64 @@ package savepoint
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/codec"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// Store is the way to the machines of one kind. All methods may be called from
-// several goroutines; those of one machine take turns.
+// Store is the way to the machines of one kind; [Register] returns it. All methods
+// may be called from several goroutines; calls for the same machine take turns.
+//
+// A Store is the front of nearly every feature, so each of its methods is in the
+// file of its noun: Snapshots in snapshot.go, Events in events.go, and so on.
 type Store[S any] struct {
 	db   *DB
 	kind *kind
 }
 
-// State is a machine at one moment.
+// State is a machine's state at one moment, and the head that belongs to it.
 type State[S any] struct {
 	Head
 	Value S
 }
 
-// DB is the database of the store.
+// DB returns the database of the store.
 func (s *Store[S]) DB() *DB { return s.db }
 
-// Kind is the name of the store's kind.
+// Kind returns the name of the store's kind.
 func (s *Store[S]) Kind() string { return s.kind.name }
 
-// Append appends one event. It is durable on return, together with the
-// snapshot that the kind's policy wants. A machine that does not exist begins
-// with it. The event stays the caller's.
+// Append appends one event to a machine. The event is durable on return, together
+// with the snapshot that the kind's policy asks for. A machine that does not exist
+// starts with the event. The event stays the caller's.
 //
-// Its errors: those of Check and Apply as they are, within what was attempted;
-// [*ConflictError], ErrIllegal, ErrBadEvent, ErrTooLarge, ErrKeyReused: nothing
-// happened; ErrBusy, ErrAborted, ErrDiskFull: nothing happened, try again;
-// ErrInDoubt: it may have; ErrStopped, ErrQuarantined, ErrClosed.
+// An error of the event's Check or Apply is returned with what was attempted added.
+// Other errors that refuse the write, so that nothing happened: [*ConflictError],
+// ErrIllegal, ErrBadEvent, ErrTooLarge, ErrKeyReused, ErrQuarantined, ErrReadOnly,
+// ErrStopped, ErrClosed. After ErrBusy, ErrAborted and ErrDiskFull nothing happened
+// either, and the write may be tried again. After ErrInDoubt the write may be
+// stored; see [*InDoubtError].
 func (s *Store[S]) Append(ctx context.Context, id string, ev Event[S], opts ...WriteOption) (Head, error) {
-	return s.db.wait(ctx, func() *Ack { return s.appendOne(ctx, id, ev, opAppend, opts) })
+	return waitForWrite(ctx, func() *Ack { return s.appendOne(ctx, id, ev, opAppend, opts) })
 }
 
-// Go is Append without waiting for the disk: the event is checked and applied
-// when it returns, or refused, and the Ack tells when it is durable. Acks of one
-// machine resolve in the order of their records.
+// Go is Append that does not wait for the disk. On return the event is checked and
+// applied in memory, or refused; later calls see its effect. The Ack resolves when
+// the event is durable, or when it is known that it is not: then the machine goes
+// back to what is stored. The Acks of one machine resolve in the order of its
+// records. Under SnapshotOnly an Ack may take until the next snapshot of the
+// interval, Flush or Close.
 func (s *Store[S]) Go(ctx context.Context, id string, ev Event[S], opts ...WriteOption) *Ack {
 	return s.appendOne(ctx, id, ev, opGo, opts)
 }
 
 func (s *Store[S]) appendOne(ctx context.Context, id string, ev Event[S], op op, opts []WriteOption) *Ack {
 	o := newWriteOptions(opts)
-	return s.db.write(ctx, s.kind, id, o, op, func(d *draft) error {
+	return s.db.write(ctx, request{s.kind, id, op, o}, func(d *draft) error {
 		if o.key != "" {
 			t, err := s.kind.typeOf(ev)
 			if err != nil {
@@ -75,49 +80,27 @@ func (s *Store[S]) appendOne(ctx context.Context, id string, ev Event[S], op op,
 	})
 }
 
-// answerFromKey looks for the write's key and notes the earlier answer.
-func (d *draft) answerFromKey(name string, payload []byte) (bool, error) {
-	sum, err := keySum(name, payload)
-	if err != nil {
-		return false, err
-	}
-	d.keySum = sum
-	ack, found, err := d.findKey(sum)
-	if err == nil && found {
-		d.earlier = ack
-	}
-	return found, err
-}
-
-// keySum tells two writes under one key apart: by their event and its content,
-// in whatever order a map was encoded. It is stored with the key.
-func keySum(name string, payload []byte) (uint64, error) {
-	doc, err := codec.Document(payload)
-	if err != nil {
-		return 0, fmt.Errorf("%w: event %q as a document: %w", ErrBadEvent, name, err)
-	}
-	h := sha256.New()
-	codec.SumDocument(h, name)
-	codec.SumDocument(h, doc)
-	return max(1, binary.BigEndian.Uint64(h.Sum(nil))), nil // 0 stands for a callback
-}
-
-// Update lets fn look at a machine and append to it: all of fn's events land,
-// or none. It is durable on return. fn runs once (again only if another process
-// owns the engine's machine), holds the machine, and must not use any store
-// itself. An error or panic of fn refuses the whole.
+// Update calls fn with a machine, to read its state and append events to it: either
+// all of fn's events are stored, or none. They are durable on return.
+//
+// fn holds the machine's lock and must not call any method of a Store or of the DB.
+// An error or a panic of fn refuses the whole write. fn runs once; only where
+// another process wrote to the machine meanwhile, through an engine that is shared,
+// does it run again on the new state, three times at most. The errors are those of
+// [Store.Append].
 func (s *Store[S]) Update(ctx context.Context, id string, fn func(*Machine[S]) error, opts ...WriteOption) (Head, error) {
-	return s.db.wait(ctx, func() *Ack { return s.update(ctx, id, fn, opUpdate, opts) })
+	return waitForWrite(ctx, func() *Ack { return s.update(ctx, id, fn, opUpdate, opts) })
 }
 
-// GoUpdate is Update without waiting for the disk.
+// GoUpdate is Update that does not wait for the disk: fn has run on return, and the
+// Ack resolves as that of [Store.Go] does. fn never runs again.
 func (s *Store[S]) GoUpdate(ctx context.Context, id string, fn func(*Machine[S]) error, opts ...WriteOption) *Ack {
 	return s.update(ctx, id, fn, opGoUpdate, opts)
 }
 
 func (s *Store[S]) update(ctx context.Context, id string, fn func(*Machine[S]) error, op op, opts []WriteOption) *Ack {
 	o := newWriteOptions(opts)
-	return s.db.write(ctx, s.kind, id, o, op, func(d *draft) error {
+	return s.db.write(ctx, request{s.kind, id, op, o}, func(d *draft) error {
 		m := &Machine[S]{id: id, draft: d}
 		defer m.end()
 		return callBack(m, fn)
@@ -135,11 +118,14 @@ func callBack[S any](m *Machine[S], fn func(*Machine[S]) error) (err error) {
 	return m.failed
 }
 
-// maxAttempts is how often a write is made anew when another process was first.
+// maxAttempts is how often something is tried when somebody else was first: a write
+// to a machine that another process changed, a rebuild from a log that was cut
+// while it was read.
 const maxAttempts = 3
 
-// wait is the waiting half of every write.
-func (db *DB) wait(ctx context.Context, write func() *Ack) (Head, error) {
+// waitForWrite calls write and waits for the Ack that it returns. It calls write
+// again where the engine reports that another process was first.
+func waitForWrite(ctx context.Context, write func() *Ack) (Head, error) {
 	for n := 1; ; n++ {
 		a := write()
 		h, err := a.Wait(ctx)
@@ -149,19 +135,20 @@ func (db *DB) wait(ctx context.Context, write func() *Ack) (Head, error) {
 	}
 }
 
-// Save stores a whole state, as one record. It is durable on return. Without
-// IfSeq it overwrites; with one that is not the machine's seq the kind's
-// OnConflict or Merge decides. The state stays the caller's. Its errors are those
-// of Append.
+// Save replaces a machine's whole state, as one record. It is durable on return.
+// Without IfSeq it overwrites whatever the state is; with an IfSeq that is not the
+// machine's seq, the kind's OnConflict or Merge decides. Check and Apply of events
+// do not run, Legal and Validate hold. The state stays the caller's. The errors are
+// those of [Store.Append].
 func (s *Store[S]) Save(ctx context.Context, id string, state S, opts ...WriteOption) (Head, error) {
 	base := &mergeBase{}
 	for {
-		h, err := s.db.wait(ctx, func() *Ack { return s.save(ctx, id, &state, base, opts) })
+		h, err := waitForWrite(ctx, func() *Ack { return s.save(ctx, id, &state, base, opts) })
 		var c *ConflictError
 		if err == nil || !errors.As(err, &c) || c.base == nil {
 			return h, err
 		}
-		base.asked = true // outside of the machine's lock: what is at a seq does not change
+		base.asked = true // without the machine's lock: the state at a seq does not change
 		st, err := s.at(ctx, id, AtSeq(c.Want))
 		if base.err = err; err == nil {
 			base.value = &st.Value
@@ -171,7 +158,7 @@ func (s *Store[S]) Save(ctx context.Context, id string, state S, opts ...WriteOp
 
 func (s *Store[S]) save(ctx context.Context, id string, state *S, base *mergeBase, opts []WriteOption) *Ack {
 	o := newWriteOptions(opts)
-	return s.db.write(ctx, s.kind, id, o, opSave, func(d *draft) error {
+	return s.db.write(ctx, request{s.kind, id, opSave, o}, func(d *draft) error {
 		enc, err := s.kind.encode(state)
 		if err != nil {
 			return fmt.Errorf("encode the state: %w", err)
@@ -183,7 +170,7 @@ func (s *Store[S]) save(ctx context.Context, id string, state *S, base *mergeBas
 		}
 		var c *ConflictError
 		if err = d.checkPreconditions(); errors.As(err, &c) {
-			enc, err = d.resolveConflict(c, enc, base)
+			enc, err = base.resolve(d, c, enc)
 		}
 		if err != nil || enc == nil {
 			return err
@@ -192,9 +179,10 @@ func (s *Store[S]) save(ctx context.Context, id string, state *S, base *mergeBas
 	})
 }
 
-// Load gives a copy of the machine's newest state. What it shows is durable on
-// return. A machine that does not exist answers ErrNotFound, a deleted one
-// ErrDeleted.
+// Load returns a copy of a machine's newest state, which is the caller's. It waits
+// until that state is durable. The errors: ErrNotFound, ErrDeleted of a deleted
+// machine, ErrQuarantined, ErrInDoubt, ErrClosed, and those of a failed write that
+// the state contained.
 func (s *Store[S]) Load(ctx context.Context, id string) (State[S], error) {
 	start := time.Now()
 	st, err := s.load(ctx, id, start)
@@ -210,9 +198,9 @@ func (s *Store[S]) load(ctx context.Context, id string, start time.Time) (State[
 	if err != nil {
 		return State[S]{}, err
 	}
-	head, enc := m.head(), m.enc
-	if m.encSeq != m.seq || len(m.tail.ends) > 0 {
-		if enc, err = s.kind.encode(s.kind.value(m.st)); err != nil {
+	head, enc := m.head(), m.encoded.state
+	if !m.encoded.current(m.seq) {
+		if enc, err = s.kind.encode(s.kind.value(m.live)); err != nil {
 			s.db.release(m)
 			return State[S]{}, err
 		}
@@ -234,15 +222,20 @@ func (s *Store[S]) load(ctx context.Context, id string, start time.Time) (State[
 	return *copied, nil
 }
 
-// View lets fn look at the machine's newest state without a copy. fn holds the
-// machine, changes nothing, must not use any store, and the pointer dies with
-// it. What fn saw is durable, and counts, when View answers nil; Head.Pos is 0
-// where the newest record was still queued.
+// View calls fn with a machine's newest state, without a copy. fn must not change
+// the state, must not keep the pointer after it returns, and must not call any
+// method of a Store or of the DB, because it holds the machine's lock.
+//
+// The state may contain writes that are not durable yet. View waits for them after
+// fn: when it returns nil, everything that fn saw is durable. When it returns an
+// error, the caller must ignore what fn saw, for it may not be stored. Head.Pos is 0
+// while the newest record is not durable. The errors are those of [Store.Load] and
+// of fn.
 func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error) error {
 	start := s.db.metrics.sample()
 	m, err := s.acquireExisting(ctx, id)
 	if err == nil {
-		st := m.st.(*State[S])
+		st := m.live.(*State[S])
 		if st.Seq != m.seq || st.Pos == 0 || st.Kind == "" {
 			st.Head = m.head()
 		}
@@ -260,16 +253,17 @@ func (s *Store[S]) View(ctx context.Context, id string, fn func(*State[S]) error
 	return nil
 }
 
-// viewHeld gives m back unless fn answers nil, also when fn ends its goroutine.
+// viewHeld calls fn and releases m unless fn succeeded, also when fn calls
+// runtime.Goexit.
 func (s *Store[S]) viewHeld(m *machine, st *State[S], fn func(*State[S]) error) (err error) {
-	looked := false
+	returned := false
 	defer func() {
-		if !looked || err != nil {
+		if !returned || err != nil {
 			s.db.release(m)
 		}
 	}()
 	err = callView(st, fn)
-	looked = true
+	returned = true
 	return err
 }
 
@@ -278,7 +272,7 @@ func callView[S any](st *State[S], fn func(*State[S]) error) (err error) {
 	return fn(st)
 }
 
-// acquireExisting gives a live machine that exists, locked, for a look at it.
+// acquireExisting returns a machine that exists, live and with its lock held.
 func (s *Store[S]) acquireExisting(ctx context.Context, id string) (*machine, error) {
 	if s.db.closed.Load() {
 		return nil, ErrClosed
@@ -296,26 +290,26 @@ func (s *Store[S]) acquireExisting(ctx context.Context, id string) (*machine, er
 
 // ListOptions say which machines to list.
 type ListOptions struct {
-	Prefix  string // only ids that begin with it
-	After   string // only ids greater than it: the last one of the page before
-	Limit   int    // at most so many; 0 = all
+	Prefix  string // only ids that start with it
+	After   string // only ids greater than it: the last id of the page before
+	Limit   int    // at most this many machines; 0 = all
 	Deleted bool   // deleted machines too
 }
 
-// listPage is how many heads one look at the engine takes.
+// listPage is how many heads List reads from the engine at a time.
 const listPage = 256
 
-// List gives the heads of the machines of the kind, in the order of their ids,
-// as they are on disk: queued writes do not show. A machine whose head is
-// damaged gives a *CorruptError beside a Head with its id, and the list goes on
-// behind it; any other error ends the list.
+// List returns the heads of the kind's machines, ordered by the bytes of their ids,
+// as they are on disk: queued writes are not seen. A machine whose head is damaged
+// yields a *CorruptError and a Head with only Kind and ID, and the list goes on after
+// it; any other error ends the list.
 func (s *Store[S]) List(ctx context.Context, o ListOptions) iter.Seq2[Head, error] {
 	return func(yield func(Head, error) bool) {
 		type found struct {
 			head Head
 			err  error
 		}
-		prefix, after, given := keyOf(s.kind.name, o.Prefix), "", 0
+		prefix, after, listed := keyOf(s.kind.name, o.Prefix), "", 0
 		if o.After != "" {
 			after = keyOf(s.kind.name, o.After)
 		}
@@ -348,7 +342,7 @@ func (s *Store[S]) List(ctx context.Context, o ListOptions) iter.Seq2[Head, erro
 				return nil
 			})
 			for _, f := range page {
-				if given++; o.Limit > 0 && given > o.Limit {
+				if listed++; o.Limit > 0 && listed > o.Limit {
 					return
 				}
 				if !yield(f.head, f.err) {

@@ -9,22 +9,23 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// Machine is a machine in the hands of an Update. It dies with the callback.
+// Machine is a machine inside the callback of an Update. It is for the callback's
+// goroutine only. After the callback its methods return zero values or an error.
 type Machine[S any] struct {
 	id     string
-	draft  *draft // nil when it is over
-	tx     *Tx    // of a db.Update, or nil
-	failed error
+	draft  *draft // nil after the callback of a Store's Update
+	tx     *Tx    // of a db.Update; nil of a Store's
+	failed error  // the first error of a Store's Update
 }
 
-var errMachineDead = errors.New("the Machine was used after its callback")
+var errMachineEnded = errors.New("the Machine was used after its callback")
 
 func (m *Machine[S]) end() { m.draft = nil }
 
-// ID is the machine's id.
+// ID returns the machine's id.
 func (m *Machine[S]) ID() string { return m.id }
 
-// Head is where the machine is, the events of this Update included; after the
+// Head returns the machine's head, the records of this Update included. After the
 // callback it is zero.
 func (m *Machine[S]) Head() Head {
 	if m.over() {
@@ -33,9 +34,10 @@ func (m *Machine[S]) Head() Head {
 	return m.draft.head()
 }
 
-// State is the live state, to look at. Only events change it; what is written
-// to it here is not stored and differs from what a replay gives. After the
-// callback it is nil.
+// State returns the machine's live state, for reading: only events may change it. A
+// change made through the pointer is not stored, and the machine then differs from
+// what a replay makes. Call State again after an Append or a Save, for they may
+// replace the state. After the callback State returns nil.
 func (m *Machine[S]) State() *S {
 	if m.over() {
 		return nil
@@ -45,8 +47,8 @@ func (m *Machine[S]) State() *S {
 
 func (m *Machine[S]) over() bool { return m.draft == nil || m.tx != nil && m.tx.ended }
 
-// Append appends events, in order. The first error ends it; then the whole
-// Update is refused, even if the callback answers nil.
+// Append appends events, in order, and stops at the first error. The whole Update is
+// refused then, even if the callback returns nil. The events stay the caller's.
 func (m *Machine[S]) Append(events ...Event[S]) error {
 	if err := m.usable(); err != nil {
 		return err
@@ -59,17 +61,18 @@ func (m *Machine[S]) Append(events ...Event[S]) error {
 	return nil
 }
 
+// usable returns the reason why nothing can be appended any more, or nil.
 func (m *Machine[S]) usable() error {
 	switch {
 	case m.over():
-		return errMachineDead
+		return errMachineEnded
 	case m.tx != nil:
 		return m.tx.failed
 	}
 	return m.failed
 }
 
-// fail makes the whole Update fail, whatever its callback answers.
+// fail makes the whole Update fail, whatever its callback returns.
 func (m *Machine[S]) fail(err error) error {
 	if m.tx != nil {
 		m.tx.failed = m.draft.errorf("write to", err)
@@ -79,9 +82,9 @@ func (m *Machine[S]) fail(err error) error {
 	return err
 }
 
-// With sets options for what is appended from here on: By, Tag, Cause,
-// Correlation, an Origin. The conditions of the whole write, IfSeq, Key and
-// NoWait, belong to the call and are refused here.
+// With sets options for what is appended after it: By, Tag, Cause, Correlation, an
+// Origin. Its tags replace all tags set before. IfSeq, Key and NoWait belong to the
+// whole write, so they are refused here with ErrUnsupported.
 func (m *Machine[S]) With(opts ...WriteOption) error {
 	if err := m.usable(); err != nil {
 		return err
@@ -97,7 +100,8 @@ func (m *Machine[S]) With(opts ...WriteOption) error {
 	return nil
 }
 
-// Save replaces the whole state, as one record.
+// Save replaces the machine's whole state, as one record. An error refuses the whole
+// Update, even if the callback returns nil. The state stays the caller's.
 func (m *Machine[S]) Save(state S) error {
 	if err := m.usable(); err != nil {
 		return err
@@ -112,27 +116,35 @@ func (m *Machine[S]) Save(state S) error {
 	return nil
 }
 
-// Tx is a db.Update in progress. It dies with the callback.
+// Tx is the argument of a [DB.Update] callback; [Store.In] takes machines from it. It
+// is for the callback's goroutine only, and of no use after the callback.
 type Tx struct {
 	db     *DB
 	ctx    context.Context
 	opt    writeOptions
-	drafts []*draft
-	ended  bool
-	failed error
+	drafts []*draft // of the machines in the order of In; their locks are held
+	ended  bool     // the callback has returned
+	failed error    // the first error, which refuses the Update
 }
 
-var errTxDead = errors.New("the Tx was used after its callback")
+var errTxEnded = errors.New("the Tx was used after its callback")
 
-// Update changes several machines, of several kinds, all or nothing. In fn,
-// [Store.In] gives each machine; it is held until Update has queued the step.
-// fn runs once and must use the machines of the Tx only, never a Store. Updates
-// of several machines run one at a time, but the next one need not wait for the
-// disk. It is durable on return; its errors are those of [Store.Append]. On an
-// engine that cannot do it, the second machine answers ErrUnsupported. The
-// options By, Tag, Cause, Correlation, NoWait and an Origin go for all machines.
+// Update writes to several machines, which may be of several kinds: all that fn does
+// is stored, or nothing. It is durable on return.
+//
+// In fn, [Store.In] returns each machine that is to be read or written. Its lock is
+// held until Update has queued the step, so fn must use the machines of tx only, and
+// no method of a Store or of the DB but In. fn runs once, with the exception of
+// [Store.Update]. Only one DB.Update runs at a time, but the next one starts while
+// this one waits for the disk. Machines that fn only reads are not written; what fn
+// saw of them is durable on return.
+//
+// The options By, Tag, Cause, Correlation, NoWait and an Origin hold for all
+// machines; IfSeq and Key are refused with ErrUnsupported. So is the second machine
+// on an engine that cannot store several as a whole. The other errors are those of
+// [Store.Append].
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error, opts ...WriteOption) error {
-	_, err := db.wait(ctx, func() *Ack {
+	_, err := waitForWrite(ctx, func() *Ack {
 		ack, err := db.updateAcross(ctx, fn, opts)
 		if err != nil {
 			db.metrics.refuse(opAcross, err)
@@ -161,14 +173,14 @@ func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []Write
 	}
 	tx := &Tx{db: db, ctx: ctx, opt: *o}
 	var ack *Ack
-	made := false
-	defer func() { // also when the callback ends its goroutine
+	queued := false
+	defer func() { // deferred because the callback may call runtime.Goexit
 		tx.ended = true
 		if ack == nil { // nothing was queued
 			db.queue.Release()
 		}
 		for _, d := range tx.drafts {
-			if !made {
+			if !queued {
 				d.rollback()
 			}
 			db.release(d.m)
@@ -178,13 +190,15 @@ func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []Write
 	if err != nil {
 		return nil, err
 	}
-	made = true
+	queued = true
 	if ack == nil {
 		return resolvedAck(Head{}), nil
 	}
 	return ack, nil
 }
 
+// queue calls fn, makes one step of what it did and queues the step. It returns no
+// Ack where nothing has to become durable.
 func (tx *Tx) queue(ctx context.Context, start time.Time, fn func(*Tx) error) (*Ack, error) {
 	err := tx.call(fn)
 	tx.ended = true
@@ -194,29 +208,20 @@ func (tx *Tx) queue(ctx context.Context, start time.Time, fn func(*Tx) error) (*
 	if err != nil {
 		return nil, err
 	}
-	db := tx.db
 	s := &step{ack: newAck(opAcross, start)}
-	var bytes int64
-	var drafts []*draft
+	var drafts []*draft // those that take part in the step
+	var size int64
 	for _, d := range tx.drafts {
-		if d.empty() {
-			if d.m.idle() || d.seq == 0 {
-				continue
-			}
-			// The rest rests on what is not durable yet: it lands behind that, or not at all.
-			if len(d.m.unsaved) > 0 {
-				if err := d.snapshot("interval", nil); err != nil {
-					return nil, d.errorf("write to", err)
-				}
-			}
+		if d.empty() && (d.m.idle() || d.seq == 0) { // fn only read the machine, and what it read is durable
+			continue
 		}
-		w, err := d.complete(ctx)
+		w, err := d.completeInTx(ctx)
 		if err != nil {
 			return nil, d.errorf("write to", err)
 		}
 		s.writes = append(s.writes, w)
-		bytes += d.bytes
-		if err := db.fits(&w, bytes); err != nil {
+		size += d.made.size
+		if err := tx.db.fits(&w, size); err != nil {
 			return nil, err
 		}
 		drafts = append(drafts, d)
@@ -226,14 +231,14 @@ func (tx *Tx) queue(ctx context.Context, start time.Time, fn func(*Tx) error) (*
 	}
 	for _, d := range drafts {
 		d.publish(s.ack)
-		d.watched()
-		s.begin(d)
-		d.m.queued, d.m.newest = d.m.seq, s.ack
+		tx.db.anomalies.watchWrite(d.m, d.made.events)
+		d.m.setQueued(s.ack)
+		d.putFirst(s)
 		s.acks = append(s.acks, d.m.takeUnsaved()...)
-		s.parts = append(s.parts, part{d.m, d.m.seq})
+		s.parts = append(s.parts, part{&d.m.commitState, d.m.seq})
 	}
-	ack := s.ack // the step is the committer's from here on
-	db.push(s, bytes)
+	ack := s.ack // push hands s to the committer
+	tx.db.push(s, size)
 	return ack, nil
 }
 
@@ -245,9 +250,11 @@ func (tx *Tx) call(fn func(*Tx) error) (err error) {
 	return fn(tx)
 }
 
-// In gives the machine for use in tx, live and held until the Update ends. The
-// options IfSeq, By, Tag and so on go for what tx appends to this machine; IfSeq
-// is checked at once.
+// In returns a machine for use in tx, with its newest state, and holds its lock until
+// the Update has queued its step. The options By, Tag, Cause, Correlation and an Origin
+// hold for what tx appends to this machine; IfSeq is compared at once with the seq
+// that the machine had before tx. An error refuses the whole Update, even if the
+// callback returns nil.
 func (s *Store[S]) In(tx *Tx, id string, opts ...WriteOption) (*Machine[S], error) {
 	m, err := s.in(tx, id, opts)
 	if err != nil {
@@ -261,7 +268,7 @@ func (s *Store[S]) In(tx *Tx, id string, opts ...WriteOption) (*Machine[S], erro
 
 func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error) {
 	if tx.ended {
-		return nil, errTxDead
+		return nil, errTxEnded
 	}
 	if tx.db != s.db {
 		return nil, fmt.Errorf("kind %q is of another database", s.kind.name)
@@ -287,7 +294,7 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 	if err != nil {
 		return nil, err
 	}
-	d := s.db.newDraft(m, &o)
+	d := newDraft(s.db, m, &o)
 	if err := d.checkPreconditions(); err != nil {
 		s.db.release(m)
 		return nil, err

@@ -380,9 +380,9 @@ func (v *verifier) live(ctx context.Context, seq uint64) (same bool, how []strin
 		return false, nil, err
 	}
 	defer v.m.release()
-	if v.m.st == nil || v.m.seq != seq || v.m.gone || v.m.failed.Load() || v.head.Deleted || v.parted || v.upcast {
+	if v.m.live == nil || v.m.seq != seq || v.m.gone || v.m.failed.Load() || v.head.Deleted || v.parted || v.upcast {
 		return true, nil, nil
 	}
-	same, how = v.kind.equal(v.kind.value(v.replay.st), v.kind.value(v.m.st))
+	same, how = v.kind.equal(v.kind.value(v.replay.st), v.kind.value(v.m.live))
 	return same, how, nil
 }

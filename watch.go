@@ -61,7 +61,7 @@ func (w *watcher[S]) next(ctx context.Context, yield func(Record[S], error) bool
 	}
 	bell := db.notifier.subscribe(w.machine.key)
 	defer db.notifier.unsubscribe(w.machine.key, bell)
-	stopped := db.stopped.Load() // before the look: it sees all that is durable then
+	stopped := db.committer.stopped.Load() // before the look: it sees all that is durable then
 	seen, err := w.look(ctx, yield)
 	if err == nil && !seen {
 		err = db.waitForCommit(ctx, bell, stopped)

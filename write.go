@@ -4,60 +4,77 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/commit"
 )
 
-// step is what lands as a whole, on its way through the queue.
-type step struct {
-	ack     *Ack
-	acks    []*Ack         // of Go under snapshot-only: writes this step makes durable too
-	first   []engine.Write // steps of their own that go before
-	writes  []engine.Write
-	parts   []part
-	skipped error // not sent to the engine, and why
+// The first half of every write runs in the caller's goroutine: reserve a place in
+// the queue, lock the machine, fill a draft, queue its step, unlock. commit.go has
+// the second half.
 
-	// Room of a step with one machine, kept from step to step: the engine keeps
-	// nothing of a step behind its Commit.
-	oneWrite [1]engine.Write
-	onePart  [1]part
-	bytes    []byte // of records and head
-	events   []engine.Event
+// request says what is to be written to.
+type request struct {
+	kind *kind
+	id   string
+	op   op
+	opt  *writeOptions
 }
 
-// steps are those that are done.
-var steps = sync.Pool{New: func() any { return new(step) }}
-
-// of makes it the step of one write to one machine.
-func (s *step) of(ack *Ack, m *machine, w engine.Write) *step {
-	s.ack, s.oneWrite[0], s.onePart[0] = ack, w, part{m, m.seq}
-	s.writes, s.parts = s.oneWrite[:], s.onePart[:]
-	return s
-}
-
-// free gives the step's room back.
-func (s *step) free() {
-	clear(s.events)
-	*s = step{bytes: s.bytes[:0], events: s.events[:0]}
-	if cap(s.bytes) > maxScratch || cap(s.events) > maxScratch/256 {
-		s.bytes, s.events = nil, nil
+// write is the way of every write to one machine. fn fills the draft; an error of
+// it refuses the write. write returns once the step is queued or refused.
+func (db *DB) write(ctx context.Context, r request, fn func(*draft) error) *Ack {
+	ack, err := db.draftAndQueue(ctx, r, fn)
+	if err != nil {
+		db.metrics.refuse(r.op, err)
+		return refused(err)
 	}
-	steps.Put(s)
+	return ack
 }
 
-// maxScratch is the largest buffer that is kept for the next write.
-const maxScratch = 64 << 10
-
-// part is one machine's share of a step.
-type part struct {
-	m   *machine
-	seq uint64
+func (db *DB) draftAndQueue(ctx context.Context, r request, fn func(*draft) error) (*Ack, error) {
+	start := time.Now()
+	if err := checkID(r.id); err != nil {
+		return nil, err
+	}
+	if err := db.reserve(ctx, r.opt.noWait, r.op == opFlush); err != nil {
+		return nil, err
+	}
+	m, err := db.acquire(ctx, r.kind, r.id)
+	if err != nil {
+		db.queue.Release()
+		return nil, err
+	}
+	var d *draft
+	queued := false
+	defer func() { // deferred because a callback may call runtime.Goexit
+		if !queued {
+			if d != nil {
+				d.rollback()
+			}
+			m.counts.refused.Add(1)
+			db.queue.Release()
+		}
+		db.release(m)
+		if d != nil && (r.op == opAppend || r.op == opGo) { // a callback may have kept the draft of another op, in its Machine
+			d.free()
+		}
+	}()
+	d = newDraft(db, m, r.opt)
+	if err = d.fill(r.op, fn); err == nil {
+		var ack *Ack
+		if ack, err = d.queue(ctx, r.op, start); err == nil {
+			queued = true
+			return ack, nil
+		}
+	}
+	db.anomalies.watchRefusal(m, err)
+	return nil, d.errorf(r.op.String()+" to", err)
 }
 
-// reserve takes a place in the queue. Closing makes writes of its own.
+// reserve takes a place in the queue. own is set for the library's own writes,
+// which Close makes after the database is closed to others.
 func (db *DB) reserve(ctx context.Context, noWait, own bool) error {
 	if db.closed.Load() && !own {
 		return ErrClosed
@@ -78,104 +95,59 @@ func (db *DB) reserve(ctx context.Context, noWait, own bool) error {
 	return fmt.Errorf("wait for a place in the queue: %w", err)
 }
 
-// writable says why nothing can be written, if so.
+// writable returns the reason why nothing can be written, or nil.
 func (db *DB) writable() error {
 	if db.opt.ReadOnly {
 		return fmt.Errorf("%w: %s was opened with Options.ReadOnly", ErrReadOnly, db.path)
 	}
-	if why := db.stopped.Load(); why != nil {
+	if why := db.committer.stopped.Load(); why != nil {
 		return fmt.Errorf("%w: %w", ErrStopped, *why)
 	}
 	return nil
 }
 
-// write is the one way of every write to one machine: reserve a place, take the
-// machine's lock, let fn draft, queue the draft, give the lock back.
-func (db *DB) write(ctx context.Context, k *kind, id string, o *writeOptions, op op, fn func(*draft) error) *Ack {
-	ack, err := db.makeDraft(ctx, k, id, o, op, fn)
-	if err != nil {
-		db.metrics.refuse(op, err)
-		return refused(err)
-	}
-	return ack
-}
-
-func (db *DB) makeDraft(ctx context.Context, k *kind, id string, o *writeOptions, op op, fn func(*draft) error) (*Ack, error) {
-	start := time.Now()
-	if err := checkID(id); err != nil {
-		return nil, err
-	}
-	if err := db.reserve(ctx, o.noWait, op == opFlush); err != nil {
-		return nil, err
-	}
-	m, err := db.acquire(ctx, k, id)
-	if err != nil {
-		db.queue.Release()
-		return nil, err
-	}
-	var d *draft
-	made := false
-	defer func() { // also when a callback ends its goroutine
-		if !made {
-			if d != nil {
-				d.rollback()
-			}
-			m.counts.refuse.Add(1)
-			db.queue.Release()
-		}
-		db.release(m)
-		if d != nil && (op == opAppend || op == opGo) { // of an Update its Machine knows it, too
-			d.free()
-		}
-	}()
-	d = db.newDraft(m, o)
-	ack, err := d.queue(ctx, op, start, fn)
-	if err != nil {
-		if db.anomalies != nil {
-			db.watchRefusal(m, err)
-		}
-		return nil, d.errorf(op.String()+" to", err)
-	}
-	made = true
-	return ack, nil
-}
-
-// queue drafts and queues. The place in the queue is used up unless it answers an
-// error.
-func (d *draft) queue(ctx context.Context, op op, start time.Time, fn func(*draft) error) (*Ack, error) {
-	db, m := d.db, d.m
-	if op != opAppend && op != opGo && op != opSave { // those know their content and look themselves
+// fill runs fn, unless the write was done before under its key or its conditions
+// do not hold.
+func (d *draft) fill(op op, fn func(*draft) error) error {
+	if op != opAppend && op != opGo && op != opSave { // fn of those compares the key with the content, then the conditions
 		var err error
-		if d.earlier, _, err = d.findKey(0); err != nil {
-			return nil, err
+		if d.key.earlier, _, err = d.findKey(0); err != nil {
+			return err
 		}
-		if d.earlier == nil {
+		if d.key.earlier == nil {
 			if err := d.checkPreconditions(); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	if d.earlier == nil {
-		if err := fn(d); err != nil {
-			return nil, err
-		}
+	if d.key.earlier == nil {
+		return fn(d)
 	}
-	if d.empty() && len(m.unsaved) > 0 && op != opGo && op != opGoUpdate {
-		if err := d.snapshot("interval", nil); err != nil { // what was seen has to be durable on return
+	return nil
+}
+
+// queue queues the step of a filled draft and returns the write's Ack. It uses up
+// the reserved place in the queue unless it returns an error. A draft that changes
+// nothing gets the Ack of what the caller has seen instead.
+func (d *draft) queue(ctx context.Context, op op, start time.Time) (*Ack, error) {
+	db, m := d.db, d.m
+	goes := op == opGo || op == opGoUpdate
+	if d.empty() && len(m.unsaved) > 0 && !goes {
+		if err := d.snapshot("interval", nil); err != nil { // what the caller has seen must be durable on return
 			return nil, err
 		}
 	}
 	if d.empty() {
 		db.queue.Release()
-		if d.earlier != nil {
-			return d.earlier, nil
+		if d.key.earlier != nil {
+			return d.key.earlier, nil
 		}
 		return m.ackForReader(), nil
 	}
 	ack := newAck(op, start)
-	if m.kind.strategy == SnapshotOnly && (op == opGo || op == opGoUpdate) && d.first == nil && !d.flushDue() && !db.closed.Load() {
+	if goes && m.kind.strategy == SnapshotOnly && d.first == nil && !d.flushDue() && !db.closed.Load() {
 		d.publish(ack)
-		d.watched()
+		db.anomalies.watchWrite(m, d.made.events)
 		ack.head = m.head()
 		m.unsaved = append(m.unsaved, ack)
 		db.saveLater(m)
@@ -186,57 +158,133 @@ func (d *draft) queue(ctx context.Context, op op, start time.Time, fn func(*draf
 	if err != nil {
 		return nil, err
 	}
-	if err := db.fits(&w, d.bytes); err != nil {
+	if err := db.fits(&w, d.made.size); err != nil {
 		return nil, err
 	}
 	d.publish(ack)
-	d.watched() // while the events are the draft's
-	m.queued, m.newest = m.seq, ack
+	db.anomalies.watchWrite(m, d.made.events)
+	m.setQueued(ack)
 	ack.head = publicHead(m.kind, m.id, m.seq, &m.h)
-	s := d.takeStep().of(ack, m, w)
+	s := d.takeStep()
+	s.setWrite(ack, m, w)
 	s.acks = m.takeUnsaved()
-	s.begin(d)
-	db.push(s, d.bytes)
-	if d.earlier != nil { // which this step makes durable
-		return d.earlier, nil
+	d.putFirst(s)
+	db.push(s, d.made.size)
+	if d.key.earlier != nil { // the step only makes the earlier write durable
+		return d.key.earlier, nil
 	}
 	return ack, nil
 }
 
-// ackForReader is the Ack of a look at the machine as it is now: it waits for what is
-// not durable yet.
-func (m *machine) ackForReader() *Ack {
-	youngest := m.newest
-	if n := len(m.unsaved); n > 0 {
-		youngest = m.unsaved[n-1]
-	} else if m.durable.Load() == m.seq && m.pending.Load() == 0 {
-		youngest = nil
+// complete adds what belongs to every write, the snapshot that the policy wants
+// and the pruning of older ones, and returns the engine's write.
+func (d *draft) complete(ctx context.Context) (engine.Write, error) {
+	m, k := d.m, d.m.kind
+	if m.seq == 0 && !d.snaps.based && k.strategy.keepsEvents() && len(d.made.events) > 0 {
+		m.snaps = &snapshotIndex{}
+		d.addBase()
 	}
-	if youngest == nil {
-		return resolvedAck(m.head())
+	if reason, due := d.snapshotDue(); due && !d.snaps.current && (d.seq > m.seq || len(m.unsaved) > 0) {
+		if err := d.snapshot(reason, nil); err != nil {
+			return engine.Write{}, err
+		}
 	}
-	return youngest.follow(m.head())
+	if d.snaps.current && (k.policy.Keep >= 0 || k.policy.MaxAge > 0) {
+		if err := d.prune(ctx); err != nil {
+			return engine.Write{}, err
+		}
+	}
+	return d.engineWrite(), nil
 }
 
-// fits refuses a step that the engine could not take.
-func (db *DB) fits(w *engine.Write, bytes int64) error {
-	if limit := db.eng.Limits().MaxStep; limit > 0 && bytes+int64(len(w.Head)) > int64(limit) {
-		return fmt.Errorf("%w: the step has %d bytes, the engine takes %d", ErrTooLarge, bytes, limit)
+// completeInTx completes the draft for the step of a DB.Update. An empty one has read a
+// state that is not durable yet: its write changes nothing, but makes the step fail if
+// that state is not stored.
+func (d *draft) completeInTx(ctx context.Context) (engine.Write, error) {
+	if d.empty() && len(d.m.unsaved) > 0 {
+		if err := d.snapshot("interval", nil); err != nil {
+			return engine.Write{}, err
+		}
 	}
-	return nil
+	return d.complete(ctx)
 }
 
-// begin lets the step that a draft needs before go first.
-func (s *step) begin(d *draft) {
+// engineWrite returns the engine's write of what was made so far.
+func (d *draft) engineWrite() engine.Write {
+	m, k := d.m, d.m.kind
+	head := d.appendScratch(func(dst []byte) []byte { return d.h.Append(dst, m.key) })
+	w := engine.Write{Machine: m.key, Kind: k.number, Schema: d.h.Version, Expect: m.queued, Seq: d.seq,
+		Snapshots: d.snaps.made, Drop: d.snaps.drop, Token: d.h.Digest, Head: head}
+	if d.first != nil {
+		w.Expect = d.first.Seq
+	}
+	if k.strategy.keepsEvents() {
+		w.Events = d.made.events
+	}
+	return w
+}
+
+// putFirst makes s store the draft's migration, if there is one, before its own
+// writes.
+func (d *draft) putFirst(s *step) {
 	if d.first != nil {
 		s.first = append(s.first, *d.first)
 	}
 }
 
-// push queues a step. The locks of its machines are held.
-func (db *DB) push(s *step, bytes int64) {
-	for _, p := range s.parts {
-		p.m.pending.Add(1)
+// publish makes what the draft made the machine's newest moment. ack is the
+// write's, for a later write with the same key.
+func (d *draft) publish(ack *Ack) {
+	m := d.m
+	rest := d.made.records // those that lead from the encoded state to the newest
+	switch {
+	case d.snaps.encoded != nil:
+		rest = nil
+		m.encoded.reset(d.snaps.encoded, d.seq)
+	case d.state.replaced > 0:
+		rest = rest[d.state.replaced:]
+		m.encoded.reset(d.state.encoded, d.seq-uint64(len(rest)))
 	}
-	db.queue.Push(s, bytes+256)
+	if d.opt.key != "" && d.seq > m.seq {
+		m.keys = appendKey(m.keys, d.knownKey(ack))
+	}
+	m.seq, m.h = d.seq, d.h
+	for _, b := range rest {
+		m.encoded.tail.add(b)
+	}
+	m.trim()
+}
+
+// rollback returns the machine to its state before the draft. The live state is
+// rebuilt from the encoded one at the machine's next use.
+func (d *draft) rollback() {
+	if d.state.touched {
+		d.m.live = nil
+	}
+	d.m.snaps = d.snaps.before
+}
+
+// fits refuses a step of size bytes, w's head not counted, that is larger than the
+// engine takes.
+func (db *DB) fits(w *engine.Write, size int64) error {
+	if limit := db.eng.Limits().MaxStep; limit > 0 && size+int64(len(w.Head)) > int64(limit) {
+		return fmt.Errorf("%w: the step has %d bytes, the engine takes %d", ErrTooLarge, size, limit)
+	}
+	return nil
+}
+
+// push queues a step of size bytes at a reserved place. The locks of its machines
+// are held.
+func (db *DB) push(s *step, size int64) {
+	for _, p := range s.parts {
+		p.machine.pending.Add(1)
+	}
+	db.queue.Push(s, size+256)
+}
+
+// pushWrite queues a step that is one write to a locked machine.
+func (db *DB) pushWrite(ack *Ack, m *machine, w engine.Write, size int64) {
+	s := stepPool.Get().(*step)
+	s.setWrite(ack, m, w)
+	db.push(s, size)
 }

@@ -1,0 +1,70 @@
+package savepoint
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/liap-tui/savepoint/internal/record"
+)
+
+// snapshotIndex is what pruning needs to know of a machine's snapshots, queued
+// ones included, ordered by seq. An index is never changed in place: the methods
+// return a new one, and a draft that is rolled back puts the old one back.
+type snapshotIndex struct{ all []snapshotEntry }
+
+// snapshotEntry is one snapshot in the index.
+type snapshotEntry struct {
+	seq     uint64
+	version uint64
+	taken   int64 // when, in microseconds since 1970
+	pinned  bool
+	tags    []string
+}
+
+func entryOf(s *record.Snapshot) snapshotEntry {
+	return snapshotEntry{seq: s.Seq, version: s.Version, taken: s.Time, pinned: s.Pinned, tags: s.Tags}
+}
+
+// protected reports whether the snapshot is never pruned.
+func (e *snapshotEntry) protected() bool { return e.pinned || len(e.tags) > 0 }
+
+// find returns the index of the entry with this seq, and whether there is one.
+func (x *snapshotIndex) find(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(x.all, seq, func(e snapshotEntry, seq uint64) int { return cmp.Compare(e.seq, seq) })
+}
+
+// with returns the index with e, which replaces an entry of the same seq.
+func (x *snapshotIndex) with(e snapshotEntry) *snapshotIndex {
+	i, found := x.find(e.seq)
+	if found {
+		all := slices.Clone(x.all)
+		all[i] = e
+		return &snapshotIndex{all}
+	}
+	return &snapshotIndex{slices.Insert(slices.Clip(x.all), i, e)}
+}
+
+// without returns the index without the snapshots in drop.
+func (x *snapshotIndex) without(drop ...uint64) *snapshotIndex {
+	return &snapshotIndex{slices.DeleteFunc(slices.Clone(x.all), func(e snapshotEntry) bool { return slices.Contains(drop, e.seq) })}
+}
+
+// prune returns the seqs of the snapshots that the policy does not keep. It always
+// keeps the one at base, the protected ones, the last one of each version before
+// the newest, and the newest of the rest.
+func (x *snapshotIndex) prune(p SnapshotPolicy, base uint64, now int64) (drop []uint64) {
+	counted := 0
+	for i := len(x.all) - 1; i >= 0; i-- {
+		e := x.all[i]
+		if e.protected() || e.seq == base || i+1 < len(x.all) && x.all[i+1].version != e.version {
+			continue
+		}
+		counted++
+		tooMany := p.Keep >= 0 && counted > p.Keep
+		tooOld := p.MaxAge > 0 && now-e.taken > p.MaxAge.Microseconds()
+		if counted > 1 && (tooMany || tooOld) {
+			drop = append(drop, e.seq)
+		}
+	}
+	return drop
+}
