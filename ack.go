@@ -13,30 +13,31 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// Head is where a machine is.
+// Head says where a machine is: its newest record and what follows from it.
 type Head struct {
 	Kind, ID     string
-	Seq          uint64 // of the newest record; 0 = there is none yet
-	Pos          uint64 // of that record in the file; 0 while it is queued
+	Seq          uint64 // of the newest record; 0 if there is none
+	Pos          uint64 // position of that record in the order of all records; 0 while it is not durable
 	Phase        string
 	Version      Version // schema version of the newest record
-	Upcast       bool    // the state is of that version and was brought to the kind's by migrations
+	Upcast       bool    // the state is of that version and was upcast to the kind's
 	Created      time.Time
 	Updated      time.Time // time of the newest record
-	Revision     uint64    // of the newest Save, versioned strategy
-	RevisionName string    // empty where its number is its name
+	Revision     uint64    // number of the newest revision, under Versioned
+	RevisionName string    // empty where the number is the name
 	Deleted      bool
 }
 
-// Ack is the promise of an answer to a write that did not wait.
+// Ack is the future result of a write that does not wait for the disk. All methods may
+// be called from several goroutines.
 type Ack struct {
 	done  chan struct{}
 	head  Head
 	err   error
 	start time.Time
 	op    op
-	again bool // another process owns the engine's machine: decide anew
-	of    *Ack // the write whose answer this is, with another head
+	again bool // another process changed the machine: the write may be decided again
+	of    *Ack // the Ack whose result this one has, with a head of its own; or nil
 }
 
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
@@ -45,20 +46,20 @@ func newAck(o op, start time.Time) *Ack {
 	return &Ack{done: make(chan struct{}), op: o, start: start}
 }
 
-// refused is an Ack that is already answered.
+// refused returns an Ack that is resolved with an error.
 func refused(err error) *Ack { return &Ack{done: closedChan, err: err} }
 
-// resolvedAck is an Ack of something that is durable already.
+// resolvedAck returns an Ack of something that is durable already.
 func resolvedAck(h Head) *Ack { return &Ack{done: closedChan, head: h} }
 
-// resolve answers; only once.
+// resolve sets the result. It must be called once.
 func (a *Ack) resolve(err error) {
 	a.err = err
 	close(a.done)
 }
 
-// follow is an Ack with the answer of another one, whose write what was seen
-// rests on.
+// follow returns an Ack that resolves as a does, but with the head h. It is for a reader
+// whose state contains the write of a.
 func (a *Ack) follow(h Head) *Ack {
 	if a.of != nil {
 		a = a.of
@@ -66,15 +67,15 @@ func (a *Ack) follow(h Head) *Ack {
 	return &Ack{done: a.done, of: a, head: h}
 }
 
-// answer is what the Ack says once it is done.
-func (a *Ack) answer() (Head, error) {
+// result returns the result of a resolved Ack.
+func (a *Ack) result() (Head, error) {
 	if a.of != nil {
 		return a.head, a.of.err
 	}
 	return a.head, a.err
 }
 
-// resolved says whether the answer is there.
+// resolved reports whether the result is known.
 func (a *Ack) resolved() bool {
 	select {
 	case <-a.done:
@@ -84,52 +85,52 @@ func (a *Ack) resolved() bool {
 	}
 }
 
-// Done is closed when the answer is there.
+// Done returns a channel that is closed when the result is known.
 func (a *Ack) Done() <-chan struct{} { return a.done }
 
-// Err waits for the answer: nil means that the write is durable.
+// Err waits for the result and returns its error. Nil means that the write is durable.
 func (a *Ack) Err() error {
 	<-a.done
-	_, err := a.answer()
+	_, err := a.result()
 	return err
 }
 
-// Head waits for the answer: where the machine is after the write, or the zero
-// Head if there is an error.
+// Head waits for the result and returns the machine's head after the write, or the zero
+// Head if the write failed.
 func (a *Ack) Head() Head {
 	<-a.done
-	h, err := a.answer()
+	h, err := a.result()
 	if err != nil {
 		return Head{}
 	}
 	return h
 }
 
-// Wait waits for the answer, or for the end of ctx. The write goes on without
-// its caller: ErrInDoubt then says that it may become durable yet.
+// Wait waits for the result and returns it. When ctx ends first, Wait returns an error
+// that matches ErrInDoubt and the cause of ctx: the write goes on and may become durable.
 func (a *Ack) Wait(ctx context.Context) (Head, error) {
 	select {
 	case <-a.done:
-		return a.answer()
+		return a.result()
 	default:
 	}
 	select {
 	case <-a.done:
-		return a.answer()
+		return a.result()
 	case <-ctx.Done():
 		return Head{}, fmt.Errorf("%w: the caller stopped waiting: %w", ErrInDoubt, context.Cause(ctx))
 	}
 }
 
-// token names a write: its machine, the machine's seq after it, and the digest
-// of the machine's records then.
+// token returns the text by which Outcome finds a write: the machine, its seq after the
+// write and the digest of its records at that seq.
 func token(w *engine.Write) string {
 	return fmt.Sprintf("%s.%d.%s", hex.EncodeToString([]byte(w.Machine)), w.Seq, hex.EncodeToString(w.Token[:]))
 }
 
-// Outcome tells, after the file was opened again, what became of a write that
-// was in doubt: whether it is stored. The token is the InDoubtError's. The kind
-// must be registered if the machine was written to since.
+// Outcome reports whether a write that was in doubt is stored. Call it after the file was
+// opened again, with the Token of the *InDoubtError. The machine's kind must be registered
+// if the machine was written to since. A text that is no token is an error.
 func (db *DB) Outcome(ctx context.Context, token string) (stored bool, err error) {
 	if db.closed.Load() {
 		return false, ErrClosed

@@ -10,27 +10,26 @@ import (
 	"github.com/liap-tui/savepoint/internal/codec"
 )
 
-// ages knows how old records are, without a wall clock: it notes now and then
-// how far the file has come, and how long it had been open until then. What was
-// there at such a mark is at least as old as the mark. Nothing becomes old
-// because a clock jumps, and the time in which nobody has the file open does not
-// count.
+// ages estimates how old records are without a wall clock. Now and then it notes the
+// newest position, and for how long the file has been open in total at that time. Records
+// up to that position are at least as old as the note. A clock that jumps makes nothing
+// older, and the time in which the file is not open does not count.
 type ages struct {
 	mu     sync.Mutex
 	loaded bool
-	before time.Duration // that the file was open, until this process
+	before time.Duration // for how long the file was open before this process
 	start  time.Time     // of this process; only its monotonic part is used
 	marks  []ageMark     // ascending
 }
 
-// ageMark says that the records up to Pos were there when the file had been open
-// for Open, in all.
+// ageMark says that the records up to Pos were stored when the file had been open for
+// Open in total.
 type ageMark struct {
 	Pos  uint64
 	Open time.Duration
 }
 
-// ageNote is how ages are stored.
+// ageNote is the stored form of ages.
 type ageNote struct {
 	Open  time.Duration
 	Marks []ageMark
@@ -38,10 +37,10 @@ type ageNote struct {
 
 const agesNote = "ages"
 
-// maxAgeMarks bounds the marks. With fewer of them a record counts as younger.
+// maxAgeMarks is how many marks are kept. Fewer marks make records count as younger.
 const maxAgeMarks = 512
 
-// load reads what earlier processes knew.
+// load loads the marks of earlier processes, once.
 func (a *ages) load(ctx context.Context, db *DB) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -55,7 +54,7 @@ func (a *ages) load(ctx context.Context, db *DB) error {
 	var n ageNote
 	if b != nil {
 		if err := codec.Unmarshal(b, &n); err != nil {
-			db.log.Warn("ages begin anew: nothing is older than this process", "error", err)
+			db.log.Warn("the ages of records cannot be read: none counts as older than this process", "error", err)
 			n = ageNote{}
 		}
 	}
@@ -63,9 +62,10 @@ func (a *ages) load(ctx context.Context, db *DB) error {
 	return nil
 }
 
+// open returns for how long the file has been open in total.
 func (a *ages) open() time.Duration { return a.before + time.Since(a.start) }
 
-// mark notes that the records up to pos are there.
+// mark notes that the records up to pos are stored.
 func (a *ages) mark(pos uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -76,7 +76,7 @@ func (a *ages) mark(pos uint64) {
 	if len(a.marks) > maxAgeMarks {
 		thin := a.marks[:0]
 		for i, m := range a.marks {
-			if i%2 == 1 { // the later one of two: nothing seems older than it is
+			if i%2 == 1 { // keep the later one of each two: no record counts as older than it is
 				thin = append(thin, m)
 			}
 		}
@@ -84,7 +84,7 @@ func (a *ages) mark(pos uint64) {
 	}
 }
 
-// older is the last position that is surely older than d, 0 if none is.
+// older returns the last position that is known to be older than d, or 0.
 func (a *ages) older(d time.Duration) uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -101,7 +101,7 @@ func (a *ages) older(d time.Duration) uint64 {
 	return a.marks[n-1].Pos
 }
 
-// save stores the ages.
+// save stores the marks.
 func (a *ages) save(ctx context.Context, db *DB) error {
 	a.mu.Lock()
 	n := ageNote{Open: a.open(), Marks: a.marks}

@@ -11,104 +11,103 @@ import (
 
 // Errors of opening a file.
 var (
-	// ErrLocked says that another process, or this one, has the file open.
+	// ErrLocked means that the file is open already, in another process or in this one.
 	ErrLocked = engine.ErrLocked
-	// ErrForeign says that the file is not one of savepoint's.
+	// ErrForeign means that the file is not a file of this library.
 	ErrForeign = engine.ErrForeign
-	// ErrNewer says that a newer version of the program wrote the file or the
+	// ErrNewer means that a newer library wrote the file, or a newer version of a kind the
 	// machine. Nothing is damaged; use the newer program.
 	ErrNewer = engine.ErrNewer
-	// ErrNoMigration says that no migrations lead from the version of what is
-	// stored to the kind's. Nothing is damaged; list them in Kind.Migrations.
+	// ErrNoMigration means that no migrations lead from the stored version to the kind's.
+	// Nothing is damaged; list them in Kind.Migrations.
 	ErrNoMigration = errors.New("savepoint: no migration")
-	// ErrCorrupt says that bytes on disk are not what was written.
+	// ErrCorrupt means that bytes on disk are not what was written; see [*CorruptError].
 	ErrCorrupt = engine.ErrCorrupt
-	// ErrReadOnly refuses a write to a file that was opened for reading.
+	// ErrReadOnly refuses a write to a database that was opened with Options.ReadOnly.
 	ErrReadOnly = engine.ErrReadOnly
 )
 
 // Errors of a machine.
 var (
-	// ErrNotFound says that no such machine exists.
+	// ErrNotFound means that there is no such machine.
 	ErrNotFound = errors.New("savepoint: not found")
-	// ErrDeleted says that the machine was deleted; it matches ErrNotFound too.
+	// ErrDeleted means that the machine was deleted. It matches ErrNotFound too.
 	ErrDeleted = fmt.Errorf("%w: deleted", ErrNotFound)
-	// ErrNoPoint says that the machine has no such moment.
+	// ErrNoPoint means that the machine was never at such a point, or that its state there
+	// is not kept.
 	ErrNoPoint = errors.New("savepoint: no such point")
-	// ErrCompacted says that the moment lies before the base of the log.
+	// ErrCompacted means that the point or the record is before the base of the log.
 	ErrCompacted = errors.New("savepoint: compacted")
-	// ErrQuarantined says that the machine could not be rebuilt; see
+	// ErrQuarantined means that the machine cannot be rebuilt; see [*QuarantineError] and
 	// [Store.Recover].
 	ErrQuarantined = errors.New("savepoint: quarantined")
 )
 
-// Errors of a write. Unless said otherwise nothing of it is stored.
+// Errors of a write. Unless stated otherwise, nothing of the write is stored.
 var (
-	// ErrBadID refuses an id that is not 1 to 255 bytes of UTF-8 without
-	// control characters.
+	// ErrBadID refuses an id that is not 1 to 255 bytes of UTF-8 without control characters.
 	ErrBadID = errors.New("savepoint: bad id")
-	// ErrBadEvent refuses an event that is nil, not listed in the kind, or does
-	// not survive its encoding.
+	// ErrBadEvent refuses an event that is nil, that the kind does not list, or that is not
+	// the same after it was encoded and decoded.
 	ErrBadEvent = errors.New("savepoint: bad event")
-	// ErrConflict says that the machine is not at the seq the caller named; see
+	// ErrConflict means that the machine is not at the seq of the write's IfSeq; see
 	// [*ConflictError].
 	ErrConflict = errors.New("savepoint: conflict")
-	// ErrIllegal refuses a phase change that the kind's Legal does not list.
+	// ErrIllegal refuses a change of phase that the kind's Legal does not list.
 	ErrIllegal = errors.New("savepoint: illegal phase change")
-	// ErrKeyReused says that the key was used for another write.
+	// ErrKeyReused means that the write's key was used for a write with other content.
 	ErrKeyReused = errors.New("savepoint: key reused")
-	// ErrTooLarge refuses an event, a state or a step over its limit.
+	// ErrTooLarge refuses an event, a state or a step that is larger than its limit.
 	ErrTooLarge = engine.ErrTooLarge
-	// ErrBusy says that the queue is full and the caller would not wait.
+	// ErrBusy means that the queue is full and the write has NoWait. It may be tried again.
 	ErrBusy = errors.New("savepoint: busy")
-	// ErrAborted says that a write queued before this one failed. It is safe to
-	// try again.
+	// ErrAborted means that a write queued before this one failed. It may be tried again.
 	ErrAborted = errors.New("savepoint: aborted")
-	// ErrDiskFull says that there is no space left. It is safe to try again
-	// once there is.
+	// ErrDiskFull means that there is no space left. The write may be tried again once there
+	// is.
 	ErrDiskFull = engine.ErrDiskFull
-	// ErrInDoubt says that nobody can tell before the next Open whether the
-	// write is stored; see [*InDoubtError] and [DB.Outcome].
+	// ErrInDoubt means that it is not known whether the write is stored. The next Open
+	// decides it; see [*InDoubtError] and [DB.Outcome].
 	ErrInDoubt = engine.ErrInDoubt
-	// ErrStopped says that an earlier failure of the disk ended all writing.
-	// Reopen the file.
+	// ErrStopped means that an earlier failure of the disk ended all writing. Close the
+	// database and open it again.
 	ErrStopped = engine.ErrStopped
-	// ErrUnsupported says that the engine, or the strategy, cannot do this.
+	// ErrUnsupported means that the engine or the strategy cannot do this.
 	ErrUnsupported = engine.ErrUnsupported
-	// ErrClosed says that the database is closed.
+	// ErrClosed means that the database is closed.
 	ErrClosed = engine.ErrClosed
-	// ErrBadCursor refuses a cursor that is none, or of another query.
+	// ErrBadCursor refuses a Query.Cursor that no query returned, or another query.
 	ErrBadCursor = errors.New("savepoint: bad cursor")
 )
 
-// ConflictError tells what an IfSeq wanted and what the machine has. It matches
+// ConflictError says which seq a write expected and which one the machine has. It matches
 // ErrConflict.
 type ConflictError struct {
 	Kind, ID   string
 	Want, Have uint64
 
-	// Of a Save under [ConflictManual]: the state at Want (nil if that cannot be
-	// shown any more), the one to be saved, and the live one, each a value of the
-	// kind's state type, the caller's own.
+	// The three states, set by a Save under [ConflictManual]: the state at Want, the one to
+	// be saved and the live one, each a value of the kind's state type that the caller may
+	// keep. Base is nil if the state at Want is not kept.
 	Base, Mine, Theirs any
-	// Of a Save under [ConflictMerge]: the places that both sides changed.
+	// The paths of the values that both sides changed, set by a Save under [ConflictMerge].
 	Where []string
 
-	base *mergeBase // has to be asked for first
+	base *mergeBase // set when Save has to look up the state at Want and try again
 }
 
 func (e *ConflictError) Error() string {
 	if len(e.Where) > 0 {
 		return fmt.Sprintf("savepoint: conflict: %s %q is at seq %d, not at %d, and both sides changed %s", e.Kind, e.ID, e.Have, e.Want, strings.Join(e.Where, ", "))
 	}
-	return fmt.Sprintf("savepoint: conflict: %s %q is at seq %d, not at %d: load it again and decide anew", e.Kind, e.ID, e.Have, e.Want)
+	return fmt.Sprintf("savepoint: conflict: %s %q is at seq %d, not at %d: load it again and decide again", e.Kind, e.ID, e.Have, e.Want)
 }
 
-// Is matches ErrConflict.
+// Is reports whether target is ErrConflict.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
-// CorruptError tells which value of a machine is not what was written. It
-// matches ErrCorrupt.
+// CorruptError says which stored value of a machine is damaged. It matches ErrCorrupt and
+// Why.
 type CorruptError struct {
 	Kind, ID string
 	Part     string // "head", "snapshot", "event", "chain" or "state"
@@ -120,17 +119,16 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("savepoint: corrupt: %s %d of %s %q: %v", e.Part, e.Seq, e.Kind, e.ID, e.Why)
 }
 
-// Is matches ErrCorrupt.
+// Is reports whether target is ErrCorrupt.
 func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
 
-// Unwrap is the reason.
+// Unwrap returns Why.
 func (e *CorruptError) Unwrap() error { return e.Why }
 
-// GapError names the records From to To of a machine, which are lost or were
-// given up by a partial recovery.
+// GapError says that the records From to To of a machine are missing.
 type GapError struct {
 	From, To uint64
-	Why      error // nil for a gap that a recovery left on purpose
+	Why      error // why they are lost; nil if a partial recovery gave them up
 }
 
 func (e *GapError) Error() string {
@@ -140,11 +138,11 @@ func (e *GapError) Error() string {
 	return fmt.Sprintf("savepoint: records %d to %d were given up by a recovery", e.From, e.To)
 }
 
-// Unwrap is the reason, if there is one.
+// Unwrap returns Why.
 func (e *GapError) Unwrap() error { return e.Why }
 
-// QuarantineError tells why and since when a machine is set aside. It matches
-// ErrQuarantined and its cause.
+// QuarantineError says why a machine cannot be rebuilt, and since when that is known. It
+// matches ErrQuarantined and Cause.
 type QuarantineError struct {
 	Kind, ID string
 	Since    time.Time
@@ -155,11 +153,11 @@ func (e *QuarantineError) Error() string {
 	return fmt.Sprintf("savepoint: quarantined: %s %q since %s: %v", e.Kind, e.ID, e.Since.Format(time.RFC3339), e.Cause)
 }
 
-// Unwrap matches ErrQuarantined and the cause.
+// Unwrap returns ErrQuarantined and Cause.
 func (e *QuarantineError) Unwrap() []error { return []error{ErrQuarantined, e.Cause} }
 
-// InDoubtError tells which write is in doubt. It matches ErrInDoubt. Token goes
-// to [DB.Outcome] after the file was opened again.
+// InDoubtError says which write is in doubt. It matches ErrInDoubt and Cause. After the
+// next Open, [DB.Outcome] returns for Token whether the write is stored.
 type InDoubtError struct {
 	Token string
 	Cause error
@@ -169,19 +167,20 @@ func (e *InDoubtError) Error() string {
 	return fmt.Sprintf("savepoint: in doubt: %v: open the file again and ask for the outcome of %s", e.Cause, e.Token)
 }
 
-// Unwrap matches ErrInDoubt and the cause.
+// Unwrap returns ErrInDoubt and Cause.
 func (e *InDoubtError) Unwrap() []error { return []error{ErrInDoubt, e.Cause} }
 
-// PanicError is a panic of one of the kind's functions, caught.
+// PanicError is a panic in a function of the program that the library called. Where the
+// panic's value is an error, it matches that.
 type PanicError struct {
 	In    string // the function: "Check", "Apply", "Validate", ...
-	Value any
+	Value any    // of the panic
 	Stack []byte
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic in %s: %v", e.In, e.Value) }
 
-// Unwrap is the panic's value if it was an error.
+// Unwrap returns the panic's value if it is an error, else nil.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err

@@ -12,66 +12,72 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// Options change how a database is opened. Nil and the zero value of each field
-// mean the default. Open copies the struct and never writes to it.
+// Options change how a database is opened. A nil *Options and the zero value of a field
+// mean the defaults. Open copies the struct and never changes it.
 type Options struct {
-	// ReadOnly opens the file for reading; several processes may do so at once.
+	// ReadOnly opens the file for reading only. Several processes may do so at once.
 	ReadOnly bool
-	// LockTimeout is how long Open waits for a file that is in use. Default 1 s.
+	// LockTimeout is how long Open waits for a file that is in use. Default 1 second.
 	LockTimeout time.Duration
-	// Strategy is for kinds that set none. Default Hybrid.
+	// Strategy is that of kinds that set none. Default Hybrid.
 	Strategy Strategy
-	// Snapshot is for the fields that a kind's policy leaves zero.
+	// Snapshot fills the fields that a kind's policy leaves zero.
 	Snapshot SnapshotPolicy
-	// Retention is for the fields that a kind's policy leaves zero.
+	// Retention fills the fields that a kind's policy leaves zero.
 	Retention RetentionPolicy
-	// RetainEvery is the time between two passes of retention in the background,
-	// where a kind has a policy; the first one comes after a minute, or sooner.
-	// Default 1 hour. Below zero: no pass but by [DB.Retain].
+	// RetainEvery is the time between two passes of retention in the background. They run
+	// when a kind with a retention policy is registered; the first starts after a minute,
+	// or after RetainEvery if that is less. Default 1 hour. A negative value switches them
+	// off: only [DB.Retain] runs a pass then.
 	RetainEvery time.Duration
-	// Anomalies switches the look-out for machines on that run in circles, are
-	// refused again and again, or are written to very often; see [DB.Anomalies].
-	// Default nil: off.
+	// Anomalies switches on the detection of machines that repeat a change of phase, that
+	// refuse many writes or that are written to very often; see [DB.Anomalies]. Default
+	// nil: off.
 	Anomalies *AnomalyOptions
-	// Archive keeps the records that compactions and retention remove, before
-	// they do. Default none: what is removed is gone.
+	// Archive gets the records that a compaction or retention removes, before they are
+	// removed. Default nil: they are not kept.
 	Archive Archive
-	// NoCompression stores values as they are. Costs space, saves a little time.
+	// NoCompression stores values uncompressed, which takes more space and a little less
+	// processor time.
 	NoCompression bool
-	// MaxEvent is the largest encoded event in bytes. Default 1 MiB.
+	// MaxEvent is the largest encoded event in bytes; a larger one is refused with
+	// ErrTooLarge. Default 1 MiB.
 	MaxEvent int
-	// MaxState is the largest encoded state in bytes. Default 64 MiB.
+	// MaxState is the largest encoded state in bytes; a larger one is refused with
+	// ErrTooLarge. Default 64 MiB.
 	MaxState int
-	// Queue is how many writes may be queued. Default 4,096. A write that finds
-	// no place waits, or answers ErrBusy with NoWait.
+	// Queue is how many writes may be queued. A write that finds the queue full waits, or
+	// is refused with ErrBusy if it has NoWait. Default 4,096.
 	Queue int
 	// QueueBytes is how many bytes may be queued. Default 64 MiB.
 	QueueBytes int64
-	// Cache bounds the machines kept in memory.
+	// Cache bounds the machines in memory.
 	Cache CacheOptions
-	// NoRecoverAll switches off that Register, after an unclean close, looks at
-	// all machines of its kind in the background.
+	// NoRecoverAll switches off the check of all machines of a kind that Register starts
+	// in the background when the file was not closed cleanly.
 	NoRecoverAll bool
-	// Now is the clock for the times of records; it never decides about their
-	// order. Default time.Now.
+	// Now is the clock for the times of records. It never decides about their order.
+	// Default time.Now.
 	Now func() time.Time
-	// Journal is the size in bytes of the write-ahead ring inside the file, which
-	// makes a write durable with one sync instead of two and groups many of them
-	// into one change of the file's pages. It takes that much of the file, about as
-	// much memory while it is full, at most two and a half times as much, and after a
-	// crash Open stores what it holds. 0 is the default: on Linux a ring that begins
-	// with 1 MiB and grows to 32 MiB under load, elsewhere none. More than 1 GiB is
-	// 1 GiB. Below 0 is no ring: each group of writes is a transaction of its own. It
-	// may differ from one Open to the next.
+	// Journal is the size in bytes of the write-ahead journal inside the file. The journal
+	// makes a write durable with one sync instead of two, and moves many groups of writes
+	// into the file's pages at once. It takes that much space in the file. What it holds is
+	// in memory too, about as much, two and a half times as much at most; after a crash Open
+	// replays it.
+	//
+	// Default 0: on Linux a journal that starts with 1 MiB and grows to 32 MiB under load,
+	// on other systems none. A negative value means no journal: each group of writes is a
+	// transaction of its own. Values above 1 GiB count as 1 GiB. It may differ from one Open
+	// to the next.
 	Journal int64
-	// Logger is told what an operator should know. Default: silent.
+	// Logger receives what an operator should know. Default: nothing is logged.
 	Logger *slog.Logger
-	// Engine stores the data instead of the file at the path; Open takes it over
-	// and closes it. The path is then only a name.
+	// Engine stores the data in place of the file; the path is only a name then. Open takes
+	// the engine over and closes it. Default nil: the file at the path.
 	Engine engine.Engine
 }
 
-// Limits of Options.
+// Defaults of Options.
 const (
 	defaultMaxEvent    = 1 << 20
 	defaultMaxState    = 64 << 20
@@ -125,7 +131,7 @@ func (o *Options) withDefaults() Options {
 	return d
 }
 
-// orDefault sets a zero field to its default.
+// orDefault sets a field that is zero to value.
 func orDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
@@ -133,13 +139,13 @@ func orDefault[T comparable](field *T, value T) {
 	}
 }
 
-// variable is an environment variable that FromEnv knows.
+// variable is an environment variable that FromEnv reads.
 type variable struct {
 	name string
 	set  func(o *Options, text string) error
 }
 
-// variables are all of them; those of one field in the order in which they hold.
+// variables are applied in this order.
 var variables = []variable{
 	{"PERSISTENCE_STRATEGY", func(o *Options, text string) error {
 		i := slices.Index(strategyNames[:], text)
@@ -164,13 +170,12 @@ var variables = []variable{
 	{"AUTO_RECOVERY", switched(recoverAll)},
 }
 
-// recoverAll is on unless one of its variables switches it off.
+// recoverAll sets NoRecoverAll when one of its variables is false.
 func recoverAll(o *Options, on bool) { o.NoRecoverAll = o.NoRecoverAll || !on }
 
-// FromEnv makes Options from the environment: those fields of base that a
-// variable names get its value, the others stay; nil is no base. base is not
-// changed. A variable that is not set, or empty, says nothing; a bad value is an
-// error that names it.
+// FromEnv returns a copy of base with the fields set that environment variables name. nil
+// stands for the zero Options. A variable that is empty or not set changes nothing; bad
+// values are errors that name their variables.
 //
 //	PERSISTENCE_STRATEGY            snapshot_only, event_sourced, hybrid or versioned
 //	SNAPSHOT_INTERVAL_SECONDS       Snapshot.Every
@@ -186,8 +191,8 @@ func recoverAll(o *Options, on bool) { o.NoRecoverAll = o.NoRecoverAll || !on }
 //	CACHE_TTL_SECONDS               Cache.TTL
 //	RECOVERY_ENABLED, AUTO_RECOVERY false in either: NoRecoverAll
 //
-// Numbers are whole and above zero. What a machine needs to be shown is always
-// recovered when it is used; no variable switches that off.
+// Numbers are whole and above zero. No variable switches off that a machine is rebuilt
+// when it is used.
 func FromEnv(base *Options) (*Options, error) {
 	var o Options
 	if base != nil {
@@ -209,8 +214,8 @@ func FromEnv(base *Options) (*Options, error) {
 	return &o, nil
 }
 
-// whole reads a number above zero.
-func whole(text string) (int64, error) {
+// parseWhole parses a whole number above zero.
+func parseWhole(text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil || n < 1 {
 		return 0, errors.New("use a whole number above zero")
@@ -218,9 +223,10 @@ func whole(text string) (int64, error) {
 	return n, nil
 }
 
+// numbered returns the setter of a field that is a number.
 func numbered(field func(o *Options) *int) func(*Options, string) error {
 	return func(o *Options, text string) error {
-		n, err := whole(text)
+		n, err := parseWhole(text)
 		if err == nil {
 			*field(o) = int(n)
 		}
@@ -228,9 +234,10 @@ func numbered(field func(o *Options) *int) func(*Options, string) error {
 	}
 }
 
+// lasting returns the setter of a field that is a time, given as a number of units.
 func lasting(unit time.Duration, field func(o *Options) *time.Duration) func(*Options, string) error {
 	return func(o *Options, text string) error {
-		n, err := whole(text)
+		n, err := parseWhole(text)
 		if err == nil && n > int64(1<<63-1)/int64(unit) {
 			err = fmt.Errorf("use at most %d", int64(1<<63-1)/int64(unit))
 		}
@@ -241,6 +248,7 @@ func lasting(unit time.Duration, field func(o *Options) *time.Duration) func(*Op
 	}
 }
 
+// switched returns the setter of a field that is on or off.
 func switched(set func(o *Options, on bool)) func(*Options, string) error {
 	return func(o *Options, text string) error {
 		on, err := strconv.ParseBool(text)

@@ -2,23 +2,26 @@ package savepoint
 
 import "fmt"
 
-// Strategy says what a kind stores for each write. Append and Save are durable
-// on return under all of them.
+// Strategy says what a kind stores for each write. Under all of them, Append and Save are
+// durable on return.
 type Strategy uint8
 
-// The strategies. The zero Strategy means what Options say.
+// The strategies. The zero Strategy means that of Options, by default Hybrid.
 const (
-	// Hybrid stores each event and, by the snapshot policy, a snapshot in the
-	// same step. Every point can be shown.
+	// Hybrid stores each event, and in the same step a snapshot of the state when the
+	// snapshot policy asks for one. Every point of a machine's past can be shown.
 	Hybrid Strategy = iota + 1
-	// EventSourced stores each event, and snapshots only by hand.
+	// EventSourced stores each event. Snapshots are stored by [Store.Snapshot] only. Every
+	// point of a machine's past can be shown.
 	EventSourced
-	// SnapshotOnly stores the state alone, at each Append and Save. Go is
-	// acknowledged with the next interval snapshot, Flush or Close. Only kept
-	// snapshots can be shown.
+	// SnapshotOnly stores no events. Append and Save store the whole state, as a snapshot.
+	// Go changes the state in memory only; a later write, the end of the snapshot interval,
+	// Flush or Close stores the state, and the Acks of all changes before it resolve then. A
+	// crash loses the changes whose Ack has not resolved. Only the snapshots that the policy
+	// keeps can be shown of a machine's past; others are ErrNoPoint.
 	SnapshotOnly
-	// Versioned is Hybrid, and each Save is a numbered revision with a snapshot
-	// of its own.
+	// Versioned is Hybrid where in addition each Save makes a revision, with a number and
+	// a snapshot of its own; see [RevisionNaming].
 	Versioned
 )
 
@@ -38,8 +41,8 @@ func (s Strategy) validate() error {
 	return nil
 }
 
-// keepsEvents says whether records are stored.
+// keepsEvents reports whether records are stored.
 func (s Strategy) keepsEvents() bool { return s != SnapshotOnly }
 
-// byPolicy says whether the snapshot policy adds snapshots to appends.
+// byPolicy reports whether the snapshot policy adds snapshots to appends.
 func (s Strategy) byPolicy() bool { return s == Hybrid || s == Versioned }

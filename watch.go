@@ -11,17 +11,18 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// Watch gives the records of one machine behind seq after, and then those that
-// come, as [Store.Events] does: durable ones only, gaps as a *GapError. A machine
-// that does not exist yet is waited for. Load and its Seq are where to begin.
+// Watch returns the records of a machine after seq after, and then each new record as it
+// becomes durable, until the loop ends. Records and gaps come as [Store.Events] returns
+// them. A machine that does not exist yet is waited for. To follow a machine from now on,
+// Load it and watch from its Seq.
 //
-// It ends with ctx; with ErrClosed when the database is closed; after a failure
-// of the disk with an error that matches ErrStopped; with ErrNotFound when the
-// machine is purged; and with ErrCompacted when records behind after are not in
-// the log any more: load the state and watch from its seq. Under SnapshotOnly
-// there are no records to watch: ErrUnsupported.
+// The last value is an error: the cause of ctx when that ends; ErrClosed when the database
+// is closed; ErrStopped when nothing can be written any more; ErrNotFound when the machine
+// is purged; ErrCompacted when records after after were removed from the log (Load the
+// machine and watch from its Seq); ErrUnsupported under SnapshotOnly, which stores no
+// records.
 //
-// While the loop's body runs, nothing is held that anybody waits for.
+// While the body of the loop runs, no lock is held.
 func (s *Store[S]) Watch(ctx context.Context, id string, after uint64) iter.Seq2[Record[S], error] {
 	return func(yield func(Record[S], error) bool) {
 		if err := s.watch(ctx, id, after, yield); err != nil && !errors.Is(err, engine.Stop) {
@@ -45,32 +46,32 @@ func (s *Store[S]) watch(ctx context.Context, id string, after uint64, yield fun
 	}
 }
 
-// watcher is one Watch.
+// watcher is the state of one Watch.
 type watcher[S any] struct {
 	store   *Store[S]
 	machine *machine
-	number  uint64 // of the machine, once it is known
-	after   uint64
+	number  uint64 // the engine's number of the machine; 0 until it exists
+	after   uint64 // the next read starts after this seq
 }
 
-// next yields what there is, or waits.
+// next yields the records that are stored, or waits if there are none.
 func (w *watcher[S]) next(ctx context.Context, yield func(Record[S], error) bool) error {
 	db := w.store.db
 	if db.closed.Load() {
 		return ErrClosed
 	}
-	bell := db.notifier.subscribe(w.machine.key)
-	defer db.notifier.unsubscribe(w.machine.key, bell)
-	stopped := db.committer.stopped.Load() // before the look: it sees all that is durable then
-	seen, err := w.look(ctx, yield)
+	sub := db.notifier.subscribe(w.machine.key)
+	defer db.notifier.unsubscribe(w.machine.key, sub)
+	stopped := db.committer.stopped.Load() // before the read, which then returns all that is durable
+	seen, err := w.read(ctx, yield)
 	if err == nil && !seen {
-		err = db.waitForCommit(ctx, bell, stopped)
+		err = db.waitForCommit(ctx, sub, stopped)
 	}
 	return err
 }
 
-// look yields what there is.
-func (w *watcher[S]) look(ctx context.Context, yield func(Record[S], error) bool) (seen bool, err error) {
+// read yields the records that are stored, and reports whether there were any.
+func (w *watcher[S]) read(ctx context.Context, yield func(Record[S], error) bool) (seen bool, err error) {
 	k := w.store.kind
 	walk := logReader{db: w.store.db, kind: k, machine: w.machine, r: EventRange{After: w.after}, upcaster: upcaster{kind: k, id: w.machine.id}}
 	for more := true; more; {
@@ -98,42 +99,44 @@ func (w *watcher[S]) look(ctx context.Context, yield func(Record[S], error) bool
 	return seen, nil
 }
 
-// notifier wakes those who wait for records. Who waits takes a bell first, looks at
-// the engine then, and waits for the bell if there was nothing: so no record is
-// missed. The committer never waits for any of them.
+// notifier wakes the goroutines that wait for records. They subscribe first, then read
+// the engine, and wait for the signal if they found nothing: so they miss no record. The
+// committer never waits for any of them.
 type notifier struct {
-	waiting atomic.Bool // somebody has a bell
+	waiting atomic.Bool // there is a subscription
 
 	mu            sync.Mutex
 	subscriptions map[string]*subscription // by machine key; "" is for any machine
 }
 
+// subscription is shared by all that wait for one machine.
 type subscription struct {
-	signal chan struct{} // closed by the next group with the machine in it
-	heard  int           // how many wait
+	signal  chan struct{} // closed by the next group that writes to the machine
+	waiters int
 }
 
-// subscribe gives the bell of a machine; leave gives it back, rung or not.
+// subscribe returns the subscription to a machine. It must be given back with
+// unsubscribe, whether it was signalled or not.
 func (n *notifier) subscribe(machine string) *subscription {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	b := n.subscriptions[machine]
-	if b == nil {
-		b = &subscription{signal: make(chan struct{})}
+	s := n.subscriptions[machine]
+	if s == nil {
+		s = &subscription{signal: make(chan struct{})}
 		if n.subscriptions == nil {
 			n.subscriptions = map[string]*subscription{}
 		}
-		n.subscriptions[machine] = b
+		n.subscriptions[machine] = s
 		n.waiting.Store(true)
 	}
-	b.heard++
-	return b
+	s.waiters++
+	return s
 }
 
-func (n *notifier) unsubscribe(machine string, b *subscription) {
+func (n *notifier) unsubscribe(machine string, s *subscription) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if b.heard--; b.heard == 0 && n.subscriptions[machine] == b {
+	if s.waiters--; s.waiters == 0 && n.subscriptions[machine] == s {
 		n.drop(machine)
 	}
 }
@@ -143,7 +146,8 @@ func (n *notifier) drop(machine string) {
 	n.waiting.Store(len(n.subscriptions) > 0)
 }
 
-// notify rings for what a group wrote, or, where writing has stopped, for all.
+// notify signals the subscriptions to the machines that a group wrote, or all of them
+// when writing has stopped.
 func (n *notifier) notify(steps []engine.Step, stopped bool) {
 	if !n.waiting.Load() {
 		return
@@ -152,21 +156,21 @@ func (n *notifier) notify(steps []engine.Step, stopped bool) {
 	defer n.mu.Unlock()
 	if stopped {
 		for machine := range n.subscriptions {
-			n.ring(machine)
+			n.signal(machine)
 		}
 		return
 	}
-	n.ring("")
+	n.signal("")
 	for i := range steps {
 		for j := range steps[i].Writes {
-			n.ring(steps[i].Writes[j].Machine)
+			n.signal(steps[i].Writes[j].Machine)
 		}
 	}
 }
 
-func (n *notifier) ring(machine string) {
-	if b := n.subscriptions[machine]; b != nil {
-		close(b.signal)
+func (n *notifier) signal(machine string) {
+	if s := n.subscriptions[machine]; s != nil {
+		close(s.signal)
 		n.drop(machine)
 	}
 }
