@@ -98,7 +98,7 @@ func (db *DB) load(ctx context.Context, m *machine) error {
 }
 
 // reload forgets a locked machine after one of its writes was not stored, once
-// all its queued writes are answered. The next load reads the engine.
+// all its queued writes have resolved. The next load reads the engine.
 func (db *DB) reload(ctx context.Context, m *machine) error {
 	if m.doubt.Load() {
 		return fmt.Errorf("%w: a write to %s %q: open the file again", ErrInDoubt, m.kind.name, m.id)

@@ -113,52 +113,52 @@ type accessPattern struct {
 }
 
 // patternOf returns the pattern of a machine. Its counts are of the interval now.
-func (x *anomalies) patternOf(m *machine) *accessPattern {
+func (a *anomalies) patternOf(m *machine) *accessPattern {
 	p := m.pattern
 	if p == nil {
 		p = &accessPattern{since: time.Now()}
 		m.pattern = p
 	}
-	if now := time.Now(); now.Sub(p.since) >= x.opt.Interval {
+	if now := time.Now(); now.Sub(p.since) >= a.opt.Interval {
 		*p = accessPattern{paths: p.paths, next: p.next, since: now}
 	}
 	return p
 }
 
 // report lists, counts and logs an anomaly.
-func (x *anomalies) report(m *machine, what, path string, count int, counter *int64) {
-	a := Anomaly{Kind: m.kind.name, ID: m.id, What: what, Path: path, Count: count, Seq: m.seq, Time: x.now()}
-	x.mu.Lock()
+func (a *anomalies) report(m *machine, what, path string, count int, counter *int64) {
+	found := Anomaly{Kind: m.kind.name, ID: m.id, What: what, Path: path, Count: count, Seq: m.seq, Time: a.now()}
+	a.mu.Lock()
 	*counter++
-	if len(x.list) < maxAnomalies {
-		x.list = append(x.list, a)
+	if len(a.list) < maxAnomalies {
+		a.list = append(a.list, found)
 	} else {
-		x.list[x.next] = a
-		x.next = (x.next + 1) % maxAnomalies
+		a.list[a.next] = found
+		a.next = (a.next + 1) % maxAnomalies
 	}
-	x.mu.Unlock()
-	x.log.Warn("anomaly", "kind", a.Kind, "id", a.ID, "what", what, "path", path, "count", count, "seq", a.Seq)
+	a.mu.Unlock()
+	a.log.Warn("anomaly", "kind", m.kind.name, "id", m.id, "what", what, "path", path, "count", count, "seq", m.seq)
 }
 
 // watchWrite counts a write to a locked machine, which added events.
-func (x *anomalies) watchWrite(m *machine, events []engine.Event) {
-	if x == nil || len(events) == 0 {
+func (a *anomalies) watchWrite(m *machine, events []engine.Event) {
+	if a == nil || len(events) == 0 {
 		return
 	}
-	p := x.patternOf(m)
+	p := a.patternOf(m)
 	p.writes++
-	if x.opt.Writes > 0 && p.writes > x.opt.Writes && !p.reported.writes {
+	if a.opt.Writes > 0 && p.writes > a.opt.Writes && !p.reported.writes {
 		p.reported.writes = true
-		x.report(m, AnomalyWrites, "", p.writes, &x.stats.Writes)
+		a.report(m, AnomalyWrites, "", p.writes, &a.stats.Writes)
 	}
 	for i := range events {
 		t := &events[i].Terms
-		if t.From == t.To || x.opt.Loop <= 0 {
+		if t.From == t.To || a.opt.Loop <= 0 {
 			continue
 		}
-		if n := p.visited([2]string{t.From, t.To}, x.opt.Window); n > x.opt.Loop {
+		if n := p.visited([2]string{t.From, t.To}, a.opt.Window); n > a.opt.Loop {
 			p.paths, p.next = p.paths[:0], 0 // a loop that goes on is reported again after as many rounds
-			x.report(m, AnomalyLoop, t.From+" -> "+t.To, n, &x.stats.Loops)
+			a.report(m, AnomalyLoop, t.From+" -> "+t.To, n, &a.stats.Loops)
 		}
 	}
 }
@@ -181,44 +181,44 @@ func (p *accessPattern) visited(path [2]string, window int) (n int) {
 }
 
 // watchRefusal counts a write to a locked machine that was refused.
-func (x *anomalies) watchRefusal(m *machine, err error) {
-	if x == nil {
+func (a *anomalies) watchRefusal(m *machine, err error) {
+	if a == nil {
 		return
 	}
-	p := x.patternOf(m)
+	p := a.patternOf(m)
 	p.refused++
-	if x.opt.Refused > 0 && p.refused > x.opt.Refused && !p.reported.refused {
+	if a.opt.Refused > 0 && p.refused > a.opt.Refused && !p.reported.refused {
 		p.reported.refused = true
-		x.report(m, AnomalyRefused, "", p.refused, &x.stats.Refused)
+		a.report(m, AnomalyRefused, "", p.refused, &a.stats.Refused)
 	}
 	if !errors.Is(err, ErrIllegal) {
 		return
 	}
 	p.illegal++
-	if x.opt.Illegal > 0 && p.illegal > x.opt.Illegal && !p.reported.illegal {
+	if a.opt.Illegal > 0 && p.illegal > a.opt.Illegal && !p.reported.illegal {
 		p.reported.illegal = true
-		x.report(m, AnomalyIllegal, "", p.illegal, &x.stats.Illegal)
+		a.report(m, AnomalyIllegal, "", p.illegal, &a.stats.Illegal)
 	}
 }
 
 // snapshot returns the counts of now.
-func (x *anomalies) snapshot() AnomalyStats {
-	if x == nil {
+func (a *anomalies) snapshot() AnomalyStats {
+	if a == nil {
 		return AnomalyStats{}
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.stats
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stats
 }
 
 // Anomalies returns the newest anomalies since Open, 256 at most, oldest first. It
 // returns none unless Options.Anomalies is set.
 func (db *DB) Anomalies() []Anomaly {
-	x := db.anomalies
-	if x == nil {
+	a := db.anomalies
+	if a == nil {
 		return nil
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return slices.Concat(x.list[x.next:], x.list[:x.next])
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Concat(a.list[a.next:], a.list[:a.next])
 }

@@ -34,7 +34,7 @@ type part struct {
 	seq     uint64 // of the machine after the step
 }
 
-// stepPool holds steps that are answered.
+// stepPool holds steps whose acks have resolved.
 var stepPool = sync.Pool{New: func() any { return new(step) }}
 
 // maxScratch is the largest buffer, in bytes, that a pool keeps for the next write.
@@ -59,8 +59,8 @@ func (s *step) free() {
 // engineSteps is the number of engine steps that s takes.
 func (s *step) engineSteps() int { return len(s.first) + 1 }
 
-// result returns the engine's answer for s: that of the step itself, or of the
-// first step before it that was refused. results begin at those of s.
+// result returns the engine's result for s: that of the step itself, or of the first
+// of the steps before it that was refused. results start at those of s.
 func (s *step) result(results []engine.Result) *engine.Result {
 	for i := range s.first {
 		if results[i].Err != nil {
@@ -93,11 +93,11 @@ func (s *step) markFailed() {
 type commitState struct {
 	durable atomic.Uint64 // seq of the newest record on disk
 	pos     atomic.Uint64 // position of that record
-	pending atomic.Int64  // steps with the machine that are not answered yet
+	pending atomic.Int64  // steps with the machine whose acks have not resolved
 	failed  atomic.Bool   // a step was not stored: the machine in memory is ahead of the engine and has to be loaded again
 	doubt   atomic.Bool   // it is not known whether a step was stored
 
-	writes    histogram.Small // time from the call to the answer, of writes that were stored
+	writes    histogram.Small // time from the call until the write was stored
 	notStored atomic.Int64    // writes that were queued and not stored
 }
 
@@ -114,8 +114,8 @@ type commitEnv struct {
 	// stored receives each step that is durable, before its acks resolve. It
 	// keeps nothing of it.
 	stored func(s *step, result *engine.Result)
-	// answered receives each ack right before it resolves with err.
-	answered func(a *Ack, err error)
+	// resolving receives each ack right before it resolves with err.
+	resolving func(a *Ack, err error)
 	// notify wakes the readers that wait for records, after all acks of a group
 	// have resolved. It keeps nothing of steps.
 	notify func(steps []engine.Step, stopped bool)
@@ -127,7 +127,7 @@ type commitEnv struct {
 //
 //  1. One goroutine runs it, and the engine gets the steps in the order of the
 //     queue.
-//  2. An ack resolves only after the engine has answered for its whole group;
+//  2. An ack resolves only after the engine's Commit of its whole group has returned;
 //     acks resolve in the order of the queue.
 //  3. A step that the engine refuses fails alone. Later steps with one of its
 //     machines fail with ErrAborted, until that machine is loaded again.
@@ -149,8 +149,8 @@ type committer struct {
 var errEarlierFailed = fmt.Errorf("%w: a write queued before it failed", ErrAborted)
 
 // commitGroup makes one group durable and resolves its acks, in order. It calls
-// release as soon as the engine has answered, to give the group's places in the
-// queue back.
+// release as soon as the engine has returned, which frees the group's places in the
+// queue.
 func (c *committer) commitGroup(group []*step, release func()) {
 	for _, s := range group {
 		c.admit(s)
@@ -163,7 +163,7 @@ func (c *committer) commitGroup(group []*step, release func()) {
 			c.fail(s, s.skipped, s.skipped != errEarlierFailed)
 			continue
 		}
-		c.answer(s, s.result(results), err)
+		c.finish(s, s.result(results), err)
 		results = results[s.engineSteps():]
 	}
 	c.env.notify(c.steps, c.stopped.Load() != nil)
@@ -214,9 +214,9 @@ func (c *committer) commit() error {
 	return err
 }
 
-// answer resolves a step that was sent to the engine: result is the engine's
-// answer for the step, groupErr the one for the group.
-func (c *committer) answer(s *step, result *engine.Result, groupErr error) {
+// finish resolves a step that was sent to the engine. result is what the engine
+// returned for the step, groupErr what it returned for the group.
+func (c *committer) finish(s *step, result *engine.Result, groupErr error) {
 	switch {
 	case result.Err != nil && s.followsFailed():
 		c.fail(s, errEarlierFailed, false)
@@ -270,9 +270,9 @@ func (c *committer) fail(s *step, err error, doubt bool) {
 // resolve resolves the acks of a step, the older ones first.
 func (c *committer) resolve(s *step, err error) {
 	for _, a := range s.acks {
-		c.env.answered(a, err)
+		c.env.resolving(a, err)
 		a.resolve(err)
 	}
-	c.env.answered(s.ack, err)
+	c.env.resolving(s.ack, err)
 	s.ack.resolve(err)
 }

@@ -60,7 +60,7 @@ func newCommitRig(t *testing.T) *commitRig {
 			assert.Len(t, result.Pos, len(s.writes))
 			assert.False(t, s.ack.resolved(), "a step is reported before its ack resolves")
 		},
-		answered: func(a *Ack, err error) {
+		resolving: func(a *Ack, err error) {
 			assert.False(t, a.resolved(), "an ack is reported before it resolves")
 			text := r.names[a]
 			if err != nil {

@@ -110,7 +110,7 @@ func (db *DB) commitEnv() commitEnv {
 		},
 		committed: db.metrics.group,
 		stored:    db.metrics.stored,
-		answered:  db.metrics.wrote,
+		resolving: db.metrics.wrote,
 		notify:    db.notifier.notify,
 	}
 }

@@ -47,8 +47,8 @@ var (
 var (
 	// ErrBadID refuses an id that is not 1 to 255 bytes of UTF-8 without control characters.
 	ErrBadID = errors.New("savepoint: bad id")
-	// ErrBadEvent refuses an event that is nil, that the kind does not list, or that is not
-	// the same after it was encoded and decoded.
+	// ErrBadEvent refuses an event that is nil, that the kind does not list, or that cannot
+	// be encoded and decoded again.
 	ErrBadEvent = errors.New("savepoint: bad event")
 	// ErrConflict means that the machine is not at the seq of the write's IfSeq; see
 	// [*ConflictError].

@@ -76,7 +76,7 @@ func metaStored(kind, id string, seq, pos uint64, e *record.Envelope) (m Meta) {
 	return m
 }
 
-// set sets m to what an envelope says, but for Pos and Upcast. It does not write
+// set sets m to what an envelope says, except Pos and Upcast. It does not write
 // strings that are equal already: a replay uses one Meta for all records, and each
 // write of a pointer costs while the garbage collector runs.
 func (m *Meta) set(kind, id string, seq uint64, e *record.Envelope) {
@@ -182,7 +182,7 @@ var defaultWriteOptions = func() *writeOptions {
 	return o
 }()
 
-// add applies opts and derives the origin again unless one was given.
+// add applies opts and derives the origin again unless an option sets one.
 func (o *writeOptions) add(opts []WriteOption) {
 	given := o.origin
 	if o.derived {

@@ -142,8 +142,8 @@ func difference(k, u *kind) string {
 	return ""
 }
 
-// compareAndNote compares a kind with what the file knows of it, gives the kind its
-// number and stores what has changed.
+// compareAndNote compares a kind with what the file knows of it, sets the kind's number
+// and stores what has changed.
 func (r *kindRegister) compareAndNote(u *kind) error {
 	ctx := context.Background()
 	b, err := r.eng.Note(ctx, kindNoteName(u.name))

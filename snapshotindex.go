@@ -21,42 +21,42 @@ type snapshotEntry struct {
 	tags    []string
 }
 
-func entryOf(s *record.Snapshot) snapshotEntry {
-	return snapshotEntry{seq: s.Seq, version: s.Version, taken: s.Time, pinned: s.Pinned, tags: s.Tags}
+func entryOf(r *record.Snapshot) snapshotEntry {
+	return snapshotEntry{seq: r.Seq, version: r.Version, taken: r.Time, pinned: r.Pinned, tags: r.Tags}
 }
 
 // protected reports whether the snapshot is never pruned.
 func (e *snapshotEntry) protected() bool { return e.pinned || len(e.tags) > 0 }
 
 // find returns the index of the entry with this seq, and whether there is one.
-func (x *snapshotIndex) find(seq uint64) (int, bool) {
-	return slices.BinarySearchFunc(x.all, seq, func(e snapshotEntry, seq uint64) int { return cmp.Compare(e.seq, seq) })
+func (s *snapshotIndex) find(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(s.all, seq, func(e snapshotEntry, seq uint64) int { return cmp.Compare(e.seq, seq) })
 }
 
 // with returns the index with e, which replaces an entry of the same seq.
-func (x *snapshotIndex) with(e snapshotEntry) *snapshotIndex {
-	i, found := x.find(e.seq)
+func (s *snapshotIndex) with(e snapshotEntry) *snapshotIndex {
+	i, found := s.find(e.seq)
 	if found {
-		all := slices.Clone(x.all)
+		all := slices.Clone(s.all)
 		all[i] = e
 		return &snapshotIndex{all}
 	}
-	return &snapshotIndex{slices.Insert(slices.Clip(x.all), i, e)}
+	return &snapshotIndex{slices.Insert(slices.Clip(s.all), i, e)}
 }
 
 // without returns the index without the snapshots in drop.
-func (x *snapshotIndex) without(drop ...uint64) *snapshotIndex {
-	return &snapshotIndex{slices.DeleteFunc(slices.Clone(x.all), func(e snapshotEntry) bool { return slices.Contains(drop, e.seq) })}
+func (s *snapshotIndex) without(drop ...uint64) *snapshotIndex {
+	return &snapshotIndex{slices.DeleteFunc(slices.Clone(s.all), func(e snapshotEntry) bool { return slices.Contains(drop, e.seq) })}
 }
 
 // prune returns the seqs of the snapshots that the policy does not keep. It always
 // keeps the one at base, the protected ones, the last one of each version before
 // the newest, and the newest of the rest.
-func (x *snapshotIndex) prune(p SnapshotPolicy, base uint64, now int64) (drop []uint64) {
+func (s *snapshotIndex) prune(p SnapshotPolicy, base uint64, now int64) (drop []uint64) {
 	counted := 0
-	for i := len(x.all) - 1; i >= 0; i-- {
-		e := x.all[i]
-		if e.protected() || e.seq == base || i+1 < len(x.all) && x.all[i+1].version != e.version {
+	for i := len(s.all) - 1; i >= 0; i-- {
+		e := s.all[i]
+		if e.protected() || e.seq == base || i+1 < len(s.all) && s.all[i+1].version != e.version {
 			continue
 		}
 		counted++

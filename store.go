@@ -49,8 +49,8 @@ func (s *Store[S]) Append(ctx context.Context, id string, ev Event[S], opts ...W
 
 // Go is Append that does not wait for the disk. On return the event is checked and
 // applied in memory, or refused; later calls see its effect. The Ack resolves when
-// the event is durable, or when it is known that it is not: then the machine goes
-// back to what is stored. The Acks of one machine resolve in the order of its
+// the event is durable, or with an error when it is not: the machine then returns to
+// the state that is stored. The Acks of one machine resolve in the order of its
 // records. Under SnapshotOnly an Ack may take until the next snapshot of the
 // interval, Flush or Close.
 func (s *Store[S]) Go(ctx context.Context, id string, ev Event[S], opts ...WriteOption) *Ack {
@@ -85,7 +85,7 @@ func (s *Store[S]) appendOne(ctx context.Context, id string, ev Event[S], op op,
 //
 // fn holds the machine's lock and must not call any method of a Store or of the DB.
 // An error or a panic of fn refuses the whole write. fn runs once; only where
-// another process wrote to the machine meanwhile, through an engine that is shared,
+// another process, through a shared engine, wrote to the machine at the same time
 // does it run again on the new state, three times at most. The errors are those of
 // [Store.Append].
 func (s *Store[S]) Update(ctx context.Context, id string, fn func(*Machine[S]) error, opts ...WriteOption) (Head, error) {
@@ -118,8 +118,8 @@ func callBack[S any](m *Machine[S], fn func(*Machine[S]) error) (err error) {
 	return m.failed
 }
 
-// maxAttempts is how often something is tried when somebody else was first: a write
-// to a machine that another process changed, a rebuild from a log that was cut
+// maxAttempts is how often something is tried when another writer was first: a write
+// to a machine that another process changed, a rebuild from a log that was compacted
 // while it was read.
 const maxAttempts = 3
 

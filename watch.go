@@ -73,21 +73,21 @@ func (w *watcher[S]) next(ctx context.Context, yield func(Record[S], error) bool
 // read yields the records that are stored, and reports whether there were any.
 func (w *watcher[S]) read(ctx context.Context, yield func(Record[S], error) bool) (seen bool, err error) {
 	k := w.store.kind
-	walk := logReader{db: w.store.db, kind: k, machine: w.machine, r: EventRange{After: w.after}, upcaster: upcaster{kind: k, id: w.machine.id}}
+	reader := logReader{db: w.store.db, kind: k, machine: w.machine, r: EventRange{After: w.after}, upcaster: upcaster{kind: k, id: w.machine.id}}
 	for more := true; more; {
 		var entries []logEntry
-		entries, more, err = walk.page(ctx)
+		entries, more, err = reader.page(ctx)
 		switch {
-		case w.number == 0 && walk.number == 0 && errors.Is(err, ErrNotFound):
+		case w.number == 0 && reader.number == 0 && errors.Is(err, ErrNotFound):
 			return false, nil
-		case w.number != 0 && walk.number != w.number && (err == nil || errors.Is(err, ErrNotFound)):
+		case w.number != 0 && reader.number != w.number && (err == nil || errors.Is(err, ErrNotFound)):
 			return false, fmt.Errorf("%w: it was purged", ErrNotFound)
-		case walk.number != 0 && walk.damage == nil && w.after < walk.head.Base:
-			return false, fmt.Errorf("%w: the log begins at %d", ErrCompacted, walk.head.Base)
+		case reader.number != 0 && reader.damage == nil && w.after < reader.head.Base:
+			return false, fmt.Errorf("%w: the log begins at %d", ErrCompacted, reader.head.Base)
 		}
 		for i := range entries {
 			seen = true
-			if !yield(entry[S](&walk, &entries[i])) {
+			if !yield(entry[S](&reader, &entries[i])) {
 				return true, engine.Stop
 			}
 		}
@@ -95,7 +95,7 @@ func (w *watcher[S]) read(ctx context.Context, yield func(Record[S], error) bool
 			return seen, err
 		}
 	}
-	w.number, w.after = walk.number, max(w.after, walk.top)
+	w.number, w.after = reader.number, max(w.after, reader.top)
 	return seen, nil
 }
 
