@@ -13,8 +13,9 @@ import (
 // that are not durable stay. Each write changes both levels together, so they cannot
 // disagree.
 type CacheOptions struct {
-	// Bytes is the size of both levels together, estimated. Default 256 MiB. When it
-	// is exceeded, live states are dropped first, until they take a quarter of it.
+	// Bytes is the size of both levels together at most, estimated. Default 256 MiB.
+	// When it is exceeded, live states are dropped first, as long as they take more
+	// than a quarter of it; then machines are evicted.
 	Bytes int64
 	// Machines is how many machines are in memory at most; 0 = no limit by count.
 	Machines int

@@ -44,7 +44,7 @@ type draftRecords struct {
 	records [][]byte       // canonical bytes, those of first included
 	events  []engine.Event // the records of this step, for the engine
 	payload []byte         // the encoded event being appended; the next one overwrites it
-	size    int64          // bytes of the step so far, snapshots included
+	size    int64          // bytes of the step so far, those of first and of snapshots included
 	step    *step          // owns the memory of records, events and the head
 }
 

@@ -9,10 +9,10 @@ type Strategy uint8
 // The strategies. The zero Strategy means that of Options, by default Hybrid.
 const (
 	// Hybrid stores each event, and in the same step a snapshot of the state when the
-	// snapshot policy asks for one. Every point of a machine's past can be shown.
+	// snapshot policy asks for one. Every point that the log holds can be shown.
 	Hybrid Strategy = iota + 1
-	// EventSourced stores each event. Snapshots are stored by [Store.Snapshot] only. Every
-	// point of a machine's past can be shown.
+	// EventSourced stores each event, and no snapshots by policy; [Store.Snapshot] stores
+	// one. Every point that the log holds can be shown.
 	EventSourced
 	// SnapshotOnly stores no events. Append and Save store the whole state, as a snapshot.
 	// Go changes the state in memory only; a later write, the end of the snapshot interval,
