@@ -56,6 +56,9 @@ const (
 	valueSlack = 1 << 10
 )
 
+// maxValue returns the length of the longest stored payload.
+func (o *config) maxValue() int { return o.maxStep + valueSlack }
+
 // withDefaults fills what is zero.
 func (o config) withDefaults() config {
 	orDefault(&o.lockTimeout, time.Second)
