@@ -10,54 +10,65 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// loader is one Load. Stored values are copied out in short transactions,
-// each at most the option readBytes and a value, and checked, decoded and
-// delivered outside of them.
+// loader is one Load. It copies stored values in short transactions, each at most
+// the option readBytes and one value more, and checks, decodes and delivers them
+// outside of them.
 //
-// A look that fits one transaction, 4 MiB of compressed values, is of one
-// moment. A longer one reads on in further transactions: what was appended since
-// the first is left out, and if anything of what is still to be read was
-// removed or replaced since, the look ends with engine.ErrChanged instead of a mixture,
-// or, while nothing is delivered yet, begins again.
+// A load that fits into one transaction, 4 MiB of compressed values, is of one
+// moment. A longer one continues in further transactions: it leaves out what was
+// appended since the first one. If anything that is still to be read was removed
+// or replaced since, it starts again as long as nothing is delivered; later it
+// ends with engine.ErrChanged instead of a mixture.
 //
-// What is in the ring only is taken before the first transaction and kept, as
-// [memtable] tells; [journalView] says how the two come together.
+// What only the journal holds is copied before the first transaction (see
+// [memtable]); [journalView] merges it with what the file has.
 type loader struct {
 	e    *Engine
 	key  string
 	want engine.LoadRange
-	last uint64 // the head's seq; All if the head is damaged
 
+	// What the first transaction found.
 	rawHead  []byte
-	head     storedHead
-	headErr  error
-	fileHead storedHead // as the first transaction had it
+	fileHead storedHead // the head in the file
+	head     storedHead // the head that Load returns: the journal's if it has a newer one
+	headErr  error      // why the head is damaged; nil if it is not
 	number   uint64
+	last     uint64 // seq up to which the file has the machine; All if the head is damaged
 
-	part     engine.Part // being read
-	from, to uint64      // seqs of its stored values still to be read
-	done     bool
-	fileTo   uint64 // the last event that is taken from the file
+	// What is still to be read from the file.
+	part     engine.Part
+	from, to uint64 // seqs of the stored values of part
+	fileTo   uint64 // seq of the last event that is wanted from the file
+	done     bool   // nothing is
 
 	journal   journalView
-	delivered bool
+	delivered bool // fn was called
 
-	buf     []byte
-	values  []chunk
+	// Buffers that are reused by the next load.
+	buf     []byte  // the bytes of values
+	values  []chunk // what the last transaction copied
 	seek    []byte
-	joiner  format.Joiner
-	scratch []byte
-	entries []format.Entry
+	decoded valueDecoder
 }
 
-// chunk is one stored value, or one piece of it, in a look's buffer.
+// chunk is one stored value, or one piece of it, in a loader's buffer.
 type chunk struct {
 	part     engine.Part
 	seq      uint64
 	piece    uint32
 	from, to int
-	next     uint64 // seq of the value behind it, 0 if there is none
+	next     uint64 // seq of the next stored value of the machine, 0 if there is none
 }
+
+// valueDecoder has the buffers in which a loader joins and decodes one value.
+type valueDecoder struct {
+	joiner  format.Joiner
+	scratch []byte
+	entries []format.Entry // of a block that is delivered newest first
+}
+
+// giveItem hands an item to the caller of Load.
+type giveItem func(engine.Item) error
 
 // Load reads a machine; [loader] tells of its consistency. When the head is
 // damaged, the items are those of the number it gives twice, if it does.
@@ -66,8 +77,20 @@ func (e *Engine) Load(ctx context.Context, machine string, want engine.LoadRange
 		return engine.Head{}, err
 	}
 	l := e.loaders.Get().(*loader)
-	defer e.freeLoader(l)
+	defer l.free(e)
+	return l.load(ctx, e, machine, want, fn)
+}
+
+// load is [Engine.Load].
+func (l *loader) load(ctx context.Context, e *Engine, machine string, want engine.LoadRange, fn giveItem) (engine.Head, error) {
 	l.e, l.key, l.want = e, machine, want
+	give := func(it engine.Item) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		l.delivered = true
+		return fn(it)
+	}
 	for {
 		l.journal.take(e.memtable, machine)
 		if err := e.view(l.first); err != nil {
@@ -76,7 +99,7 @@ func (e *Engine) Load(ctx context.Context, machine string, want engine.LoadRange
 		if l.headErr == nil && l.number == 0 {
 			return engine.Head{}, nil
 		}
-		err := l.deliverAll(ctx, fn)
+		err := l.deliverAll(give)
 		if !errors.Is(err, engine.ErrChanged) || l.delivered {
 			return l.result(err)
 		}
@@ -87,7 +110,7 @@ func (e *Engine) Load(ctx context.Context, machine string, want engine.LoadRange
 	}
 }
 
-// result is the answer.
+// result returns the head, and the error that ended the load or the damage of the head.
 func (l *loader) result(err error) (engine.Head, error) {
 	h := l.head.public()
 	h.Bytes = append([]byte{}, h.Bytes...)
@@ -100,23 +123,24 @@ func (l *loader) result(err error) (engine.Head, error) {
 	return h, nil
 }
 
-// restart makes l ready for a new beginning.
+// restart resets l to load the same machine again.
 func (l *loader) restart(want engine.LoadRange) {
 	e, key := l.e, l.key
 	*l = l.reset()
 	l.e, l.key, l.want = e, key, want
 }
 
-// reset keeps only the room.
+// reset returns a new loader with the buffers of l.
 func (l *loader) reset() loader {
-	clear(l.entries)
-	return loader{rawHead: l.rawHead[:0], buf: l.buf[:0], scratch: l.scratch[:0], seek: l.seek[:0],
-		values: l.values[:0], entries: l.entries[:0], journal: l.journal.reset()}
+	clear(l.decoded.entries)
+	return loader{rawHead: l.rawHead[:0], buf: l.buf[:0], seek: l.seek[:0], values: l.values[:0], journal: l.journal.reset(),
+		decoded: valueDecoder{scratch: l.decoded.scratch[:0], entries: l.decoded.entries[:0]}}
 }
 
-func (e *Engine) freeLoader(l *loader) {
+// free gives l back to the engine's pool.
+func (l *loader) free(e *Engine) {
 	*l = l.reset()
-	for _, b := range []*[]byte{&l.rawHead, &l.buf, &l.scratch} {
+	for _, b := range []*[]byte{&l.rawHead, &l.buf, &l.decoded.scratch} {
 		if cap(*b) > maxKept {
 			*b = nil
 		}
@@ -124,14 +148,14 @@ func (e *Engine) freeLoader(l *loader) {
 	e.loaders.Put(l)
 }
 
-// deliverAll gives fn what the first transaction found, and reads on.
-func (l *loader) deliverAll(ctx context.Context, fn func(engine.Item) error) error {
+// deliverAll delivers what the first transaction copied, and reads on until the end.
+func (l *loader) deliverAll(give giveItem) error {
 	for {
-		if err := l.deliver(ctx, fn); err != nil {
+		if err := l.deliver(give); err != nil {
 			return err
 		}
 		if l.done {
-			return nil
+			return l.journal.rest(&l.want, give)
 		}
 		if err := l.e.view(l.further); err != nil {
 			return err
@@ -139,7 +163,7 @@ func (l *loader) deliverAll(ctx context.Context, fn func(engine.Item) error) err
 	}
 }
 
-// first reads the head and begins with the items.
+// first reads the head and starts to read the items.
 func (l *loader) first(tx *txn) error {
 	if err := l.journal.begin(tx, &l.want); err != nil {
 		return err
@@ -150,22 +174,7 @@ func (l *loader) first(tx *txn) error {
 		return nil
 	}
 	l.rawHead = append(l.rawHead[:0], b...)
-	file, fileErr := parseHead(l.rawHead, []byte(l.key), l.e.opt.maxStep+valueSlack)
-	l.fileHead = file
-	if l.journal.any() { // its newest write has the head, its first one says where the file ends
-		l.head, l.number, l.last = l.journal.head(), l.journal.head().number, l.journal.fileEnd()
-		l.want.To = min(l.want.To, l.head.seq)
-		l.want.SnapshotTo = min(l.want.SnapshotTo, l.head.seq)
-	} else {
-		l.head, l.headErr = file, fileErr
-		l.number, l.last = l.head.number, l.head.seq
-		if l.headErr != nil {
-			l.last = engine.All
-			l.head = storedHead{number: l.number}
-		}
-		l.want.To = min(l.want.To, l.last)
-		l.want.SnapshotTo = min(l.want.SnapshotTo, l.last)
-	}
+	l.chooseHead()
 	if l.number == 0 || b == nil {
 		l.done = true
 		return nil
@@ -178,7 +187,29 @@ func (l *loader) first(tx *txn) error {
 	return l.read(tx)
 }
 
-// further reads on, if what is still to be read is what it was.
+// chooseHead sets the head that counts, and limits what is wanted to it. Where the
+// journal has writes of the machine, the newest of them has the head, and the first
+// one says up to where the file has the machine.
+func (l *loader) chooseHead() {
+	file, fileErr := parseHead(l.rawHead, []byte(l.key), l.e.opt.maxValue())
+	l.fileHead = file
+	end := uint64(engine.All)
+	switch {
+	case l.journal.any():
+		l.head, l.last = l.journal.head(), l.journal.fileEnd()
+		end = l.head.seq
+	case fileErr != nil:
+		l.head, l.headErr, l.last = storedHead{number: file.number}, fileErr, engine.All
+	default:
+		l.head, l.last = file, file.seq
+		end = l.last
+	}
+	l.number = l.head.number
+	l.want.To, l.want.SnapshotTo = min(l.want.To, end), min(l.want.SnapshotTo, end)
+}
+
+// further continues in another transaction, if what is still to be read has not
+// changed since the first one.
 func (l *loader) further(tx *txn) error {
 	b := tx.machines.get([]byte(l.key))
 	if l.headErr != nil {
@@ -187,7 +218,7 @@ func (l *loader) further(tx *txn) error {
 		}
 		return l.read(tx)
 	}
-	h, err := parseHead(b, []byte(l.key), l.e.opt.maxStep+valueSlack)
+	h, err := parseHead(b, []byte(l.key), l.e.opt.maxValue())
 	if err != nil {
 		return errors.Join(engine.ErrChanged, err)
 	}
@@ -198,8 +229,8 @@ func (l *loader) further(tx *txn) error {
 	return l.read(tx)
 }
 
-// beginEvents finds the stored values that hold the wanted events: the first of
-// them begins at or before the first event.
+// beginEvents finds the first stored value that holds wanted events: its first event
+// may be before them.
 func (l *loader) beginEvents(tx *txn) {
 	l.part, l.from, l.to = engine.PartEvent, 0, l.fileTo
 	if !l.want.Events || l.fileTo <= l.want.After {
@@ -214,22 +245,11 @@ func (l *loader) beginEvents(tx *txn) {
 	}
 }
 
-// read copies stored values until there are enough for one transaction.
+// read copies stored values until they are enough for one transaction, or all.
 func (l *loader) read(tx *txn) error {
 	l.buf, l.values = l.buf[:0], l.values[:0]
 	for !l.done && len(l.buf) < l.e.opt.readBytes {
-		t := &tx.events
-		if l.part == engine.PartSnapshot {
-			t = &tx.snapshots
-		}
-		newest := l.want.Newest || l.part == engine.PartSnapshot && l.want.Snapshot == engine.NewestSnapshot
-		var more bool
-		if newest {
-			more = l.readDown(t)
-		} else {
-			more = l.readUp(t)
-		}
-		if more {
+		if l.readPart(tx) {
 			continue
 		}
 		if l.part == engine.PartEvent {
@@ -241,10 +261,27 @@ func (l *loader) read(tx *txn) error {
 	return nil
 }
 
+// readPart copies values of the present part; more is false when it has no more.
+func (l *loader) readPart(tx *txn) (more bool) {
+	t := &tx.events
+	if l.part == engine.PartSnapshot {
+		t = &tx.snapshots
+	}
+	if l.want.Newest || l.newestSnapshotOnly() {
+		return l.readDown(t)
+	}
+	return l.readUp(t)
+}
+
+// newestSnapshotOnly reports whether one snapshot ends the part that is being read.
+func (l *loader) newestSnapshotOnly() bool {
+	return l.part == engine.PartSnapshot && l.want.Snapshot == engine.NewestSnapshot
+}
+
 // readUp copies values from l.from on; more is false when there are no more.
 func (l *loader) readUp(t *tree) (more bool) {
 	cur := t.cursor()
-	before := -1 // the first piece of the value before
+	before := -1 // index of the first piece of the value before
 	l.seek = appendValueKey(l.seek[:0], l.number, l.from)
 	for k, v := cur.seek(l.seek); ; k, v = cur.next() {
 		if k == nil || !bytes.HasPrefix(k, l.seek[:8]) {
@@ -271,45 +308,23 @@ func (l *loader) readUp(t *tree) (more bool) {
 	}
 }
 
-// readDown copies values from l.to down.
+// readDown copies values from l.to down; more is false when there are no more.
 func (l *loader) readDown(t *tree) (more bool) {
 	cur := t.cursor()
-	next := uint64(0)
-	l.seek = appendValueAfter(l.seek[:0], l.number, l.to)
-	k, _ := cur.seek(l.seek)
-	if n, seq, _, ok := splitValueKey(k); ok && n == l.number {
-		next = seq
-	}
-	var v []byte
-	if k == nil {
-		k, v = cur.last()
-	} else {
-		k, v = cur.prev()
-	}
+	k, v, next := l.lastUpTo(cur)
 	for ; ; k, v = cur.before(appendValueKey(l.seek[:0], l.number, l.to+1)) {
 		n, seq, _, ok := splitValueKey(k)
 		if !ok || n != l.number || seq < l.from {
 			return false
 		}
-		if l.part == engine.PartSnapshot && l.journal.hides(seq) {
-			if seq == 0 {
+		if l.part != engine.PartSnapshot || !l.journal.hides(seq) {
+			l.addWhole(cur, k, v, seq, next)
+			next = seq
+			if l.newestSnapshotOnly() {
+				l.want.After = max(l.want.After, seq)
+				l.journal.skipSnapshots()
 				return false
 			}
-			l.to = seq - 1
-			continue
-		}
-		first := len(l.values)
-		if len(k) == valueKeyLen { // no pieces behind it
-			l.add(seq, 0, v)
-		} else {
-			l.addPieces(cur, seq)
-		}
-		l.values[first].next = next
-		next = seq
-		if l.part == engine.PartSnapshot && l.want.Snapshot == engine.NewestSnapshot {
-			l.want.After = max(l.want.After, seq)
-			l.journal.passed()
-			return false
 		}
 		if seq == 0 {
 			return false
@@ -321,89 +336,114 @@ func (l *loader) readDown(t *tree) (more bool) {
 	}
 }
 
-// addPieces copies all pieces of a value.
-func (l *loader) addPieces(cur cursor, seq uint64) {
-	behind := appendValueAfter(nil, l.number, seq)
-	for k, v := cur.seek(appendValueKey(nil, l.number, seq)); k != nil && bytes.Compare(k, behind) < 0; k, v = cur.next() {
-		if _, _, piece, ok := splitValueKey(k); ok {
-			l.add(seq, piece, v)
-		}
+// lastUpTo returns the last key at or before l.to, and the seq of the value after
+// l.to, 0 if the machine has none.
+func (l *loader) lastUpTo(cur cursor) (k, v []byte, next uint64) {
+	l.seek = appendValueAfter(l.seek[:0], l.number, l.to)
+	after, _ := cur.seek(l.seek)
+	if n, seq, _, ok := splitValueKey(after); ok && n == l.number {
+		next = seq
 	}
+	if after == nil {
+		k, v = cur.last()
+	} else {
+		k, v = cur.prev()
+	}
+	return k, v, next
 }
 
+// addWhole copies the value under seq in all its pieces; k and v are those of its
+// last piece.
+func (l *loader) addWhole(cur cursor, k, v []byte, seq, next uint64) {
+	first := len(l.values)
+	if len(k) == valueKeyLen { // it has one piece
+		l.add(seq, 0, v)
+	} else {
+		end := appendValueAfter(nil, l.number, seq)
+		for k, v := cur.seek(appendValueKey(nil, l.number, seq)); k != nil && bytes.Compare(k, end) < 0; k, v = cur.next() {
+			if _, _, piece, ok := splitValueKey(k); ok {
+				l.add(seq, piece, v)
+			}
+		}
+	}
+	l.values[first].next = next
+}
+
+// add copies one piece.
 func (l *loader) add(seq uint64, piece uint32, v []byte) {
 	from := len(l.buf)
 	l.buf = append(l.buf, v...)
 	l.values = append(l.values, chunk{part: l.part, seq: seq, piece: piece, from: from, to: len(l.buf)})
 }
 
-// deliver gives fn the items of the values read.
-func (l *loader) deliver(ctx context.Context, fn func(engine.Item) error) error {
-	give := func(it engine.Item) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		l.delivered = true
-		return fn(it)
-	}
-	for i := 0; i < len(l.values); {
-		first := &l.values[i]
-		n := i + 1
-		for n < len(l.values) && l.values[n].seq == first.seq && l.values[n].part == first.part {
+// deliver gives the items of the values that the last transaction copied, merged
+// with those of the journal that come before them.
+func (l *loader) deliver(give giveItem) error {
+	for rest := l.values; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].seq == rest[0].seq && rest[n].part == rest[0].part {
 			n++
 		}
-		if first.part == engine.PartSnapshot {
-			if err := l.journal.snapshots(first.seq, give); err != nil {
-				return err
-			}
-			if l.journal.hides(first.seq) {
-				i = n
-				continue
-			}
-		} else if err := l.journal.beforeEvents(&l.want, give); err != nil {
-			return err
-		}
-		payload, err := l.whole(l.values[i:n])
-		i = n
-		if first.part == engine.PartSnapshot {
-			it := engine.Item{Part: engine.PartSnapshot, Seq: first.seq, Last: first.seq, Bytes: payload}
-			if err != nil {
-				it.Bytes, it.Err = nil, &engine.Damage{Machine: l.key, Part: "snapshot", Seq: first.seq, Why: err}
-			}
-			if err := give(it); err != nil {
-				return err
-			}
-			continue
-		}
-		var block format.Block
-		if err == nil {
-			block, err = format.ParseBlock(payload, first.seq)
-		}
-		if err != nil {
-			err = l.damaged(first, err, give)
+		var err error
+		if rest[0].part == engine.PartSnapshot {
+			err = l.deliverSnapshot(rest[:n], give)
 		} else {
-			err = l.events(&block, give)
+			err = l.deliverBlock(rest[:n], give)
 		}
 		if err != nil {
 			return err
 		}
-	}
-	if l.done {
-		return l.journal.rest(&l.want, give)
+		rest = rest[n:]
 	}
 	return nil
 }
 
-// whole checks the pieces of one value and decodes it.
+// deliverSnapshot gives the journal's snapshots that come before a snapshot of the
+// file, and that one unless the journal replaces or drops it.
+func (l *loader) deliverSnapshot(pieces []chunk, give giveItem) error {
+	seq := pieces[0].seq
+	if err := l.journal.snapshotsBefore(seq, give); err != nil {
+		return err
+	}
+	if l.journal.hides(seq) {
+		return nil
+	}
+	payload, err := l.whole(pieces)
+	it := engine.Item{Part: engine.PartSnapshot, Seq: seq, Last: seq, Bytes: payload}
+	if err != nil {
+		it.Bytes, it.Err = nil, &engine.Damage{Machine: l.key, Part: "snapshot", Seq: seq, Why: err}
+	}
+	return give(it)
+}
+
+// deliverBlock gives the journal's items that come before the file's events, and the
+// wanted events of a block.
+func (l *loader) deliverBlock(pieces []chunk, give giveItem) error {
+	if err := l.journal.beforeEvents(&l.want, give); err != nil {
+		return err
+	}
+	payload, err := l.whole(pieces)
+	if err != nil {
+		return l.giveDamage(&pieces[0], err, give)
+	}
+	block, err := format.ParseBlock(payload, pieces[0].seq)
+	if err != nil {
+		return l.giveDamage(&pieces[0], err, give)
+	}
+	return l.giveEvents(&block, give)
+}
+
+// whole checks the pieces of one value and decodes it. The result is valid until the
+// next call.
 func (l *loader) whole(pieces []chunk) ([]byte, error) {
-	limit := l.e.opt.maxStep + valueSlack
-	l.joiner.Reset()
+	limit, d := l.e.opt.maxValue(), &l.decoded
+	d.joiner.Reset()
 	for i := range pieces {
-		if err := l.joiner.Add(pieces[i].piece, l.buf[pieces[i].from:pieces[i].to], limit); err != nil {
+		if err := d.joiner.Add(pieces[i].piece, l.buf[pieces[i].from:pieces[i].to], limit); err != nil {
 			return nil, err
 		}
 	}
-	h, payload, err := l.joiner.Whole()
+	h, payload, err := d.joiner.Whole()
 	if err != nil {
 		return nil, err
 	}
@@ -415,49 +455,52 @@ func (l *loader) whole(pieces []chunk) ([]byte, error) {
 		return nil, fmt.Errorf("value is %s %d of machine number %d, not %s %d of %d", h.Type, h.Seq, h.Number, want, pieces[0].seq, l.number)
 	}
 	if h.Codec == format.Shared && h.Type == format.TypeSnapshot {
-		payload, l.scratch, err = l.e.decodeShared(l.scratch, payload, h.Raw)
+		payload, d.scratch, err = l.e.decodeShared(d.scratch, payload, h.Raw)
 	} else {
-		payload, l.scratch, err = format.Decode(l.scratch, h.Codec, payload, h.Raw)
+		payload, d.scratch, err = format.Decode(d.scratch, h.Codec, payload, h.Raw)
 	}
 	return payload, err
 }
 
-// events delivers the wanted events of a block.
-func (l *loader) events(b *format.Block, give func(engine.Item) error) error {
+// giveEvents delivers the wanted events of a block.
+func (l *loader) giveEvents(b *format.Block, give giveItem) error {
 	if l.want.Newest {
-		return l.eventsDown(b, give)
+		return l.giveEventsDown(b, give)
 	}
 	for e, ok := b.Next(); ok; e, ok = b.Next() {
-		if err := l.event(&e, give); err != nil {
+		if err := l.giveEvent(&e, give); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *loader) eventsDown(b *format.Block, give func(engine.Item) error) error {
-	l.entries = l.entries[:0]
+// giveEventsDown delivers the wanted events of a block, newest first.
+func (l *loader) giveEventsDown(b *format.Block, give giveItem) error {
+	entries := l.decoded.entries[:0]
 	for e, ok := b.Next(); ok; e, ok = b.Next() {
-		l.entries = append(l.entries, e)
+		entries = append(entries, e)
 	}
-	for i := range l.entries {
-		if err := l.event(&l.entries[len(l.entries)-1-i], give); err != nil {
+	l.decoded.entries = entries
+	for i := range entries {
+		if err := l.giveEvent(&entries[len(entries)-1-i], give); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *loader) event(e *format.Entry, give func(engine.Item) error) error {
+// giveEvent delivers an event if it is wanted.
+func (l *loader) giveEvent(e *format.Entry, give giveItem) error {
 	if e.Seq <= l.want.After || e.Seq > l.fileTo {
 		return nil
 	}
 	return give(engine.Item{Part: engine.PartEvent, Seq: e.Seq, Last: e.Seq, Pos: e.Pos, Bytes: e.Bytes})
 }
 
-// damaged delivers the place of a damaged block, as far as it is wanted: up to
-// the next block, or to the head.
-func (l *loader) damaged(v *chunk, why error, give func(engine.Item) error) error {
+// giveDamage delivers one item for a damaged block, if its events are wanted: for the
+// seqs up to the next block, or up to the end of the machine.
+func (l *loader) giveDamage(v *chunk, why error, give giveItem) error {
 	seq, last := max(v.seq, l.want.After+1), l.fileTo
 	if v.next > 0 {
 		last = min(last, v.next-1)

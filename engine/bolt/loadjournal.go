@@ -8,99 +8,102 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// journalView is what a look found in the ring. The file has the machine up to
-// where its first write in the ring goes on, so
+// journalView is what a load found in the memtable. The file has the machine up to
+// the seq where its first write in the memtable continues, so the load delivers
 //
-//	head       the newest write's
-//	snapshots  the file's, but for those the ring drops or replaces, merged with the ring's
-//	events     the file's up to there, then the ring's
+//	head       that of the newest write
+//	snapshots  the file's, except those that a write drops or replaces, merged with those of the writes
+//	events     the file's up to that seq, then those of the writes
 type journalView struct {
 	refs   []entryRef
-	writes []format.StepWrite
-	snaps  []memtableSnapshot // by seq; those to be delivered and those that hide one of the file
-	next   int                // of snaps, in the order of delivery, the first that is left
-	newest bool
-	events bool // those of the ring are delivered
+	writes []format.StepWrite // of refs, without those that the transaction has
+	snaps  []memtableSnapshot // in the order of delivery; those to deliver, and those that hide one of the file
+	next   int                // index in snaps of the next one to deliver
+	newest bool               // the newest item is delivered first
+	events bool               // the events of writes are delivered
 
-	newestAt uint64 // behind the newest snapshot of the ring, where only the newest is wanted
+	newestAt uint64 // seq after the newest snapshot of writes, if only the newest is wanted
 }
 
+// memtableSnapshot is a snapshot that a write stores or drops.
 type memtableSnapshot struct {
 	seq  uint64
 	b    []byte
 	skip bool // it is dropped, or not wanted
 }
 
-// take is the first thing a look does.
-func (r *journalView) take(o *memtable, machine string) {
-	r.refs = o.refs(machine, r.refs[:0])
+// take copies the refs of a machine. A load calls it before its first transaction.
+func (v *journalView) take(t *memtable, machine string) {
+	v.refs = t.refs(machine, v.refs[:0])
 }
 
-// reset keeps only the room.
-func (r *journalView) reset() journalView {
-	clear(r.refs)
-	clear(r.snaps)
-	for i := range r.writes {
-		r.writes[i].Parse(nil)
-		clear(r.writes[i].Events[:cap(r.writes[i].Events)])
-		clear(r.writes[i].Snaps[:cap(r.writes[i].Snaps)])
+// reset returns an empty view with the buffers of v.
+func (v *journalView) reset() journalView {
+	clear(v.refs)
+	clear(v.snaps)
+	for i := range v.writes {
+		v.writes[i].Parse(nil)
+		clear(v.writes[i].Events[:cap(v.writes[i].Events)])
+		clear(v.writes[i].Snaps[:cap(v.writes[i].Snaps)])
 	}
-	if cap(r.writes) > 256 {
+	if cap(v.writes) > 256 {
 		return journalView{}
 	}
-	return journalView{refs: r.refs[:0], writes: r.writes[:0], snaps: r.snaps[:0]}
+	return journalView{refs: v.refs[:0], writes: v.writes[:0], snaps: v.snaps[:0]}
 }
 
-// begin leaves out what the transaction has already (R10), and sorts the rest.
-func (r *journalView) begin(tx *txn, want *engine.LoadRange) error {
-	r.writes, r.snaps, r.next, r.events, r.newestAt = r.writes[:0], r.snaps[:0], 0, false, 0
-	r.newest = want.Newest
-	if len(r.refs) == 0 {
+// begin parses the writes that the transaction does not have (R10). If only the
+// newest snapshot is wanted and a write has one, it moves want.After to it.
+func (v *journalView) begin(tx *txn, want *engine.LoadRange) error {
+	v.writes, v.snaps, v.next, v.events, v.newestAt = v.writes[:0], v.snaps[:0], 0, false, 0
+	v.newest = want.Newest
+	if len(v.refs) == 0 {
 		return nil
 	}
-	folded, _, err := parseJournalState(tx)
+	checkpointed, _, err := parseJournalState(tx)
 	if err != nil {
 		return err
 	}
-	for _, ref := range r.refs {
-		if ref.lsn <= folded {
+	for _, ref := range v.refs {
+		if ref.lsn <= checkpointed {
 			continue
 		}
-		if len(r.writes) < cap(r.writes) {
-			r.writes = r.writes[:len(r.writes)+1]
+		if len(v.writes) < cap(v.writes) { // with the buffers of an earlier write
+			v.writes = v.writes[:len(v.writes)+1]
 		} else {
-			r.writes = append(r.writes, format.StepWrite{})
+			v.writes = append(v.writes, format.StepWrite{})
 		}
-		if err := r.writes[len(r.writes)-1].Parse(ref.write); err != nil {
+		if err := v.writes[len(v.writes)-1].Parse(ref.write); err != nil {
 			return err
 		}
 	}
-	if len(r.writes) > 0 && want.Snapshot != engine.NoSnapshot {
-		r.sortSnapshots(want)
+	if len(v.writes) > 0 && want.Snapshot != engine.NoSnapshot {
+		v.collectSnapshots(want)
 	}
 	return nil
 }
 
-func (r *journalView) sortSnapshots(want *engine.LoadRange) {
-	for i := range r.writes {
-		for _, seq := range r.writes[i].Drop {
-			r.snaps = append(r.snaps, memtableSnapshot{seq: seq, skip: true})
+// collectSnapshots sets snaps.
+func (v *journalView) collectSnapshots(want *engine.LoadRange) {
+	for i := range v.writes {
+		for _, seq := range v.writes[i].Drop {
+			v.snaps = append(v.snaps, memtableSnapshot{seq: seq, skip: true})
 		}
-		for _, s := range r.writes[i].Snaps {
-			r.snaps = append(r.snaps, memtableSnapshot{seq: s.Seq, b: s.Bytes})
+		for _, s := range v.writes[i].Snaps {
+			v.snaps = append(v.snaps, memtableSnapshot{seq: s.Seq, b: s.Bytes})
 		}
 	}
-	slices.SortStableFunc(r.snaps, func(a, b memtableSnapshot) int { return cmp.Compare(a.seq, b.seq) })
-	last := r.snaps[:0]
-	for i, s := range r.snaps { // the last word counts
-		if i+1 == len(r.snaps) || r.snaps[i+1].seq != s.seq {
+	slices.SortStableFunc(v.snaps, func(a, b memtableSnapshot) int { return cmp.Compare(a.seq, b.seq) })
+	last := v.snaps[:0]
+	for i, s := range v.snaps { // the last write wins
+		if i+1 == len(v.snaps) || v.snaps[i+1].seq != s.seq {
 			last = append(last, s)
 		}
 	}
-	r.snaps = last
+	v.snaps = last
 	found := false
-	for i := len(r.snaps) - 1; i >= 0; i-- {
-		s := &r.snaps[i]
+	for i := len(v.snaps) - 1; i >= 0; i-- {
+		s := &v.snaps[i]
 		switch {
 		case s.skip:
 		case s.seq > want.SnapshotTo || found && want.Snapshot == engine.NewestSnapshot:
@@ -108,96 +111,99 @@ func (r *journalView) sortSnapshots(want *engine.LoadRange) {
 		default:
 			found = true
 			if want.Snapshot == engine.NewestSnapshot {
-				want.After, r.newestAt = max(want.After, s.seq), s.seq+1
+				want.After, v.newestAt = max(want.After, s.seq), s.seq+1
 			}
 		}
 	}
-	if r.newest {
-		slices.Reverse(r.snaps)
+	if v.newest {
+		slices.Reverse(v.snaps)
 	}
 }
 
 // order compares seqs in the order of delivery.
-func (r *journalView) order(a, b uint64) int {
-	if r.newest {
+func (v *journalView) order(a, b uint64) int {
+	if v.newest {
 		a, b = b, a
 	}
 	return cmp.Compare(a, b)
 }
 
-// hides tells whether the ring drops or replaces the file's snapshot.
-func (r *journalView) hides(seq uint64) bool {
-	_, found := slices.BinarySearchFunc(r.snaps, seq, func(s memtableSnapshot, seq uint64) int { return r.order(s.seq, seq) })
+// hides reports whether a write drops or replaces the file's snapshot at seq.
+func (v *journalView) hides(seq uint64) bool {
+	_, found := slices.BinarySearchFunc(v.snaps, seq, func(s memtableSnapshot, seq uint64) int { return v.order(s.seq, seq) })
 	return found
 }
 
-// snapshotsFrom is where the file's snapshots begin to be of interest.
-func (r *journalView) snapshotsFrom() uint64 { return r.newestAt }
+// snapshotsFrom returns the seq from which snapshots of the file are wanted.
+func (v *journalView) snapshotsFrom() uint64 { return v.newestAt }
 
-// passed says that the file has a newer snapshot than the ring, where only the
-// newest is wanted.
-func (r *journalView) passed() { r.next = len(r.snaps) }
+// skipSnapshots skips all snapshots of writes: only the newest is wanted, and the
+// file has a newer one.
+func (v *journalView) skipSnapshots() { v.next = len(v.snaps) }
 
-// snapshots delivers the ring's that come before the file's at seq.
-func (r *journalView) snapshots(seq uint64, give func(engine.Item) error) error {
-	for ; r.next < len(r.snaps) && r.order(r.snaps[r.next].seq, seq) < 0; r.next++ {
-		if err := r.snapshot(give); err != nil {
+// snapshotsBefore delivers the snapshots of writes that come before one of the file
+// at seq.
+func (v *journalView) snapshotsBefore(seq uint64, give giveItem) error {
+	for ; v.next < len(v.snaps) && v.order(v.snaps[v.next].seq, seq) < 0; v.next++ {
+		if err := v.giveSnapshot(give); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *journalView) snapshot(give func(engine.Item) error) error {
-	s := &r.snaps[r.next]
+// giveSnapshot delivers the next snapshot, unless it is skipped.
+func (v *journalView) giveSnapshot(give giveItem) error {
+	s := &v.snaps[v.next]
 	if s.skip {
 		return nil
 	}
 	return give(engine.Item{Part: engine.PartSnapshot, Seq: s.seq, Last: s.seq, Bytes: s.b})
 }
 
-// beforeEvents delivers what comes before the file's events.
-func (r *journalView) beforeEvents(want *engine.LoadRange, give func(engine.Item) error) error {
-	for ; r.next < len(r.snaps); r.next++ {
-		if err := r.snapshot(give); err != nil {
+// beforeEvents delivers what comes before the file's events: the other snapshots,
+// and newest first the events of writes.
+func (v *journalView) beforeEvents(want *engine.LoadRange, give giveItem) error {
+	for ; v.next < len(v.snaps); v.next++ {
+		if err := v.giveSnapshot(give); err != nil {
 			return err
 		}
 	}
-	if !r.newest || r.events {
+	if !v.newest || v.events {
 		return nil
 	}
-	return r.deliver(want, give)
+	return v.giveEvents(want, give)
 }
 
-// rest delivers what is left when the file is read.
-func (r *journalView) rest(want *engine.LoadRange, give func(engine.Item) error) error {
-	if err := r.beforeEvents(want, give); err != nil || r.events {
+// rest delivers what is left when everything of the file is delivered.
+func (v *journalView) rest(want *engine.LoadRange, give giveItem) error {
+	if err := v.beforeEvents(want, give); err != nil || v.events {
 		return err
 	}
-	return r.deliver(want, give)
+	return v.giveEvents(want, give)
 }
 
-// deliver gives the ring's events.
-func (r *journalView) deliver(want *engine.LoadRange, give func(engine.Item) error) error {
-	r.events = true
+// giveEvents delivers the wanted events of all writes.
+func (v *journalView) giveEvents(want *engine.LoadRange, give giveItem) error {
+	v.events = true
 	if !want.Events {
 		return nil
 	}
-	for i := range r.writes {
-		w := &r.writes[i]
-		if r.newest {
-			w = &r.writes[len(r.writes)-1-i]
+	for i := range v.writes {
+		w := &v.writes[i]
+		if v.newest {
+			w = &v.writes[len(v.writes)-1-i]
 		}
-		for j := range w.Events {
-			if r.newest {
-				j = len(w.Events) - 1 - j
+		for k := range w.Events {
+			if v.newest {
+				k = len(w.Events) - 1 - k
 			}
-			back := uint64(len(w.Events) - 1 - j)
+			back := uint64(len(w.Events) - 1 - k)
 			seq := w.Seq - back
 			if seq <= want.After || seq > want.To {
 				continue
 			}
-			if err := give(engine.Item{Part: engine.PartEvent, Seq: seq, Last: seq, Pos: w.Pos - back, Bytes: w.Events[j].Bytes}); err != nil {
+			if err := give(engine.Item{Part: engine.PartEvent, Seq: seq, Last: seq, Pos: w.Pos - back, Bytes: w.Events[k].Bytes}); err != nil {
 				return err
 			}
 		}
@@ -205,9 +211,11 @@ func (r *journalView) deliver(want *engine.LoadRange, give func(engine.Item) err
 	return nil
 }
 
-func (r *journalView) any() bool { return len(r.writes) > 0 }
+// any reports whether the memtable has writes of the machine that the file does not.
+func (v *journalView) any() bool { return len(v.writes) > 0 }
 
-func (r *journalView) head() storedHead { return headOfWrite(&r.writes[len(r.writes)-1]) }
+// head returns the head after the newest write.
+func (v *journalView) head() storedHead { return headOfWrite(&v.writes[len(v.writes)-1]) }
 
-// fileEnd is the seq that the file has the machine up to.
-func (r *journalView) fileEnd() uint64 { return r.writes[0].Expect }
+// fileEnd returns the seq up to which the file has the machine.
+func (v *journalView) fileEnd() uint64 { return v.writes[0].Expect }
