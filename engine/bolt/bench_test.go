@@ -185,14 +185,14 @@ func BenchmarkBoltOpen(b *testing.B) {
 		e, err := openWith(clean, full)
 		require.NoError(b, err)
 		bb.e = e
-		for bytes := 0; bytes < lastRing; bytes += 512 * 350 {
+		for bytes := 0; bytes < lastJournal; bytes += 512 * 350 {
 			bb.commit(512)
 		}
 		crashed := copyFile(b, e)
 		require.NoError(b, e.Close())
 		for name, path := range map[string]string{"clean": clean, "crashed": crashed} {
 			b.Run(fmt.Sprint(events, "/", name), func(b *testing.B) {
-				o := config{journalBytes: firstRing, journalMaxBytes: lastRing}
+				o := config{journalBytes: firstJournal, journalMaxBytes: lastJournal}
 				if name == "crashed" {
 					o = full
 				}

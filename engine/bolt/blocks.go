@@ -7,43 +7,67 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// A block is as long as it can be, because long ones compress well and one value
-// is found and checked faster than many:
+// blockWriter stores events in blocks. A block is as long as it can be, because a
+// long one compresses well, and one value is found and checked faster than many:
 //
-//  1. A block of several events is one value: what does not fit is cut.
-//  2. The newest block of a machine goes on with the next events while it has
-//     at most growingBlock bytes; so each event is written a few times at the
-//     most, whether it comes alone or in a fold.
-//  3. A block that is damaged, or of another kind or schema version, does not go
-//     on.
+//  1. A block of several events is one value: the events that do not fit go to
+//     the next block.
+//  2. The newest block of a machine is extended by its next events while its
+//     value has at most growingBlock bytes. So each event is written only a few
+//     times, whether it is stored alone or in a checkpoint.
+//  3. A block that is damaged, or of another kind or schema version, is not
+//     extended.
+type blockWriter struct {
+	buckets *bucketWriter
+
+	full    int            // bytes before compression that lately filled a value; 0 = not known yet
+	run     []pendingEvent // the events of one machine, by seq
+	entries []format.Entry // of the block that is being built
+	open    []byte         // the block that is being extended, decoded; entries point into it
+
+	order []int32         // indexes of events, grouped by machine
+	busy  []*machineState // the machines that have events, by number
+}
+
 const (
 	longestBlock  = 16 << 10 // bytes of events, before compression
 	growingBlock  = 4 << 10
-	shortestBlock = 1 << 10 // what is tried at least
+	shortestBlock = 1 << 10 // the lowest value of blockWriter.full
 )
 
 // blockFill is how many bytes after compression a block aims at.
 const blockFill = format.LongestValue - format.HeaderLen - 20
 
-// storeEvents puts the group's events into blocks.
-func (g *batch) storeEvents() error {
+// end drops everything that belongs to the caller or to the transaction.
+func (w *blockWriter) end() {
+	clear(w.run[:cap(w.run)])
+	clear(w.busy[:cap(w.busy)])
+	clear(w.entries[:cap(w.entries)])
+	w.entries = w.entries[:0]
+	if cap(w.open) > maxKept {
+		w.open = nil
+	}
+}
+
+// store puts events into blocks, machine by machine.
+func (w *blockWriter) store(events []pendingEvent) error {
 	bySeq := func(a, b pendingEvent) int { return cmp.Compare(a.entry.Seq, b.entry.Seq) }
 	at := 0
-	for _, m := range g.byMachine() {
-		g.run = g.run[:0]
-		for _, i := range g.order[at : at+m.events] {
-			g.run = append(g.run, g.events[i])
+	for _, m := range w.byMachine(events) {
+		w.run = w.run[:0]
+		for _, i := range w.order[at : at+m.events] {
+			w.run = append(w.run, events[i])
 		}
 		at += m.events
-		if !slices.IsSortedFunc(g.run, bySeq) { // some were put back
-			slices.SortFunc(g.run, bySeq)
+		if !slices.IsSortedFunc(w.run, bySeq) { // some are restored events
+			slices.SortFunc(w.run, bySeq)
 		}
-		for run := g.run; len(run) > 0; {
+		for run := w.run; len(run) > 0; {
 			n := 1
 			for n < len(run) && run[n].follows(&run[n-1]) {
 				n++
 			}
-			if err := g.storeRun(run[:n]); err != nil {
+			if err := w.storeRun(run[:n]); err != nil {
 				return err
 			}
 			run = run[n:]
@@ -52,105 +76,107 @@ func (g *batch) storeEvents() error {
 	return nil
 }
 
-// byMachine gives the machines that have events, by number, and brings the
-// events' places into g.order: machine by machine, each one's as they came.
-// Those of a machine that was purged are nobody's.
-func (g *batch) byMachine() []*machineState {
-	g.busy = g.busy[:0]
-	for i := range g.events {
-		ev := &g.events[i]
+// byMachine returns the machines that have events, by number, and sets w.order to
+// the indexes of their events: machine by machine, in the order they were added.
+// Events of a machine that was purged since are left out.
+func (w *blockWriter) byMachine(events []pendingEvent) []*machineState {
+	w.busy = w.busy[:0]
+	for i := range events {
+		ev := &events[i]
 		if ev.number != ev.m.head.number {
 			continue
 		}
 		if ev.m.events++; ev.m.events == 1 {
-			g.busy = append(g.busy, ev.m)
+			w.busy = append(w.busy, ev.m)
 		}
 	}
-	slices.SortFunc(g.busy, func(a, b *machineState) int { return cmp.Compare(a.head.number, b.head.number) })
+	slices.SortFunc(w.busy, func(a, b *machineState) int { return cmp.Compare(a.head.number, b.head.number) })
 	all := 0
-	for _, m := range g.busy {
+	for _, m := range w.busy {
 		m.next, all = all, all+m.events
 	}
-	g.order = slices.Grow(g.order[:0], all)[:all]
-	for i := range g.events {
-		if ev := &g.events[i]; ev.number == ev.m.head.number {
-			g.order[ev.m.next] = int32(i)
+	w.order = slices.Grow(w.order[:0], all)[:all]
+	for i := range events {
+		if ev := &events[i]; ev.number == ev.m.head.number {
+			w.order[ev.m.next] = int32(i)
 			ev.m.next++
 		}
 	}
-	return g.busy
+	return w.busy
 }
 
-// follows says whether an event may stand behind another in one block. Events that
-// are put back may have later positions than those behind them.
+// follows reports whether e may be stored after before in one block. A restored
+// event may have a later position than the event after it: then it may not.
 func (e *pendingEvent) follows(before *pendingEvent) bool {
 	return e.number == before.number && e.entry.Seq == before.entry.Seq+1 && e.entry.Pos > before.entry.Pos &&
 		e.kind == before.kind && e.schema == before.schema
 }
 
-// storeRun puts consecutive events of one machine, behind those of its newest
-// block if that goes on.
-func (g *batch) storeRun(run []pendingEvent) error {
-	g.entries = g.entries[:0]
-	size := g.reopen(&run[0])
+// storeRun stores consecutive events of one machine, and extends its newest block
+// if that is allowed.
+func (w *blockWriter) storeRun(run []pendingEvent) error {
+	w.entries = w.entries[:0]
+	size := w.reopen(&run[0])
 	for i := range run {
-		room := format.BlockSize(run[i].entry.Bytes)
-		for len(g.entries) > 0 && size+room > g.aim() {
-			n, err := g.putBlock(&run[0], g.entries)
+		more := format.BlockSize(run[i].entry.Bytes)
+		for len(w.entries) > 0 && size+more > w.aim() {
+			n, err := w.putBlock(&run[0], w.entries)
 			if err != nil {
 				return err
 			}
-			for _, e := range g.entries[:n] {
+			for _, e := range w.entries[:n] {
 				size -= format.BlockSize(e.Bytes)
 			}
-			g.entries = slices.Delete(g.entries, 0, n)
+			w.entries = slices.Delete(w.entries, 0, n)
 		}
-		g.entries, size = append(g.entries, run[i].entry), size+room
+		w.entries, size = append(w.entries, run[i].entry), size+more
 	}
-	for len(g.entries) > 0 {
-		n, err := g.putBlock(&run[0], g.entries)
+	for len(w.entries) > 0 {
+		n, err := w.putBlock(&run[0], w.entries)
 		if err != nil {
 			return err
 		}
-		g.entries = slices.Delete(g.entries, 0, n)
+		w.entries = slices.Delete(w.entries, 0, n)
 	}
 	return nil
 }
 
-// aim is how many bytes, before compression, lately made a value full.
-func (g *batch) aim() int {
-	if g.full == 0 {
+// aim returns how many bytes, before compression, are expected to fill a value.
+func (w *blockWriter) aim() int {
+	if w.full == 0 {
 		return longestBlock / 2
 	}
-	return g.full
+	return w.full
 }
 
-// putBlock puts a block of as many entries as fit a value, and tells how many.
-// like says whose they are.
-func (g *batch) putBlock(like *pendingEvent, entries []format.Entry) (n int, err error) {
+// putBlock puts a block of as many entries as fit into one value, at least one, and
+// returns how many. Machine, kind and schema version are those of like.
+func (w *blockWriter) putBlock(like *pendingEvent, entries []format.Entry) (n int, err error) {
+	b := w.buckets
 	for n = len(entries); ; {
-		g.block = format.AppendBlock(g.block[:0], entries[:n])
+		b.payload = format.AppendBlock(b.payload[:0], entries[:n])
 		h := format.Header{Type: format.TypeBlock, Kind: like.kind, Number: like.number, Seq: entries[0].Seq, Schema: like.schema}
-		payload := g.encode(&h, g.block, nil)
-		if n > 1 && len(payload) > blockFill/4 { // a short one says little
-			g.full = min(max(len(g.block)*blockFill/len(payload), shortestBlock), longestBlock)
+		payload := b.encode(&h, b.payload, nil)
+		if n > 1 && len(payload) > blockFill/4 { // a shorter one says little about the rate of compression
+			w.full = min(max(len(b.payload)*blockFill/len(payload), shortestBlock), longestBlock)
 		}
 		if n == 1 || format.Pieces(len(payload)) == 1 {
-			return n, g.putEncoded(&g.tx.events, h, payload)
+			return n, b.putEncoded(&b.tx.events, h, payload)
 		}
 		n = min(max(n*blockFill/len(payload), 1), n-1)
 	}
 }
 
-// reopen takes the entries of the block that first goes on, if there is one, and
-// tells their size. The block is put again under its key.
-func (g *batch) reopen(first *pendingEvent) (size int) {
+// reopen takes the entries of the block that the event first extends, if there is
+// one, and returns their size. The extended block is put under the same key.
+func (w *blockWriter) reopen(first *pendingEvent) (size int) {
 	m, seq := first.m, first.entry.Seq
-	if first.number != m.before.number || m.trim || seq != m.before.seq+1 {
+	if first.number != m.before.number || m.trimBlocks || seq != m.before.seq+1 {
 		return 0
 	}
-	g.key = appendValueAfter(g.key[:0], first.number, seq)
-	k, v := g.tx.events.cursor().before(g.key)
+	b := w.buckets
+	b.key = appendValueAfter(b.key[:0], first.number, seq)
+	k, v := b.tx.events.cursor().before(b.key)
 	number, begin, piece, ok := splitValueKey(k)
 	if !ok || number != first.number || piece != 0 {
 		return 0
@@ -160,16 +186,16 @@ func (g *batch) reopen(first *pendingEvent) (size int) {
 		h.Kind != first.kind || h.Schema != first.schema {
 		return 0
 	}
-	payload, g.open, err = format.Decode(g.open, h.Codec, payload, h.Raw)
+	payload, w.open, err = format.Decode(w.open, h.Codec, payload, h.Raw)
 	if err != nil {
 		return 0
 	}
-	b, err := format.ParseBlock(payload, begin)
-	if err != nil || b.Last+1 != seq {
+	block, err := format.ParseBlock(payload, begin)
+	if err != nil || block.Last+1 != seq {
 		return 0
 	}
-	for e, ok := b.Next(); ok; e, ok = b.Next() {
-		g.entries = append(g.entries, e)
+	for e, ok := block.Next(); ok; e, ok = block.Next() {
+		w.entries = append(w.entries, e)
 		size += format.BlockSize(e.Bytes)
 	}
 	return size

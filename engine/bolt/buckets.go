@@ -73,6 +73,11 @@ func splitValueKey(k []byte) (number, seq uint64, piece uint32, ok bool) {
 	return number, seq, piece, true
 }
 
+// appendValueAfter appends a key after all pieces of seq and before any higher seq.
+func appendValueAfter(b []byte, number, seq uint64) []byte {
+	return append(appendPieceKey(b, number, seq, ^uint32(0)), 0xff)
+}
+
 // initialMmap is the size of the initial memory map: while the file is smaller, its
 // growth does not have to wait for readers before it is mapped again. It reserves
 // addresses, not memory.

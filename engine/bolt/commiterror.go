@@ -10,15 +10,16 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// classifyCommitError says what an error of a bbolt transaction's commit means. untouched
-// tells whether both of the file's meta pages are valid and neither is of
-// that transaction; without that proof no error leaves nothing behind.
+// classifyCommitError returns what an error of a bbolt transaction's commit means.
+// untouched reports whether both of the file's meta pages are valid and neither
+// belongs to that transaction; without that proof no error means that nothing is
+// stored.
 //
 //	full at a plain write or at growing, untouched   nothing is stored; try again
-//	all else, any sync among it                      in doubt; stop for good
+//	everything else, every sync                      in doubt; writing ends for good
 //
-// After a failed sync the pages it was for count as clean, and a later sync
-// says nothing about them; so a disk that is full at a sync is no plain fullness.
+// After a failed sync the pages it was for count as clean, and a later sync says
+// nothing about them. So a disk that is full at a sync is not treated as full.
 func classifyCommitError(err error, untouched func() bool) error {
 	if fullAtWrite(err) && untouched() {
 		return fmt.Errorf("%w: %w: %w", engine.ErrDiskFull, engine.ErrNothingStored, err)
@@ -26,9 +27,10 @@ func classifyCommitError(err error, untouched func() bool) error {
 	return fmt.Errorf("%w: %w", engine.ErrInDoubt, err)
 }
 
-// fullAtWrite finds the two ways bbolt tells of a full disk outside a sync: the
-// error of a positioned write as the os package gives it (its syncs give a bare
-// errno), and the error of growing the file, flattened to text.
+// fullAtWrite reports whether err is one of the two ways in which bbolt reports a
+// full disk outside of a sync: the error of a positioned write, as the os package
+// returns it (its syncs return a bare errno), and the error of growing the file,
+// flattened to text.
 func fullAtWrite(err error) bool {
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		return (path.Op == "write" || path.Op == "truncate") && fullDisk(path.Err)
@@ -45,6 +47,7 @@ func fullAtWrite(err error) bool {
 	return false
 }
 
+// fullDisk reports whether a disk, or a quota, is full.
 func fullDisk(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -9,45 +9,45 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// commitJournal is Commit with a ring: the group becomes one record of it. What the
-// ring has no place for, or no words, goes round it (R4): purges, trims,
-// events put back, a machine whose head is damaged, a group larger than a segment, a full ring.
-// The caller holds writing.
-func (e *Engine) commitJournal(steps []engine.Step, out []engine.Result) error {
+// commit is [Engine.Commit] with a journal: the group becomes one record of it. A
+// group bypasses the journal (R4, see commitDirect) if it does not fit, or if a
+// journal record cannot express it: purges, trims, restored events, a machine
+// whose head is damaged. The caller holds Engine.writing.
+func (j *journalWriter) commit(steps []engine.Step, out []engine.Result) error {
+	e := j.e
 	if err := e.writableErr(); err != nil {
 		return err
 	}
-	r := e.journal
-	if r.targetSize.Load() > 0 {
-		return e.commitDirect(steps, out, true)
+	if j.targetSize.Load() > 0 {
+		return j.commitDirect(steps, out, true)
 	}
-	if ok, larger := r.journalable(steps); !ok {
-		return e.commitDirect(steps, out, larger)
+	if ok, larger := j.journalable(steps); !ok {
+		return j.commitDirect(steps, out, larger)
 	}
-	g := &e.group
-	defer g.end()
-	damaged, err := r.prepare(steps)
+	l := &j.ledger
+	defer l.end()
+	damaged, err := j.prepare(steps)
 	if err != nil {
 		return err
 	}
 	if damaged {
-		return e.commitDirect(steps, out, false)
+		return j.commitDirect(steps, out, false)
 	}
-	if r.encode(steps, out); !g.dirty {
+	j.record.build(l, steps, out)
+	if !l.dirty {
 		return nil
 	}
-	r.pack()
-	if r.overBudget() {
-		r.awaitCheckpoint()
+	j.record.pack(e.opt.noCompression, j.place.head.Segment)
+	if j.overBudget() {
+		j.awaitCheckpoint()
 	}
-	place, err := r.journal.Load().Append(&r.group)
-	if errors.Is(err, journal.ErrFull) && !r.grows() {
-		// A fold that is under way makes room.
-		r.awaitCheckpoint()
-		place, err = r.journal.Load().Append(&r.group)
+	place, err := j.journal.Load().Append(&j.record.group)
+	if errors.Is(err, journal.ErrFull) && !j.grows() {
+		j.awaitCheckpoint() // it frees space
+		place, err = j.journal.Load().Append(&j.record.group)
 	}
 	if errors.Is(err, journal.ErrFull) || errors.Is(err, journal.ErrTooLarge) {
-		return e.commitDirect(steps, out, true)
+		return j.commitDirect(steps, out, true)
 	}
 	if err != nil {
 		for i := range out {
@@ -57,61 +57,54 @@ func (e *Engine) commitJournal(steps []engine.Step, out []engine.Result) error {
 		e.halt(err)
 		return err
 	}
-	e.memtable.add(journalEntry{place.LSN, r.keep(r.payload)}, r.cuts)
-	r.settled(g)
-	e.versions.add(g.versionChanges())
-	if r.checkpointDue() {
-		r.wakeCheckpointer()
+	e.memtable.add(journalEntry{place.LSN, j.record.keep()}, j.record.spans)
+	j.publish(l)
+	e.versions.add(l.versionChanges())
+	if j.checkpointDue() {
+		j.checkpointer.wake()
 	}
 	return nil
 }
 
-// awaitCheckpoint waits for the fold that is under way, if there is one.
-func (r *journalWriter) awaitCheckpoint() {
-	r.checkpointing.Lock()
-	defer r.checkpointing.Unlock()
-}
-
-// journalable tells whether the ring's records can say what the steps ask for, and a
-// segment has room for it; if not, whether those of a larger ring would.
-func (r *journalWriter) journalable(steps []engine.Step) (ok, larger bool) {
+// journalable reports whether a journal record can express the steps and fits into
+// a segment. If not, larger reports whether a larger journal would help.
+func (j *journalWriter) journalable(steps []engine.Step) (ok, larger bool) {
 	size := 0
 	for i := range steps {
-		for j := range steps[i].Writes {
-			w := &steps[i].Writes[j]
+		for k := range steps[i].Writes {
+			w := &steps[i].Writes[k]
 			if w.Purge || w.TrimTo > 0 || len(w.Restore) > 0 {
 				return false, false
 			}
 			size += len(w.Machine) + len(w.Head)
-			for k := range w.Events {
-				size += len(w.Events[k].Bytes)
+			for n := range w.Events {
+				size += len(w.Events[n].Bytes)
 			}
-			for k := range w.Snapshots {
-				size += len(w.Snapshots[k].Bytes)
+			for n := range w.Snapshots {
+				size += len(w.Snapshots[n].Bytes)
 			}
 		}
 	}
-	ok = int64(size) < r.place.head.Segment
+	ok = int64(size) < j.place.head.Segment
 	return ok, !ok
 }
 
-// prepare begins the group with the heads of its machines: those written lately,
-// those in the overlay, the others from the file.
-func (r *journalWriter) prepare(steps []engine.Step) (damaged bool, err error) {
-	g := &r.e.group
-	g.begin(r.e.counters)
-	g.checksOnly = true
+// prepare starts the group in the ledger with the heads of its machines: from the
+// cache, else from the memtable, else from the file.
+func (j *journalWriter) prepare(steps []engine.Step) (damaged bool, err error) {
+	l := &j.ledger
+	l.begin(j.e.counters)
 	var missing []*machineState
 	for i := range steps {
-		for j := range steps[i].Writes {
-			key := steps[i].Writes[j].Machine
-			if g.machines[key] != nil || key == "" || len(key) > maxKey {
+		for k := range steps[i].Writes {
+			key := steps[i].Writes[k].Machine
+			if l.machines[key] != nil || key == "" || len(key) > maxKey {
 				continue
 			}
-			m := g.newMachine(key)
-			if m.mem = r.heads.get(key); m.mem == nil {
+			m := l.newMachine(key)
+			if m.mem = j.heads.get(key); m.mem == nil {
 				m.mem = &memtableMachine{}
-				h, ok, err := r.memtableHead(key)
+				h, ok, err := j.memtableHead(key)
 				if err != nil {
 					return false, err
 				}
@@ -127,14 +120,14 @@ func (r *journalWriter) prepare(steps []engine.Step) (damaged bool, err error) {
 	if len(missing) == 0 {
 		return false, nil
 	}
-	err = r.e.view(func(tx *txn) error {
-		g.tx = tx
+	err = j.e.view(func(tx *txn) error {
+		l.tx = tx
 		for _, m := range missing {
-			g.read(m)
+			l.read(m)
 			m.head.bytes, m.before.bytes = nil, nil
 			damaged = damaged || m.lost
 		}
-		g.tx = nil
+		l.tx = nil
 		return nil
 	})
 	if err != nil {
@@ -143,8 +136,10 @@ func (r *journalWriter) prepare(steps []engine.Step) (damaged bool, err error) {
 	return damaged, nil
 }
 
-func (r *journalWriter) memtableHead(key string) (storedHead, bool, error) {
-	ref, ok := r.e.memtable.newest(key)
+// memtableHead returns the head of a machine, without the caller's bytes, if the
+// memtable has one.
+func (j *journalWriter) memtableHead(key string) (h storedHead, ok bool, err error) {
+	ref, ok := j.e.memtable.newest(key)
 	if !ok {
 		return storedHead{}, false, nil
 	}
@@ -152,156 +147,77 @@ func (r *journalWriter) memtableHead(key string) (storedHead, bool, error) {
 	if err := w.Parse(ref.write); err != nil {
 		return storedHead{}, false, fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
 	}
-	h := headOfWrite(&w)
+	h = headOfWrite(&w)
 	h.bytes = nil
 	return h, true, nil
 }
 
-// encode takes the steps and puts the accepted ones into the payload.
-func (r *journalWriter) encode(steps []engine.Step, out []engine.Result) {
-	g := &r.e.group
-	if cap(r.payload) > maxKept {
-		r.payload = nil
-	}
-	r.cuts = r.cuts[:0]
-	head := format.GroupHeader{Number: g.counters.number, Pos: g.counters.pos, Machines: g.counters.machines}
-	b := head.Append(r.payload[:0])
-	sw := r.write // its room
-	for i := range steps {
-		s := &steps[i]
-		if out[i].Err = g.take(s); out[i].Err != nil {
-			continue
-		}
-		out[i].Pos = g.positions(s)
-		b = format.AppendStepLen(b, len(s.Writes))
-		for j := range s.Writes {
-			w := &s.Writes[j]
-			m := g.owners[j]
-			h := &m.head
-			sw = format.StepWrite{Machine: append(sw.Machine[:0], w.Machine...), Kind: w.Kind, Schema: w.Schema,
-				Number: h.number, Pos: h.pos, Expect: w.Expect, Seq: w.Seq, Token: w.Token[:], Head: w.Head,
-				Drop: w.Drop, Events: sw.Events[:0], Snaps: sw.Snaps[:0]}
-			for k := range w.Events {
-				sw.Events = append(sw.Events, format.StepEvent{Time: w.Events[k].Terms.Time, Bytes: w.Events[k].Bytes})
-			}
-			for k := range w.Snapshots {
-				sw.Snaps = append(sw.Snaps, format.StepSnapshot{Seq: w.Snapshots[k].Seq, Bytes: w.Snapshots[k].Bytes})
-			}
-			from := len(b)
-			b = sw.Append(b)
-			r.cuts = append(r.cuts, writeSpan{w.Machine, m.mem, from + 4, len(b)})
-		}
-	}
-	clear(sw.Events[:cap(sw.Events)]) // the caller's bytes
-	clear(sw.Snaps[:cap(sw.Snaps)])
-	r.write = format.StepWrite{Machine: sw.Machine, Events: sw.Events, Snaps: sw.Snaps}
-	r.payload = b
-}
-
-// pack makes the payload a record: compressed where that takes fewer blocks of
-// the ring, which is what the disk writes.
-func (r *journalWriter) pack() {
-	if len(r.group.Payload()) > maxKept {
-		r.group = journal.Group{}
-	}
-	r.group.Reset()
-	if n := len(r.payload); !r.e.opt.noCompression && journal.Span(n) > journal.Align && int64(n) <= r.place.head.Segment {
-		r.group.Build(func(dst []byte) []byte { return format.PackGroup(dst, r.payload) })
-		if journal.Span(r.group.Len()) < journal.Span(n) {
-			return
-		}
-		r.group.Reset()
-	}
-	r.group.Write(r.payload)
-}
-
-// keep copies a payload to memory that stays until it is folded.
-func (r *journalWriter) keep(payload []byte) []byte {
-	const chunk = 256 << 10
-	if len(payload) > chunk/4 {
-		return append([]byte(nil), payload...)
-	}
-	if cap(r.chunk)-len(r.chunk) < len(payload) {
-		r.chunk = make([]byte, 0, chunk)
-	}
-	at := len(r.chunk)
-	r.chunk = append(r.chunk, payload...)
-	return r.chunk[at:len(r.chunk):len(r.chunk)]
-}
-
-// settled counts a group that is durable.
-func (r *journalWriter) settled(g *batch) {
-	for _, m := range g.touched {
+// publish makes a durable group the state that the next group starts from.
+func (j *journalWriter) publish(l *ledger) {
+	for _, m := range l.touched {
 		if m.changed && m.exists {
 			if m.mem == nil {
 				m.mem = &memtableMachine{}
 			}
 			m.mem.head = m.head
 			m.mem.head.bytes = nil
-			r.heads.put(m.key, m.mem)
+			j.heads.put(m.key, m.mem)
 		}
 	}
-	clear(r.cuts)
-	r.e.counters = g.counters
-	r.e.machines.Store(int64(g.counters.machines))
+	clear(j.record.spans)
+	j.e.counters = l.counters
+	j.e.machines.Store(int64(l.counters.machines))
 }
 
-// commitDirect stores, in one transaction, everything that is in the ring only,
-// then the steps, then the lsn they take as folded (R4): the buckets never hold
-// anything newer than something that is only in the ring. With larger the same
-// transaction puts a larger ring in place of the one that is empty then, if it
-// may be larger; where the disk has no room for it, it stays.
-func (e *Engine) commitDirect(steps []engine.Step, out []engine.Result, larger bool) error {
-	r := e.journal
-	r.checkpointing.Lock()
-	defer r.checkpointing.Unlock()
+// commitDirect stores, in one transaction, everything that only the journal holds,
+// then the steps, then the LSN that is reserved for them as the checkpointed one
+// (R4). So the buckets never hold anything newer than what only the journal
+// holds. With larger the same transaction replaces the journal, which is empty
+// then, by a larger one, if it may grow; if the disk has no space for that, the
+// journal stays as it is.
+func (j *journalWriter) commitDirect(steps []engine.Step, out []engine.Result, larger bool) error {
+	j.checkpointing.Lock()
+	defer j.checkpointing.Unlock()
 	var next *journalState
-	if larger && r.grows() {
+	if larger && j.grows() {
 		var err error
-		if next, err = r.larger(); err != nil {
+		if next, err = j.larger(); err != nil {
 			return fmt.Errorf("%w: a larger journal: %w", engine.ErrNothingStored, err)
 		}
 	}
 	if larger {
-		r.targetSize.Store(0)
+		j.targetSize.Store(0)
 	}
-	err := e.commitDirectGrowing(steps, out, next)
+	err := j.commitDirectGrowing(steps, out, next)
 	if next != nil && errors.Is(err, engine.ErrDiskFull) {
-		r.maxSize = r.place.size()
-		err = e.commitDirectGrowing(steps, out, nil)
+		j.maxSize = j.place.size()
+		err = j.commitDirectGrowing(steps, out, nil)
 	}
 	return err
 }
 
-// commitDirectGrowing is commitDirect with the ring to come, if there is one.
-func (e *Engine) commitDirectGrowing(steps []engine.Step, out []engine.Result, next *journalState) error {
-	r, g := e.journal, &e.group
-	g.end()
-	defer g.end()
+// commitDirectGrowing is commitDirect with the journal that replaces the present
+// one, nil if it stays.
+func (j *journalWriter) commitDirectGrowing(steps []engine.Step, out []engine.Result, next *journalState) error {
+	e, b := j.e, &j.e.batch
+	defer b.end()
 	clear(out)
-	groups, _ := e.memtable.freeze()
-	lsn := r.journal.Load().Next()
+	entries, _ := e.memtable.freeze()
+	lsn := j.journal.Load().Next()
 	var versions versionCounts
 	err := e.update(func(tx *txn) error {
-		if err := g.checkpoint(tx, groups, e); err != nil {
+		if err := j.replay(tx, entries); err != nil {
 			return err
 		}
-		if g.counters != e.counters {
-			err := fmt.Errorf("%w: counters are %+v, not %+v", errJournalDiffers, g.counters, e.counters)
+		if b.ledger.counters != e.counters {
+			err := fmt.Errorf("%w: counters are %+v, not %+v", errJournalDiffers, b.ledger.counters, e.counters)
 			e.halt(err)
 			return err
 		}
-		taken := false
-		for i := range steps {
-			if out[i].Err = g.take(&steps[i]); out[i].Err == nil {
-				out[i].Pos = g.positions(&steps[i])
-				taken = true
-			}
-		}
-		if !taken {
+		if !b.takeAll(steps, out) {
 			return errNoStep
 		}
-		err := g.store()
+		err := b.store()
 		if err == nil {
 			versions, err = readVersions(tx)
 		}
@@ -311,7 +227,7 @@ func (e *Engine) commitDirectGrowing(steps []engine.Step, out []engine.Result, n
 		if next != nil {
 			return next.put(tx, lsn)
 		}
-		return putJournalState(tx, lsn, r.place.salt)
+		return putJournalState(tx, lsn, j.place.salt)
 	})
 	if errors.Is(err, errNoStep) {
 		return nil
@@ -323,15 +239,15 @@ func (e *Engine) commitDirectGrowing(steps []engine.Step, out []engine.Result, n
 		return err
 	}
 	e.memtable.reset()
-	r.heads.clear()
-	r.settled(g)
+	j.heads.clear()
+	j.publish(&b.ledger)
 	e.versions.set(versions)
 	if next != nil {
-		err = r.begin(next)
+		err = j.switchTo(next)
 	} else {
-		err = r.journal.Load().Bypass(lsn)
+		err = j.journal.Load().Bypass(lsn)
 	}
-	if err != nil { // the ring ends; these steps are durable
+	if err != nil { // the journal cannot be written any more, but these steps are durable
 		e.halt(err)
 	}
 	return nil

@@ -26,6 +26,7 @@ import (
 //     events can be rebuilt from it even if a dictionary is lost.
 //  5. A kind gets a new dictionary when that saves a tenth; the older ones stay.
 type dictionaries struct {
+	e       *Engine
 	known   sync.Map            // id -> *format.Dictionary
 	samples map[uint32]*samples // by kind; used in write transactions only
 }
@@ -102,17 +103,16 @@ func (b *dictionaries) newest(tx *txn, kind uint32) (d *format.Dictionary, gener
 	return nil, generations
 }
 
-// decodeShared decodes a payload that was encoded with one of the file's
+// decode decodes a payload that was encoded with one of the file's
 // dictionaries. The scratch buffer is used as in [format.Decode].
-func (e *Engine) decodeShared(scratch, payload []byte, raw uint32) (decoded, newScratch []byte, err error) {
+func (b *dictionaries) decode(scratch, payload []byte, raw uint32) (decoded, newScratch []byte, err error) {
 	id, err := format.DictionaryID(payload)
 	if err != nil {
 		return nil, scratch, err
 	}
-	b := &e.dictionaries
 	d, ok := b.known.Load(id)
 	if !ok {
-		if err := e.view(func(tx *txn) error { b.readAll(tx); return nil }); err != nil {
+		if err := b.e.view(func(tx *txn) error { b.readAll(tx); return nil }); err != nil {
 			return nil, scratch, err
 		}
 		if d, ok = b.known.Load(id); !ok {
@@ -130,7 +130,7 @@ func (b *dictionaries) readAll(tx *txn) {
 		}
 		cur := t.cursor()
 		for k, v := cur.first(); k != nil; k, v = cur.next() {
-			b.parse(k, v) // a damaged one may have a good copy; decodeShared reports it if not
+			b.parse(k, v) // a damaged one may have a good copy; decode reports it if not
 		}
 	}
 }
@@ -160,30 +160,29 @@ func (b *dictionaries) repairCopies(tx *txn) (repaired int, err error) {
 	return repaired, nil
 }
 
-// chooseDictionaries returns the dictionary for each kind among the snapshots to be
+// choose returns the dictionary for each kind among the snapshots to be
 // stored. If enough samples make a better one than the kind has, it stores that one
 // first.
-func (g *batch) chooseDictionaries() (map[uint32]*format.Dictionary, error) {
-	b := &g.e.dictionaries
-	if len(g.snapshots) == 0 || g.e.opt.noCompression {
+func (b *dictionaries) choose(w *bucketWriter, snapshots []pendingSnapshot) (map[uint32]*format.Dictionary, error) {
+	if len(snapshots) == 0 || w.opt.noCompression {
 		return nil, nil
 	}
 	counts := map[uint32]int{}
-	for i := range g.snapshots {
-		if !g.snapshots[i].drop {
-			counts[g.snapshots[i].kind]++
+	for i := range snapshots {
+		if !snapshots[i].drop {
+			counts[snapshots[i].kind]++
 		}
 	}
 	chosen := map[uint32]*format.Dictionary{}
 	for kind, n := range counts {
-		s := b.samplesOf(kind, g.e.opt.dictionaryDue)
-		s.sample(g.snapshots, kind, max(1, n/(4*sampledMachines)))
-		d, generations := b.newest(g.tx, kind)
+		s := b.samplesOf(kind, w.opt.dictionaryDue)
+		s.sample(snapshots, kind, max(1, n/(4*sampledMachines)))
+		d, generations := b.newest(w.tx, kind)
 		if s.ready() && generations < maxDictionaries {
-			b.readAll(g.tx) // a new dictionary must not have the id of another
+			b.readAll(w.tx) // a new dictionary must not have the id of another
 			if better := s.better(d); better != nil && b.learn(better) {
 				d = better
-				if err := g.putDictionary(kind, generations+1, d); err != nil {
+				if err := b.put(w, kind, generations+1, d); err != nil {
 					return nil, err
 				}
 			}
@@ -216,12 +215,12 @@ func (b *dictionaries) forget(number uint64) {
 	}
 }
 
-// putDictionary stores a dictionary in both buckets.
-func (g *batch) putDictionary(kind, generation uint32, d *format.Dictionary) error {
+// put stores a dictionary in both buckets.
+func (b *dictionaries) put(w *bucketWriter, kind, generation uint32, d *format.Dictionary) error {
 	key := dictionaryKey(kind, generation)
 	h := format.Header{Type: format.TypeDictionary, Kind: kind, Number: uint64(d.ID()), Seq: uint64(generation)}
-	text := g.encode(&h, d.Bytes(), nil)
-	for _, t := range []*tree{&g.tx.dictionaries, &g.tx.copies} {
+	text := w.encode(&h, d.Bytes(), nil)
+	for _, t := range []*tree{&w.tx.dictionaries, &w.tx.copies} {
 		if err := t.put(key, format.AppendValue(nil, &h, text, nil)); err != nil {
 			return err
 		}

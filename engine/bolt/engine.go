@@ -5,111 +5,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// config say how a file is opened.
-type config struct {
-	readOnly        bool
-	lockTimeout     time.Duration // how long to wait for a file in use; 0 = 1 s
-	noCompression   bool
-	mode            os.FileMode  // of a new file; 0 = 0600
-	version         string       // of the library, kept in the file
-	logger          *slog.Logger // nil = silent
-	maxStep         int          // 0 = maxStep
-	readBytes       int          // most stored bytes that a Load or Scan copies out per transaction; 0 = defaultReadBytes
-	gathered        int          // most places of records that are gathered from the events at once; 0 = rebuildEntries
-	journalBytes    int64        // of the journal ring; 0 = direct: no ring, each group is one transaction
-	journalMaxBytes int64        // how large it may grow; 0 = not at all
-	journalSegment  int64        // bytes of a segment of it; 0 = an eighth of the ring
-	wholeCheck      int64        // 0 = wholeCheck
-	dictionaryDue   int          // snapshots of a kind before its first dictionary; 0 = firstDue
-	seams           seams
-}
-
-// seams are the places where a test injects faults; nil is the real thing.
-type seams struct {
-	openFile    func(name string, flag int, mode os.FileMode) (*os.File, error)
-	commit      func(tx *txn) error
-	read        func() // called in each read transaction, under the guard
-	write       func() // called in each write transaction, under the guard
-	syncFile    func(f *os.File) error
-	readDisk    func(f *os.File, at int64, b []byte) error
-	rename      func(from, to string) error
-	journalFile func(path string, same os.FileInfo) (journalFile, error)
-}
-
-const (
-	maxStep          = 256 << 20
-	maxKey           = 1024
-	defaultReadBytes = 4 << 20
-	rebuildEntries   = 16 * format.MaxPageEntries
-	// valueSlack is what a stored payload may have beyond a step's bytes: the
-	// numbers of a block or a head.
-	valueSlack = 1 << 10
-)
-
-// maxValue returns the length of the longest stored payload.
-func (o *config) maxValue() int { return o.maxStep + valueSlack }
-
-// withDefaults fills what is zero.
-func (o config) withDefaults() config {
-	orDefault(&o.lockTimeout, time.Second)
-	orDefault(&o.mode, 0o600)
-	orDefault(&o.maxStep, maxStep)
-	orDefault(&o.readBytes, defaultReadBytes)
-	orDefault(&o.gathered, rebuildEntries)
-	orDefault(&o.wholeCheck, wholeCheck)
-	orDefault(&o.dictionaryDue, firstDue)
-	if o.logger == nil {
-		o.logger = slog.New(slog.DiscardHandler)
-	}
-	s := &o.seams
-	if s.openFile == nil {
-		s.openFile = os.OpenFile
-	}
-	if s.commit == nil {
-		s.commit = (*txn).commit
-	}
-	if s.read == nil {
-		s.read = func() {}
-	}
-	if s.write == nil {
-		s.write = func() {}
-	}
-	if s.syncFile == nil {
-		s.syncFile = (*os.File).Sync
-	}
-	if s.readDisk == nil {
-		s.readDisk = readDisk
-	}
-	if s.rename == nil {
-		s.rename = os.Rename
-	}
-	if s.journalFile == nil {
-		s.journalFile = openJournalFile
-	}
-	return o
-}
-
-// Engine keeps steps in one bbolt file: each group in one transaction, or,
-// with a ring, each group in the ring first and many of them in one transaction
-// later ([journalWriter] has the invariants of that).
+// Engine keeps steps in one bbolt file. Without a journal each group is one
+// transaction. With a journal each group is written to the journal first, and
+// many of them are stored in the buckets by one transaction later; see
+// [journalWriter] for the invariants of that.
 //
 //  1. Whoever calls bbolt holds open for reading and is guarded; Close holds it
 //     for writing. After a caught panic dead is set and bbolt is never called
 //     again, not even to close.
 //  2. Whoever writes holds writing. After an error that leaves a transaction in
-//     doubt, stopped is set before writing is free again.
+//     doubt, stopped is set before writing is released.
 //  3. counters is changed under writing, after the commit of what it counts.
 //  4. No callback of a caller runs within a transaction.
+//
+// All exported methods are in this file; transaction.go has what they share. The
+// work itself is done by the types in the fields and by loader, headScan and
+// positionCursor.
 type Engine struct {
 	path   string
 	opt    config
@@ -118,160 +36,40 @@ type Engine struct {
 	open   sync.RWMutex
 	closed bool
 	handle *handle
-	file   *os.File // the one bbolt has: it holds the lock
+	file   *os.File // the one that bbolt has: it holds the lock
 
+	// Guarded by writing. With a journal checkpoints use batch as well: then it is
+	// guarded by journalWriter.checkpointing.
 	writing  sync.Mutex
-	group    batch
+	batch    batch
 	counters fileCounters
-	machines atomic.Int64
-	versions liveVersions
 
+	machines     atomic.Int64 // counters.machines, read at any time
+	versions     liveVersions
 	dictionaries dictionaries
 
-	journal  *journalWriter // nil in direct mode and in a file opened for reading
-	diskFull error          // why the file can only be read though it was opened for writing
-	memtable *memtable      // what is in the ring only; nil where there is no ring to look into
+	// Set by opening; nil where the field does not apply.
+	journal  *journalWriter // in a file that is written with a journal
+	memtable *memtable      // what only the journal holds; with a journal, or where it is served from memory
+	diskFull error          // why a file that was opened for writing can only be read
 
 	dead    atomic.Pointer[error]
 	stopped atomic.Pointer[error]
 	loaders sync.Pool // of *loader
 }
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine  = (*Engine)(nil)
+	_ engine.Feeder  = (*Engine)(nil)
+	_ engine.Querier = (*Engine)(nil)
+)
 
-// die records that bbolt panicked and answers what every call gets from now on.
-func (e *Engine) die(doing string, cause error) error {
-	err := fmt.Errorf("%w: %s %s: %w: close it and check the file", engine.ErrCorrupt, doing, e.path, cause)
-	if e.dead.CompareAndSwap(nil, &err) {
-		e.opt.logger.Error("the file is damaged, or its disk: no more reads and writes", "file", e.path, "while", doing, "error", cause)
-	}
-	e.stopJournal(*e.dead.Load())
-	return *e.dead.Load()
-}
-
-// broken turns a panic into the death of the handle and wraps what bbolt says.
-func (e *Engine) broken(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, panicked := errors.AsType[*panicError](err); panicked {
-		return e.die(doing, err)
-	}
-	if e.handle == nil { // bbolt's own words while opening
-		return fmt.Errorf("%w: %s: %w", engine.ErrCorrupt, e.path, err)
-	}
-	return err
-}
-
-// usable is why nothing may be read, or nil. The caller holds open.
-func (e *Engine) usable() error {
-	if e.closed {
-		return engine.ErrClosed
-	}
-	if dead := e.dead.Load(); dead != nil {
-		return *dead
-	}
-	return nil
-}
-
-// view runs fn in a read transaction. fn copies what it needs and calls no
-// caller's code, so that the transaction is short.
-func (e *Engine) view(fn func(tx *txn) error) error {
-	e.open.RLock()
-	defer e.open.RUnlock()
-	if err := e.usable(); err != nil {
-		return err
-	}
-	return e.broken("read", guarded(func() error {
-		tx, err := e.handle.begin(false)
-		if err != nil {
-			return err
-		}
-		e.opt.seams.read()
-		err = fn(tx)
-		return errors.Join(err, tx.rollback())
-	}))
-}
-
-// update runs fn in a write transaction and commits it. An error matches
-// ErrNothingStored, or ErrInDoubt; after the second kind nothing is written any
-// more. The caller holds writing, or is the only one that knows e.
-func (e *Engine) update(fn func(tx *txn) error) error {
-	e.open.RLock()
-	defer e.open.RUnlock()
-	if err := e.writable(); err != nil {
-		return err
-	}
-	committing, id := false, uint64(0)
-	err := e.broken("write", guarded(func() error {
-		tx, err := e.handle.begin(true)
-		if err != nil {
-			return err
-		}
-		e.opt.seams.write()
-		id = tx.id()
-		err = e.journal.checkNotMoved(tx)
-		if err == nil {
-			err = fn(tx)
-		}
-		if err != nil {
-			return errors.Join(err, tx.rollback())
-		}
-		committing = true
-		return e.opt.seams.commit(tx)
-	}))
-	switch {
-	case err == nil:
-		return nil
-	case !committing:
-		return fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
-	}
-	err = classifyCommitError(err, func() bool { return e.dead.Load() == nil && metaUntouched(e.file, id) })
-	if !errors.Is(err, engine.ErrNothingStored) {
-		e.halt(err)
-	}
-	return err
-}
-
-// halt ends all writing for good, the ring's too (R6).
-func (e *Engine) halt(err error) {
-	if e.stopped.CompareAndSwap(nil, &err) {
-		e.opt.logger.Error("a commit failed: no more writes until the file is opened again", "file", e.path, "error", err)
-	}
-	e.stopJournal(err)
-}
-
-// writable is why nothing may be written, or nil; each reason matches
-// ErrNothingStored, for what was refused is surely not stored.
-func (e *Engine) writable() error {
-	err := e.usable()
-	if err == nil && e.opt.readOnly {
-		err = fmt.Errorf("%w: %s", engine.ErrReadOnly, e.path)
-	}
-	if err == nil && e.diskFull != nil {
-		err = e.diskFull
-	}
-	if stopped := e.stopped.Load(); err == nil && stopped != nil {
-		err = fmt.Errorf("%w: %w", engine.ErrStopped, opaqueError{*stopped})
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", engine.ErrNothingStored, err)
-	}
-	return nil
-}
-
-// opaqueError tells an earlier error without matching what it matches: the
-// write refused now is not in doubt.
-type opaqueError struct{ cause error }
-
-func (e opaqueError) Error() string { return e.cause.Error() }
-
-// Commit makes the steps durable: in the ring with one write and one sync, or in
-// one transaction, where bbolt writes the changed pages, syncs, writes the meta
-// page that leads to them, and syncs again.
+// Commit makes the steps durable. With a journal that takes one write and one
+// sync. Without one it takes a transaction: bbolt writes the changed pages, syncs,
+// writes the meta page that leads to them, and syncs again.
 //
-// A head that is damaged counts as being at the seq of the newest item that can
-// still be found, 0 if none: so a recovery can write a new one.
+// A machine whose head is damaged is at the seq of the newest item that can be
+// found, 0 if there is none. So a recovery can write a new head.
 func (e *Engine) Commit(ctx context.Context, steps []engine.Step, out []engine.Result) error {
 	clear(out)
 	if err := ctx.Err(); err != nil {
@@ -283,22 +81,24 @@ func (e *Engine) Commit(ctx context.Context, steps []engine.Step, out []engine.R
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	if e.journal != nil {
-		return e.commitJournal(steps, out)
+		return e.journal.commit(steps, out)
 	}
-	g := &e.group
-	g.begin(e.counters)
-	defer g.end()
+	return e.commitTransaction(steps, out)
+}
+
+// errNoStep ends a transaction that has nothing to store.
+var errNoStep = errors.New("every step was refused")
+
+// commitTransaction is Commit without a journal.
+func (e *Engine) commitTransaction(steps []engine.Step, out []engine.Result) error {
+	b := &e.batch
+	defer b.end()
 	err := e.update(func(tx *txn) error {
-		g.tx = tx
-		for i := range steps {
-			if out[i].Err = g.take(&steps[i]); out[i].Err == nil {
-				out[i].Pos = g.positions(&steps[i])
-			}
-		}
-		if !g.dirty {
+		b.begin(tx, e.counters)
+		if !b.takeAll(steps, out) {
 			return errNoStep
 		}
-		return g.store()
+		return b.store()
 	})
 	if errors.Is(err, errNoStep) {
 		return nil
@@ -309,16 +109,48 @@ func (e *Engine) Commit(ctx context.Context, steps []engine.Step, out []engine.R
 		}
 		return err
 	}
-	e.counters = g.counters
+	e.counters = b.ledger.counters
 	e.machines.Store(int64(e.counters.machines))
-	if g.versions != nil {
-		e.versions.set(g.versions)
+	if b.versions != nil {
+		e.versions.set(b.versions)
 	}
 	return nil
 }
 
-// errNoStep ends a transaction that has nothing to store.
-var errNoStep = errors.New("every step was refused")
+// Load reads a machine. A Load that copies at most 4 MiB of compressed values is of
+// one moment; a longer one ends with engine.ErrChanged if the machine is trimmed or
+// purged meanwhile (see [loader]). If the head is damaged, Load delivers the items
+// of the machine number that the damaged head shows, if it shows one, and then
+// returns the damage.
+func (e *Engine) Load(ctx context.Context, machine string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
+	if err := ctx.Err(); err != nil {
+		return engine.Head{}, err
+	}
+	l := e.loaders.Get().(*loader)
+	defer l.free(e)
+	return l.load(ctx, e, machine, want, fn)
+}
+
+// Scan reads heads in the order of their keys, in rounds: each round is of one
+// moment, and fn is called outside of its transaction.
+func (e *Engine) Scan(ctx context.Context, prefix, after string, limit int, fn func(machine string, h engine.Head) error) error {
+	return newHeadScan(e, prefix, after).run(ctx, limit, fn)
+}
+
+// Feed reads all records after a position, page by page. Each page is of one
+// moment, and fn is called outside of its transaction.
+func (e *Engine) Feed(ctx context.Context, after uint64, fn func(engine.Record) error) (uint64, error) {
+	return newFeed(e, after).feed(ctx, fn)
+}
+
+// Query reads records in the order of their positions, in one direction, and skips
+// the index pages whose summaries say that they have none that match.
+func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Record) error) error {
+	if q.After == engine.All {
+		return ctx.Err()
+	}
+	return newQuery(e, q).query(ctx, fn)
+}
 
 // Note reads a note.
 func (e *Engine) Note(ctx context.Context, name string) ([]byte, error) {
@@ -327,11 +159,11 @@ func (e *Engine) Note(ctx context.Context, name string) ([]byte, error) {
 	}
 	var value []byte
 	err := e.view(func(tx *txn) error {
-		b := tx.meta.get([]byte(metaNote + name))
+		b := tx.meta.get(noteKey(name))
 		if b == nil {
 			return nil
 		}
-		payload, err := parseNote(b, name, e.opt.maxStep+valueSlack)
+		payload, err := parseNote(b, name, e.opt.maxValue())
 		value = append([]byte{}, payload...)
 		return err
 	})
@@ -351,26 +183,25 @@ func (e *Engine) SetNote(ctx context.Context, name string, value []byte) error {
 	}
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	if e.journal != nil { // a fold under way ends first
+	if e.journal != nil { // a checkpoint under way ends first
 		e.journal.checkpointing.Lock()
 		defer e.journal.checkpointing.Unlock()
 	}
 	return e.update(func(tx *txn) error {
-		key := []byte(metaNote + name)
 		if value == nil {
-			return tx.meta.remove(key)
+			return tx.meta.remove(noteKey(name))
 		}
-		return tx.meta.put(key, appendNote(nil, name, value))
+		return tx.meta.put(noteKey(name), appendNote(nil, name, value))
 	})
 }
 
-// Limits are those of the options.
+// Limits returns the limits that the options set.
 func (e *Engine) Limits() engine.Limits {
 	return engine.Limits{AtomicAcross: true, MaxStep: e.opt.maxStep}
 }
 
-// Size is the length of the file, which grows by a quarter of itself at a time
-// and never shrinks, and the number of machines.
+// Size returns the length of the file and the number of machines. The file grows by
+// a quarter of itself at a time and never shrinks.
 func (e *Engine) Size(ctx context.Context) (engine.Size, error) {
 	if err := ctx.Err(); err != nil {
 		return engine.Size{}, err
@@ -387,19 +218,31 @@ func (e *Engine) Size(ctx context.Context) (engine.Size, error) {
 	return engine.Size{FileBytes: info.Size(), Machines: e.machines.Load()}, nil
 }
 
-// Close stores what the ring holds and marks the file as closed cleanly, unless
-// writing has stopped, and frees it. It waits for calls that are in bbolt.
+// Versions returns how many machines of a kind there are per schema version.
+func (e *Engine) Versions(ctx context.Context, kind uint32) (map[uint64]int64, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	e.open.RLock()
+	defer e.open.RUnlock()
+	if err := e.usable(); err != nil {
+		return nil, err
+	}
+	return e.versions.of(kind), nil
+}
+
+// OpenReport returns what opening the file found and did.
+func (e *Engine) OpenReport() engine.OpenReport { return e.report }
+
+// Close stores what only the journal holds and marks the file as closed, unless
+// writing has ended, and releases the file. It waits for calls that are in bbolt.
 func (e *Engine) Close() error {
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	var err error
-	e.journal.stopCheckpointer()
-	if !e.opt.readOnly && e.writableNow() {
-		err = e.checkpoint(func(tx *txn) error { return putMark(tx, true, e.opt.version) })
-		if err != nil {
-			err = fmt.Errorf("mark %s as closed: %w", e.path, err)
-		}
+	if e.journal != nil {
+		e.journal.checkpointer.stop()
 	}
+	err := e.markClosed()
 	e.open.Lock()
 	defer e.open.Unlock()
 	if e.closed {
@@ -409,41 +252,20 @@ func (e *Engine) Close() error {
 	return errors.Join(err, e.letGo())
 }
 
-func (e *Engine) writableNow() bool { return e.writableErr() == nil }
-
-func (e *Engine) writableErr() error {
-	e.open.RLock()
-	defer e.open.RUnlock()
-	return e.writable()
-}
-
-// appendBoltNote adds the stored note; its payload begins with the CRC-32C of
-// its name.
-func appendNote(dst []byte, name string, value []byte) []byte {
-	sum := keySum([]byte(name))
-	part := []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
-	return format.AppendValue(dst, &format.Header{Type: format.TypeNote, Raw: uint32(len(part) + len(value))}, part, value)
-}
-
-func parseNote(b []byte, name string, limit int) ([]byte, error) {
-	h, payload, err := format.ParseValue(b, limit)
-	switch sum := keySum([]byte(name)); {
-	case errors.Is(err, format.ErrNewer):
-		return nil, fmt.Errorf("%w: note %q: %w", engine.ErrNewer, name, err)
-	case err != nil:
-		return nil, fmt.Errorf("%w: note %q: %w", engine.ErrCorrupt, name, err)
-	case h.Type != format.TypeNote || len(payload) < 4:
-		return nil, fmt.Errorf("%w: note %q is a %s of %d bytes", engine.ErrCorrupt, name, h.Type, len(payload))
-	case payload[0] != byte(sum>>24) || payload[1] != byte(sum>>16) || payload[2] != byte(sum>>8) || payload[3] != byte(sum):
-		return nil, fmt.Errorf("%w: note %q is another one", engine.ErrCorrupt, name)
+// markClosed stores what only the journal holds, and the mark of a closed file, in
+// one transaction. It does nothing if the file cannot be written.
+func (e *Engine) markClosed() (err error) {
+	if e.opt.readOnly || e.writableErr() != nil {
+		return nil
 	}
-	return payload[4:], nil
-}
-
-// orDefault sets a zero field to its default.
-func orDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
+	mark := func(tx *txn) error { return putMark(tx, true, e.opt.version) }
+	if e.journal != nil {
+		err = e.journal.checkpoint(mark)
+	} else {
+		err = e.update(mark)
 	}
+	if err != nil {
+		return fmt.Errorf("mark %s as closed: %w", e.path, err)
+	}
+	return nil
 }

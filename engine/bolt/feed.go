@@ -30,9 +30,9 @@ type positionCursor struct {
 	index indexWindow
 	page  feedPage
 
-	joiner  format.Joiner
-	scratch []byte
-	write   format.StepWrite
+	joiner format.Joiner
+	blocks blockReader
+	write  format.StepWrite
 }
 
 // indexWindow holds the entries of the index page at which a cursor is, or entries
@@ -66,11 +66,14 @@ type feedRecord struct {
 // maxFeedPage is the largest number of records of a page.
 const maxFeedPage = 512
 
-var _ engine.Feeder = (*Engine)(nil)
+// newFeed returns a cursor that reads all records after a position.
+func newFeed(e *Engine, after uint64) *positionCursor {
+	return &positionCursor{e: e, at: after, end: engine.All, page: feedPage{limit: maxFeedPage}, blocks: blockReader{limit: e.opt.maxValue()}}
+}
 
-// Feed implements engine.Feeder.
-func (e *Engine) Feed(ctx context.Context, after uint64, fn func(engine.Record) error) (uint64, error) {
-	t := positionCursor{e: e, at: after, end: engine.All, page: feedPage{limit: maxFeedPage}}
+// feed is [Engine.Feed].
+func (t *positionCursor) feed(ctx context.Context, fn func(engine.Record) error) (uint64, error) {
+	after := t.at
 	for !t.done {
 		if err := t.next(ctx); err != nil {
 			return after, err
@@ -122,13 +125,13 @@ func (t *positionCursor) next(ctx context.Context) error {
 	}
 	var groups []journalEntry
 	if t.newest {
-		groups = t.e.memtable.groupsBefore(t.at, entriesAtOnce)
+		groups = t.e.memtable.entriesBefore(t.at, entriesAtOnce)
 	} else {
-		groups = t.e.memtable.groupsAfter(t.at, entriesAtOnce)
+		groups = t.e.memtable.entriesAfter(t.at, entriesAtOnce)
 	}
 	inJournal, last := false, uint64(0)
 	err := t.e.view(func(tx *txn) (err error) {
-		if last, err = t.e.lastInBuckets(tx, groups); err != nil {
+		if last, err = t.lastInBuckets(tx, groups); err != nil {
 			return err
 		}
 		if inJournal = t.isPast(last); inJournal {
@@ -152,7 +155,7 @@ func (t *positionCursor) collectIndex(ctx context.Context) error {
 	} else {
 		within.first = t.at + 1
 	}
-	found, err := t.e.collectPositions(ctx, within, t.newest)
+	found, err := collectPositions(ctx, t.e, within, t.newest)
 	if err != nil {
 		return err
 	}
@@ -161,15 +164,15 @@ func (t *positionCursor) collectIndex(ctx context.Context) error {
 }
 
 // lastInBuckets returns the last position that the buckets hold.
-func (e *Engine) lastInBuckets(tx *txn, groups []journalEntry) (uint64, error) {
+func (t *positionCursor) lastInBuckets(tx *txn, groups []journalEntry) (uint64, error) {
 	c, err := parseCounters(tx.counters.get(countersLast))
 	switch {
 	case err == nil:
 		return c.pos, nil
-	case !e.opt.readOnly:
+	case !t.e.opt.readOnly:
 		return 0, err
 	case len(groups) == 0: // damaged in the file, rebuilt in memory
-		return e.counters.pos, nil
+		return t.e.counters.pos, nil
 	}
 	var head format.GroupHeader
 	_, err = head.Cut(groups[0].payload)
@@ -416,7 +419,7 @@ func (r *feedBlockReader) find(number, seq uint64) bool {
 	}
 	r.number, r.first, r.entries, r.err = number, first, r.entries[:0], nil
 	var b wholeBlock
-	b, r.t.scratch, r.err = readBlock(r.tx, &r.t.joiner, r.t.scratch, number, first, r.t.e.opt.maxStep+valueSlack)
+	b, r.err = r.t.blocks.read(r.tx, number, first)
 	if r.err == nil {
 		for e, ok := b.Next(); ok; e, ok = b.Next() {
 			r.entries = append(r.entries, e)
@@ -429,7 +432,7 @@ func (r *feedBlockReader) find(number, seq uint64) bool {
 // another number now, or does not exist. If its head is damaged, this is not known,
 // and the record counts as trimmed.
 func (r *feedBlockReader) purged(f *feedRecord) bool {
-	h, err := parseHead(r.tx.machines.get([]byte(f.machine)), []byte(f.machine), r.t.e.opt.maxStep+valueSlack)
+	h, err := parseHead(r.tx.machines.get([]byte(f.machine)), []byte(f.machine), r.t.e.opt.maxValue())
 	return err == nil && h.number != f.entry.Number
 }
 

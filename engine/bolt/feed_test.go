@@ -249,11 +249,11 @@ func TestIndexPages_FullPageStays(t *testing.T) {
 	next := e.counters.pos + 1
 	var from uint64
 	require.NoError(t, e.update(func(tx *txn) (err error) {
-		e.group.tx = tx
-		_, from, err = e.group.mergeable(next, next)
+		e.batch.begin(tx, e.counters)
+		_, from, err = e.batch.index.takeMergeable(next, next)
 		return err
 	}))
-	e.group.end()
+	e.batch.end()
 	require.Equal(t, next, from)
 }
 
@@ -538,7 +538,7 @@ func TestCollectPositions_ContextEnds(t *testing.T) {
 	ctx := &countedContext{Context: t.Context()}
 	require.NoError(t, e.Scan(ctx, "", "", 0, func(string, engine.Head) error { return nil }))
 	heads := ctx.calls
-	_, err := e.collectPositions(&countedContext{Context: t.Context(), end: heads + 2}, indexPageKey{1, e.counters.pos}, false)
+	_, err := collectPositions(&countedContext{Context: t.Context(), end: heads + 2}, e, indexPageKey{1, e.counters.pos}, false)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -553,7 +553,7 @@ func TestCollectPositions(t *testing.T) {
 	for _, newest := range []bool{false, true} {
 		found := 0
 		for within := (indexPageKey{1, last}); within.last >= within.first; {
-			g, err := e.collectPositions(t.Context(), within, newest)
+			g, err := collectPositions(t.Context(), e, within, newest)
 			require.NoError(t, err)
 			require.LessOrEqual(t, len(g.entries), limit)
 			found += len(g.entries)

@@ -9,38 +9,6 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// Bucket indexes holds the summary of each index page of at least minSummarized
-// positions, under the page's key and written together with the page. A query reads
-// one summary after the other, a few hundred for a million records, and only those
-// index pages in which something may match. If a summary is missing or damaged, the
-// query reads the index page instead.
-
-// minSummarized is the smallest number of positions of an index page that has a
-// summary.
-const minSummarized = 256
-
-// putSummary stores the summary of the index page s, which was encoded last.
-func (g *batch) putSummary(s indexPageKey) error {
-	if s.size() < minSummarized {
-		return nil
-	}
-	g.block = g.pages.Summary(g.block[:0])
-	return g.put(&g.tx.indexes, format.Header{Type: format.TypePageSummary, Number: s.first, Seq: s.last}, g.block)
-}
-
-// readSummary reads the summary of the index page s; ok is false if there is no
-// good one, which is an error only if there should be one.
-func (tx *txn) readSummary(s indexPageKey, j *format.Joiner, c *format.PageSummary) (ok bool, err error) {
-	if s.size() < minSummarized || !tx.indexes.there() {
-		return false, nil
-	}
-	payload, err := joinIndexPage(&tx.indexes, format.TypePageSummary, s, j, format.SummaryLimit)
-	if err == nil {
-		err = c.Parse(payload)
-	}
-	return err == nil, err
-}
-
 // queryFilter is a query with the hashes of its terms.
 type queryFilter struct {
 	q      engine.Query

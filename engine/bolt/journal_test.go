@@ -36,6 +36,15 @@ func killBolt(e *Engine) {
 	e.file.Close()
 }
 
+// makeCheckpoint stores what only the journal holds, and what also puts. Without a
+// journal it is a transaction of its own.
+func makeCheckpoint(e *Engine, also func(tx *txn) error) error {
+	if e.journal == nil {
+		return e.update(also)
+	}
+	return e.journal.checkpoint(also)
+}
+
 func TestBoltRing_Conformance(t *testing.T) {
 	for name, o := range ringOptions {
 		for _, kill := range []bool{false, true} {

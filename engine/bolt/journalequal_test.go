@@ -164,7 +164,7 @@ func equalHistories(t *testing.T, seed uint64, rounds int) {
 			e = open(path)
 		case 2, 3:
 			if e.journal != nil {
-				require.NoError(t, e.checkpoint(nil))
+				require.NoError(t, makeCheckpoint(e, nil))
 			}
 		case 4: // what a reader of the copy sees
 			r, err := openWith(copyFile(t, e), config{readOnly: true})

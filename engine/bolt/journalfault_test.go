@@ -167,7 +167,7 @@ func TestBoltRing_FoldStopsAppend(t *testing.T) {
 	stop.Store(e)
 	require.ErrorIs(t, commitSteps(e, stepOf(writeOf("a", 1, 1))), engine.ErrInDoubt)
 	require.ErrorIs(t, commitSteps(e, stepOf(writeOf("a", 1, 1))), engine.ErrStopped)
-	require.ErrorIs(t, e.checkpoint(nil), engine.ErrNothingStored)
+	require.ErrorIs(t, makeCheckpoint(e, nil), engine.ErrNothingStored)
 	items, err := readAll(e, "a")
 	require.NoError(t, err)
 	require.Len(t, items, 2, "what is in doubt is not shown")
@@ -280,7 +280,7 @@ func TestBoltRing_NotesWhileFolding(t *testing.T) {
 	})
 	wg.Go(func() {
 		for range 100 {
-			if e.checkpoint(nil) != nil {
+			if makeCheckpoint(e, nil) != nil {
 				t.Error("fold")
 			}
 		}

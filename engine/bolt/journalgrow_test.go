@@ -43,7 +43,7 @@ func TestBoltRing_FoldsAreLarge(t *testing.T) {
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{journalBytes: 256 << 10})
 	busy(t, e, 0, 1)
 	for range 3 { // the third is taken when the first is dealt with
-		e.journal.wake <- struct{}{}
+		e.journal.checkpointer.woken <- struct{}{}
 	}
 	require.NotEmpty(t, e.memtable.keys("", ""))
 	seq := uint64(1)
@@ -88,9 +88,9 @@ func TestBoltRing_Grows(t *testing.T) {
 	for seq := range uint64(40) {
 		busy(t, e, seq, 1)
 		e.journal.checkpointing.Lock()
-		e.journal.checkpoints = e.journal.checkpoints.Add(-2 * checkpointsApart)
+		e.journal.lastCheckpoint = e.journal.lastCheckpoint.Add(-2 * checkpointsApart)
 		e.journal.checkpointing.Unlock()
-		require.NoError(t, e.checkpoint(nil))
+		require.NoError(t, makeCheckpoint(e, nil))
 	}
 	require.Equal(t, o.journalBytes, ringSize(e), "rule 3")
 }

@@ -25,7 +25,7 @@ func ringSample(t testing.TB, o config, groups int) (path, holds string) {
 		m := fmt.Sprint("m", i%5)
 		require.NoError(t, commitSteps(e, stepOf(writeOf(m, uint64(i/5*2), 2, uint64(i/5)))))
 		if i == groups/3 {
-			require.NoError(t, e.checkpoint(nil))
+			require.NoError(t, makeCheckpoint(e, nil))
 		}
 	}
 	holds = dump(t, e, []engine.LoadRange{everything}, true)
@@ -46,7 +46,7 @@ func ringPlace(t testing.TB, path string) *journalState {
 	require.NoError(t, checkFile(e.file, &e.opt, &found, new(engine.OpenReport)))
 	require.NoError(t, e.view(func(tx *txn) error { return found.read(tx) }))
 	if found.journal.there {
-		require.NoError(t, e.locate(&found.journal))
+		require.NoError(t, found.journal.locate(e))
 	}
 	return &found.journal
 }
@@ -146,7 +146,7 @@ func TestBoltRing_Moved(t *testing.T) {
 		return id
 	}
 	before := txid()
-	require.ErrorIs(t, e.checkpoint(nil), engine.ErrCorrupt, "R5")
+	require.ErrorIs(t, makeCheckpoint(e, nil), engine.ErrCorrupt, "R5")
 	require.Equal(t, before, txid(), "nothing was written")
 	require.ErrorIs(t, commitSteps(e, stepOf(writeOf("a", 2, 1))), engine.ErrStopped)
 	require.Error(t, e.SetNote(context.Background(), "n", []byte("x")))
@@ -300,7 +300,7 @@ func TestBoltRing_LooksBetween(t *testing.T) {
 		require.NoError(t, err)
 		l := &loader{e: e, key: "a", want: everything}
 		l.journal.take(e.memtable, "a")
-		require.NoError(t, e.checkpoint(nil))
+		require.NoError(t, makeCheckpoint(e, nil))
 		require.NoError(t, e.view(l.first))
 		require.False(t, l.journal.any(), "R10: what the transaction has is left out")
 		require.Equal(t, seq, l.head.seq)

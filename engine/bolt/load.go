@@ -70,17 +70,6 @@ type valueDecoder struct {
 // giveItem hands an item to the caller of Load.
 type giveItem func(engine.Item) error
 
-// Load reads a machine; [loader] tells of its consistency. When the head is
-// damaged, the items are those of the number it gives twice, if it does.
-func (e *Engine) Load(ctx context.Context, machine string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
-	if err := ctx.Err(); err != nil {
-		return engine.Head{}, err
-	}
-	l := e.loaders.Get().(*loader)
-	defer l.free(e)
-	return l.load(ctx, e, machine, want, fn)
-}
-
 // load is [Engine.Load].
 func (l *loader) load(ctx context.Context, e *Engine, machine string, want engine.LoadRange, fn giveItem) (engine.Head, error) {
 	l.e, l.key, l.want = e, machine, want
@@ -455,7 +444,7 @@ func (l *loader) whole(pieces []chunk) ([]byte, error) {
 		return nil, fmt.Errorf("value is %s %d of machine number %d, not %s %d of %d", h.Type, h.Seq, h.Number, want, pieces[0].seq, l.number)
 	}
 	if h.Codec == format.Shared && h.Type == format.TypeSnapshot {
-		payload, d.scratch, err = l.e.decodeShared(d.scratch, payload, h.Raw)
+		payload, d.scratch, err = l.e.dictionaries.decode(d.scratch, payload, h.Raw)
 	} else {
 		payload, d.scratch, err = format.Decode(d.scratch, h.Codec, payload, h.Raw)
 	}

@@ -9,30 +9,33 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// memtable is what is in the ring only: the groups as they were appended, and
+// memtable holds what only the journal holds: the groups as they were appended, and
 // for each machine where its writes are in them, newest first. Nothing is kept
 // decoded (R10).
 //
-// It is cut into generations: a fold takes those there are, what comes
-// meanwhile goes into a new one, and what was folded is dropped as a whole.
+// It consists of generations: a checkpoint stores the generations that it has
+// frozen, groups that come meanwhile go into the active one, and what was stored
+// is released as a whole.
 //
-// A reader takes a machine's refs first and begins its read transaction then. What
-// a fold stored in between the transaction has, and tells by its folded lsn.
-// Refs hold memory of their own, so a drop takes nothing away from a reader.
+// A reader copies a machine's refs first and starts its read transaction then. What
+// a checkpoint stored in between is in the transaction, which shows it by its
+// checkpointed LSN. Refs keep their groups in memory, so a release takes nothing
+// away from a reader.
 type memtable struct {
 	mu          sync.RWMutex
-	generations []*generation // oldest first, the last one takes what comes
+	generations []*generation // oldest first; the last one is active
 }
 
+// generation is the part of a memtable that is frozen and released as a whole.
 type generation struct {
 	id       uint64
-	machines map[string]int32 // their places in newest
-	newest   []*entryRef
-	groups   []journalEntry
-	bytes    int64 // of the groups
+	machines map[string]int32 // index in newest
+	newest   []*entryRef      // the newest write of each machine
+	entries  []journalEntry
+	bytes    int64 // of the entries
 }
 
-// last is the machine's newest write.
+// last returns the machine's newest write, or nil.
 func (g *generation) last(machine string) *entryRef {
 	if i, ok := g.machines[machine]; ok {
 		return g.newest[i]
@@ -40,23 +43,23 @@ func (g *generation) last(machine string) *entryRef {
 	return nil
 }
 
-// journalEntry is the payload of one record of the ring.
+// journalEntry is the payload of one journal record: one group.
 type journalEntry struct {
 	lsn     uint64
 	payload []byte
 }
 
-// entryRef is one machine's write in a group.
+// entryRef is one machine's write in an entry.
 type entryRef struct {
 	lsn    uint64
 	write  []byte
-	before *entryRef // the machine's write before, of the same generation
+	before *entryRef // the machine's write before it, in the same generation
 }
 
-// writeSpan says whose write stands where in a payload.
+// writeSpan is where the write of a machine is in a payload.
 type writeSpan struct {
 	machine  string
-	ring     *memtableMachine // where the committer knows it
+	mem      *memtableMachine // nil if the committer does not know the machine
 	from, to int
 }
 
@@ -64,204 +67,210 @@ func newMemtable() *memtable {
 	return &memtable{generations: []*generation{newGeneration(1, 0)}}
 }
 
+// newGeneration returns an empty generation with space for so many machines.
 func newGeneration(id uint64, machines int) *generation {
 	return &generation{id: id, machines: make(map[string]int32, machines)}
 }
 
-// active is the generation that takes what comes.
-func (o *memtable) active() *generation { return o.generations[len(o.generations)-1] }
+// active returns the generation that add fills. The caller holds mu.
+func (t *memtable) active() *generation { return t.generations[len(t.generations)-1] }
 
-// add takes a durable group. The payload is the overlay's from now on.
-func (o *memtable) add(g journalEntry, cuts []writeSpan) {
-	refs := make([]entryRef, len(cuts))
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	gen := o.active()
-	gen.groups = append(gen.groups, g)
-	gen.bytes += int64(len(g.payload))
-	for i := range cuts {
-		c := &cuts[i]
-		refs[i] = entryRef{lsn: g.lsn, write: g.payload[c.from:c.to]}
-		gen.put(c, &refs[i])
+// add adds a durable group. The memtable owns the payload from now on.
+func (t *memtable) add(entry journalEntry, spans []writeSpan) {
+	refs := make([]entryRef, len(spans))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	gen := t.active()
+	gen.entries = append(gen.entries, entry)
+	gen.bytes += int64(len(entry.payload))
+	for i := range spans {
+		s := &spans[i]
+		refs[i] = entryRef{lsn: entry.lsn, write: entry.payload[s.from:s.to]}
+		gen.put(s, &refs[i])
 	}
 }
 
-// put makes ref the machine's newest write.
-func (g *generation) put(c *writeSpan, ref *entryRef) {
+// put makes ref the newest write of the machine of s.
+func (g *generation) put(s *writeSpan, ref *entryRef) {
 	var at int32
-	known := c.ring != nil && c.ring.generation == g.id
+	known := s.mem != nil && s.mem.generation == g.id
 	if known {
-		at = c.ring.at
+		at = s.mem.at
 	} else {
-		at, known = g.machines[c.machine]
+		at, known = g.machines[s.machine]
 	}
 	if known {
 		ref.before, g.newest[at] = g.newest[at], ref
 	} else {
 		at = int32(len(g.newest))
-		g.machines[c.machine], g.newest = at, append(g.newest, ref)
+		g.machines[s.machine], g.newest = at, append(g.newest, ref)
 	}
-	if c.ring != nil {
-		c.ring.generation, c.ring.at = g.id, at
+	if s.mem != nil {
+		s.mem.generation, s.mem.at = g.id, at
 	}
 }
 
-// bytes is what the groups take in memory: those that no fold has taken yet, and
-// all of them.
-func (o *memtable) bytes() (young, all int64) {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	for _, gen := range o.generations {
+// bytes returns the size of the groups: those that no checkpoint has frozen yet,
+// and all of them.
+func (t *memtable) bytes() (active, all int64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, gen := range t.generations {
 		all += gen.bytes
 	}
-	return o.active().bytes, all
+	return t.active().bytes, all
 }
 
-// freeze gives all groups, in order, for a fold, and how many generations they are.
-func (o *memtable) freeze() (groups []journalEntry, generations int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if y := o.active(); len(y.groups) > 0 {
-		o.generations = append(o.generations, newGeneration(y.id+1, len(y.machines)))
+// freeze returns all entries, in order, for a checkpoint, and how many generations
+// they are. Groups that are added later go into another generation.
+func (t *memtable) freeze() (entries []journalEntry, generations int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.active(); len(a.entries) > 0 {
+		t.generations = append(t.generations, newGeneration(a.id+1, len(a.machines)))
 	}
-	generations = len(o.generations) - 1
-	for _, gen := range o.generations[:generations] {
-		groups = append(groups, gen.groups...)
+	generations = len(t.generations) - 1
+	for _, gen := range t.generations[:generations] {
+		entries = append(entries, gen.entries...)
 	}
-	return groups, generations
+	return entries, generations
 }
 
-// release forgets the oldest generations: they are folded.
-func (o *memtable) release(generations int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.generations = slices.Clone(o.generations[generations:])
+// release drops the oldest generations, which are in the buckets.
+func (t *memtable) release(generations int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.generations = slices.Clone(t.generations[generations:])
 }
 
-// reset forgets everything: all of it is folded.
-func (o *memtable) reset() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.generations = []*generation{newGeneration(o.active().id+1, 0)}
+// reset drops everything; all of it is in the buckets.
+func (t *memtable) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.generations = []*generation{newGeneration(t.active().id+1, 0)}
 }
 
-// refs adds the machine's writes to dst, oldest first.
-func (o *memtable) refs(machine string, dst []entryRef) []entryRef {
-	if o == nil {
+// refs appends the machine's writes to dst, oldest first. t may be nil.
+func (t *memtable) refs(machine string, dst []entryRef) []entryRef {
+	if t == nil {
 		return dst
 	}
 	at := len(dst)
-	o.mu.RLock()
-	for i := len(o.generations) - 1; i >= 0; i-- {
-		for r := o.generations[i].last(machine); r != nil; r = r.before {
+	t.mu.RLock()
+	for i := len(t.generations) - 1; i >= 0; i-- {
+		for r := t.generations[i].last(machine); r != nil; r = r.before {
 			dst = append(dst, entryRef{lsn: r.lsn, write: r.write})
 		}
 	}
-	o.mu.RUnlock()
+	t.mu.RUnlock()
 	slices.Reverse(dst[at:])
 	return dst
 }
 
-// newest is the machine's newest write.
-func (o *memtable) newest(machine string) (entryRef, bool) {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	return o.newestLocked(machine)
+// newest returns the machine's newest write.
+func (t *memtable) newest(machine string) (ref entryRef, ok bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.newestLocked(machine)
 }
 
-func (o *memtable) newestLocked(machine string) (entryRef, bool) {
-	for i := len(o.generations) - 1; i >= 0; i-- {
-		if r := o.generations[i].last(machine); r != nil {
+func (t *memtable) newestLocked(machine string) (entryRef, bool) {
+	for i := len(t.generations) - 1; i >= 0; i-- {
+		if r := t.generations[i].last(machine); r != nil {
 			return entryRef{lsn: r.lsn, write: r.write}, true
 		}
 	}
 	return entryRef{}, false
 }
 
-// keys lists the machines from a key on that begin with prefix, in order.
-func (o *memtable) keys(prefix, from string) []string {
-	if o == nil {
+// keys returns the machines whose keys have a prefix and are not less than from, in
+// order. t may be nil.
+func (t *memtable) keys(prefix, from string) []string {
+	if t == nil {
 		return nil
 	}
 	var keys []string
-	o.mu.RLock()
-	for _, gen := range o.generations {
+	t.mu.RLock()
+	for _, gen := range t.generations {
 		for k := range gen.machines {
 			if k >= from && strings.HasPrefix(k, prefix) {
 				keys = append(keys, k)
 			}
 		}
 	}
-	o.mu.RUnlock()
+	t.mu.RUnlock()
 	slices.Sort(keys)
 	return slices.Compact(keys)
 }
 
-// newestOf gives the newest writes of the machines.
-func (o *memtable) newestOf(machines []string, dst []entryRef) []entryRef {
-	if o == nil {
+// newestOf appends the newest write of each of the machines to dst; it is the zero
+// value, with LSN 0, for a machine that the memtable does not have. t may be nil:
+// then nothing is appended.
+func (t *memtable) newestOf(machines []string, dst []entryRef) []entryRef {
+	if t == nil {
 		return dst
 	}
-	o.mu.RLock()
-	defer o.mu.RUnlock()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	for _, m := range machines {
-		r, _ := o.newestLocked(m)
+		r, _ := t.newestLocked(m)
 		dst = append(dst, r)
 	}
 	return dst
 }
 
-// groupsAfter gives the groups that have positions beyond pos, at most so many,
-// in order.
-func (o *memtable) groupsAfter(pos uint64, most int) (groups []journalEntry) {
-	if o == nil {
+// entriesAfter returns the oldest entries that may have positions after pos, in
+// order, and at most the given number of them. t may be nil.
+func (t *memtable) entriesAfter(pos uint64, most int) (entries []journalEntry) {
+	if t == nil {
 		return nil
 	}
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	for _, gen := range o.generations {
-		some := gen.groups[max(1, gen.search(pos+1))-1:] // the one before may reach beyond
-		groups = append(groups, some[:min(len(some), most-len(groups))]...)
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, gen := range t.generations {
+		some := gen.entries[max(1, gen.search(pos+1))-1:] // the entry before may have positions after pos
+		entries = append(entries, some[:min(len(some), most-len(entries))]...)
 	}
-	return groups
+	return entries
 }
 
-// groupsBefore gives the groups that have positions before pos, the newest of
-// them, at most so many, in order.
-func (o *memtable) groupsBefore(pos uint64, most int) (groups []journalEntry) {
-	if o == nil {
+// entriesBefore returns the newest entries that have positions before pos, in
+// order, and at most the given number of them. t may be nil.
+func (t *memtable) entriesBefore(pos uint64, most int) (entries []journalEntry) {
+	if t == nil {
 		return nil
 	}
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	for i := len(o.generations) - 1; i >= 0 && len(groups) < most; i-- {
-		gen := o.generations[i]
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for i := len(t.generations) - 1; i >= 0 && len(entries) < most; i-- {
+		gen := t.generations[i]
 		to := gen.search(pos - 1)
-		some := gen.groups[max(0, to-most+len(groups)):to]
-		groups = slices.Insert(groups, 0, some...)
+		some := gen.entries[max(0, to-most+len(entries)):to]
+		entries = slices.Insert(entries, 0, some...)
 	}
-	return groups
+	return entries
 }
 
-// search finds the first group that begins at pos or later: behind its last position before.
+// search returns the index of the first entry that was appended when the last
+// position was pos or later.
 func (g *generation) search(pos uint64) int {
-	return sort.Search(len(g.groups), func(i int) bool {
+	return sort.Search(len(g.entries), func(i int) bool {
 		var head format.GroupHeader
-		_, err := head.Cut(g.groups[i].payload)
+		_, err := head.Cut(g.entries[i].payload)
 		return err == nil && head.Pos >= pos
 	})
 }
 
-// headOfWrite is the head that a write left.
+// headOfWrite returns the head that a write left.
 func headOfWrite(w *format.StepWrite) storedHead {
 	h := storedHead{kind: w.Kind, schema: w.Schema, number: w.Number, seq: w.Seq, pos: w.Pos, bytes: w.Head}
 	copy(h.token[:], w.Token)
 	return h
 }
 
-// splitEntry finds the writes in a payload, how many machines they began, and how
-// many records they have.
-func splitEntry(payload []byte) (cuts []writeSpan, born, records uint64, err error) {
+// splitEntry finds the writes in a payload. It returns also how many machines they
+// created, and how many events they have.
+func splitEntry(payload []byte) (spans []writeSpan, born, records uint64, err error) {
 	var head format.GroupHeader
 	var w format.StepWrite
 	rest, err := head.Cut(payload)
@@ -280,27 +289,29 @@ func splitEntry(payload []byte) (cuts []writeSpan, born, records uint64, err err
 			}
 			records += uint64(len(w.Events))
 			to := len(payload) - len(rest)
-			cuts = append(cuts, writeSpan{machine: string(w.Machine), from: to - len(b), to: to})
+			spans = append(spans, writeSpan{machine: string(w.Machine), from: to - len(b), to: to})
 		}
 	}
-	return cuts, born, records, err
+	return spans, born, records, err
 }
 
-// headCache remembers the machines written lately. Only the committer changes
-// heads, so what is in it is never stale.
+// headCache keeps the machines that were written lately, in two halves: when the
+// active half is full the frozen half is dropped, and the active one is frozen.
+// Only the committer changes heads, so what the cache holds is never out of date.
 type headCache struct{ active, frozen map[string]*memtableMachine }
 
 // memtableMachine is what the committer knows of a machine: its head without the
-// caller's bytes, and where it is in a generation of the overlay.
+// caller's bytes, and its index in a generation of the memtable.
 type memtableMachine struct {
 	head       storedHead
-	generation uint64
-	at         int32
-	cached     bool // among the young
+	generation uint64 // 0 = in none
+	at         int32  // index in generation.newest
+	cached     bool   // it is in the active half of the cache
 }
 
 const headsKept = 16 << 10 // in each half
 
+// get returns a machine, or nil.
 func (c *headCache) get(machine string) *memtableMachine {
 	if m := c.active[machine]; m != nil {
 		return m
@@ -312,6 +323,7 @@ func (c *headCache) get(machine string) *memtableMachine {
 	return m
 }
 
+// put adds a machine, or keeps it from being dropped.
 func (c *headCache) put(machine string, m *memtableMachine) {
 	if m.cached {
 		return

@@ -10,14 +10,17 @@ import (
 	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
 )
 
-// openWith opens the file at path, or makes it. Its errors match engine.ErrLocked,
-// engine.ErrForeign, engine.ErrCorrupt, engine.ErrNewer, engine.ErrDiskFull, or those of io/fs.
+// openWith opens the file at path, and makes it if it does not exist. Its errors
+// match engine.ErrLocked, engine.ErrForeign, engine.ErrCorrupt, engine.ErrNewer,
+// engine.ErrDiskFull, or those of io/fs.
 func openWith(path string, o config) (*Engine, error) {
 	e := &Engine{path: path, opt: o.withDefaults()}
 	e.loaders.New = func() any { return new(loader) }
-	e.group.e = e
+	e.batch.init(e)
+	e.dictionaries.e = e
 	began := time.Now()
-	if err := e.start(); err != nil {
+	opening := opening{e: e}
+	if err := opening.run(); err != nil {
 		e.letGo()
 		return nil, err
 	}
@@ -26,155 +29,185 @@ func openWith(path string, o config) (*Engine, error) {
 	return e, nil
 }
 
-// start opens the file, checked and healed, gives it to bbolt, takes over what
-// the ring holds and marks the file as open.
-func (e *Engine) start() error {
-	var found fileState
-	f, err := openFile(e.path, &e.opt, &found, &e.report)
-	if err != nil {
+// opening opens the file of an engine that nobody else has yet.
+type opening struct {
+	e       *Engine
+	found   fileState
+	entries []journalEntry // what the journal holds and the buckets do not
+}
+
+// run takes the steps of opening. After an error the caller closes what was opened.
+func (o *opening) run() error {
+	// 1. Make the file if it does not exist, lock it, check its pages, heal its meta page.
+	if err := o.openFile(); err != nil {
 		return err
 	}
-	e.file = f
-	err = guarded(func() (err error) {
-		e.handle, err = openHandle(e.path, e.opt.readOnly, e.opt.mode, initialMmap, func(string, int, os.FileMode) (*os.File, error) { return f, nil })
-		return err
-	})
-	if err != nil {
-		return e.broken("open", err)
-	}
-	if err := e.view(func(tx *txn) error { return found.read(tx) }); err != nil {
+	// 2. Give the descriptor to bbolt.
+	if err := o.openHandle(); err != nil {
 		return err
 	}
-	e.counters = found.counters
-	e.versions.set(found.versions)
+	// 3. Read counters, versions and the state of the journal.
+	if err := o.readState(); err != nil {
+		return err
+	}
+	// 4. Read what only the journal holds. Nothing is written yet.
 	began := time.Now()
-	unfolded, err := e.readJournal(&found)
-	if err != nil {
+	if err := o.readJournal(); err != nil {
 		return err
 	}
-	e.report.CountersRebuilt = found.lostCounters != nil
+	// 5. Make it durable in the buckets, before any of it is read and before any new step is taken (R1).
+	if err := o.replay(); err != nil {
+		return err
+	}
+	noteReplay(&o.e.report, o.entries, began)
+	if o.e.report.ReadOnly != nil {
+		return nil
+	}
+	// 6. Store the index pages that are missing.
+	if err := o.repairIndex(); err != nil {
+		return err
+	}
+	// 7. Start to write the journal.
+	return o.openJournal()
+}
+
+// openFile opens the checked and locked file.
+func (o *opening) openFile() (err error) {
+	e := o.e
+	e.file, err = openFile(e.path, &e.opt, &o.found, &e.report)
+	return err
+}
+
+// openHandle opens the file with bbolt, on the descriptor that holds the lock.
+func (o *opening) openHandle() error {
+	e := o.e
+	opened := func(string, int, os.FileMode) (*os.File, error) { return e.file, nil }
+	return e.broken("open", guarded(func() (err error) {
+		e.handle, err = openHandle(e.path, e.opt.readOnly, e.opt.mode, initialMmap, opened)
+		return err
+	}))
+}
+
+// readState reads what the file says about itself.
+func (o *opening) readState() error {
+	e := o.e
+	if err := e.view(o.found.read); err != nil {
+		return err
+	}
+	e.counters = o.found.counters
+	e.versions.set(o.found.versions)
+	e.report.CountersRebuilt = o.found.lostCounters != nil
+	return nil
+}
+
+// replay stores what only the journal holds in the buckets. If the file cannot be
+// written it is served from memory: in a file opened for reading, and on a full
+// disk. A full disk without anything to serve is an error.
+func (o *opening) replay() error {
+	e := o.e
 	if e.opt.readOnly {
-		e.report.ReadOnly = fmt.Errorf("%w: %s was opened so", engine.ErrReadOnly, e.path)
-		err = e.replayReadOnly(unfolded)
-	} else {
-		err = e.replayJournal(&found, unfolded)
+		return o.serveFromMemory(fmt.Errorf("%w: %s was opened so", engine.ErrReadOnly, e.path))
 	}
-	if errors.Is(err, engine.ErrDamaged) {
-		err = fmt.Errorf("%w: %s: %w: keep the file and restore a backup", engine.ErrCorrupt, e.path, err)
-	}
-	if errors.Is(err, engine.ErrDiskFull) {
-		if len(unfolded) == 0 {
-			return fmt.Errorf("%w: make room, or open it with ReadOnly", err)
-		}
-		full := fmt.Errorf("%w: there is no room to store what the journal holds: make room and open %s again", engine.ErrDiskFull, e.path)
-		e.diskFull, e.report.ReadOnly = full, full
+	err := o.store()
+	switch {
+	case errors.Is(err, engine.ErrDamaged):
+		return fmt.Errorf("%w: %s: %w: keep the file and restore a backup", engine.ErrCorrupt, e.path, err)
+	case errors.Is(err, engine.ErrDiskFull) && len(o.entries) == 0:
+		return fmt.Errorf("%w: make room, or open it with ReadOnly", err)
+	case errors.Is(err, engine.ErrDiskFull):
+		e.diskFull = fmt.Errorf("%w: there is no room to store what the journal holds: make room and open %s again", engine.ErrDiskFull, e.path)
 		e.opt.logger.Error("the disk is full: the file can only be read", "file", e.path, "error", err)
-		err = e.replayReadOnly(unfolded)
-	}
-	noteReplay(&e.report, unfolded, began)
-	if err == nil && e.report.ReadOnly == nil {
-		e.machines.Store(int64(e.counters.machines))
-		err = e.repairPositions()
-		if err == nil && e.opt.journalBytes > 0 {
-			err = e.openJournal(&found)
-		}
+		return o.serveFromMemory(e.diskFull)
 	}
 	return err
 }
 
-// replayJournal stores, in one transaction, what the ring holds, and marks the file as
-// open. Nothing that was replayed is shown, and nothing new is taken, before it
-// is durable here (R1).
-func (e *Engine) replayJournal(found *fileState, unfolded []journalEntry) error {
-	g := &e.group
-	defer g.end()
+// store stores, in one transaction, what only the journal holds, and marks the file
+// as open.
+func (o *opening) store() error {
+	e, b := o.e, &o.e.batch
+	defer b.end()
 	salt := journal.NewSalt()
 	err := e.update(func(tx *txn) error {
-		if err := tx.create(); err != nil { // what the feed needs, in a file made before it
+		// 1. Make the buckets that a file of an older version does not have.
+		if err := tx.create(); err != nil {
 			return err
 		}
-		if mended, err := e.dictionaries.repairCopies(tx); err != nil {
+		// 2. Repair dictionaries of which one copy is damaged.
+		if err := o.repairDictionaries(tx); err != nil {
 			return err
-		} else if mended > 0 {
-			e.opt.logger.Warn("one of two copies of a dictionary was damaged: put right", "file", e.path, "dictionaries", mended)
 		}
-		g.begin(found.counters)
-		g.tx = tx
-		if found.lostCounters != nil {
-			e.opt.logger.Warn("the counters of machine numbers and positions are damaged: rebuilt from the heads", "file", e.path, "error", found.lostCounters)
-			if err := g.recountMachines(unfolded); err != nil {
+		// 3. Take the steps of the journal, and store them.
+		if err := o.storeSteps(tx); err != nil {
+			return err
+		}
+		// 4. Store the state of the journal: all of it is checkpointed.
+		if o.found.journal.there {
+			if err := putJournalState(tx, o.found.journal.checkpointedAfter(o.entries), salt); err != nil {
 				return err
 			}
 		}
-		pos := g.counters.pos
-		if err := g.replay(unfolded); err != nil {
-			return err
-		}
-		e.report.Replay.Records = int64(g.counters.pos - pos)
-		if err := putVersions(tx, found.versions); err != nil {
-			return err
-		}
-		if found.lostCounters != nil || g.dirty {
-			if err := g.store(); err != nil {
-				return err
-			}
-		}
-		var err error
-		if found.versions, err = readVersions(tx); err != nil {
-			return err
-		}
-		if found.journal.there {
-			if err := putJournalState(tx, found.journal.last(unfolded), salt); err != nil {
-				return err
-			}
-		}
+		// 5. Mark the file as open.
 		return putMark(tx, false, e.opt.version)
 	})
 	if err != nil {
 		return err
 	}
-	if len(unfolded) > 0 {
-		e.opt.logger.Info("stored what the journal held", "file", e.path, "groups", len(unfolded))
+	if len(o.entries) > 0 {
+		e.opt.logger.Info("stored what the journal held", "file", e.path, "groups", len(o.entries))
 	}
-	found.journal.checkpointed, found.journal.salt = found.journal.last(unfolded), salt
-	e.counters = g.counters
-	e.versions.set(found.versions)
+	o.found.journal.checkpointed, o.found.journal.salt = o.found.journal.checkpointedAfter(o.entries), salt
+	e.counters = b.ledger.counters
+	e.machines.Store(int64(e.counters.machines))
+	e.versions.set(o.found.versions)
 	return nil
 }
 
-// letGo closes what start left open, or gives up a dead handle: its lock is
-// freed and its file closed without bbolt.
-func (e *Engine) letGo() error {
-	if e.journal != nil {
-		e.journal.close()
+// repairDictionaries restores damaged copies of dictionaries.
+func (o *opening) repairDictionaries(tx *txn) error {
+	repaired, err := o.e.dictionaries.repairCopies(tx)
+	if err == nil && repaired > 0 {
+		o.e.opt.logger.Warn("one of two copies of a dictionary was damaged: repaired", "file", o.e.path, "dictionaries", repaired)
 	}
-	if e.handle != nil && e.dead.Load() == nil {
-		err := guarded(e.handle.close)
-		if _, panicked := errors.AsType[*panicError](err); !panicked {
+	return err
+}
+
+// storeSteps takes the steps of all entries and stores them, and the counters if
+// they were lost. Counters that were lost are those of the first entry, if there
+// is one.
+func (o *opening) storeSteps(tx *txn) (err error) {
+	e, b := o.e, &o.e.batch
+	counters := o.found.counters
+	if lost := o.found.lostCounters; lost != nil {
+		e.opt.logger.Warn("the counters of machine numbers and positions are damaged: rebuilt from the heads", "file", e.path, "error", lost)
+		if counters, err = recountedFrom(o.entries, counters); err != nil {
 			return err
 		}
-		e.die("close", err)
 	}
-	if e.file == nil {
-		return nil
-	}
-	unlockFile(e.file)
-	if err := e.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+	b.begin(tx, counters)
+	if err := b.replay(o.entries); err != nil {
 		return err
 	}
-	return nil
+	e.report.Replay.Records = int64(b.ledger.counters.pos - counters.pos)
+	if err := putVersions(tx, o.found.versions); err != nil {
+		return err
+	}
+	if o.found.lostCounters != nil || b.ledger.dirty {
+		if err := b.store(); err != nil {
+			return err
+		}
+	}
+	o.found.versions, err = readVersions(tx)
+	return err
 }
 
-// noteReplay notes what stood in the ring and was taken over since began.
-func noteReplay(r *engine.OpenReport, groups []journalEntry, began time.Time) {
-	if len(groups) == 0 {
+// noteReplay reports how much of the journal was replayed since began.
+func noteReplay(r *engine.OpenReport, entries []journalEntry, began time.Time) {
+	if len(entries) == 0 {
 		return
 	}
-	r.Replay.Groups, r.Replay.Time = int64(len(groups)), time.Since(began)
-	for _, g := range groups {
-		r.Replay.Bytes += int64(len(g.payload))
+	r.Replay.Groups, r.Replay.Time = int64(len(entries)), time.Since(began)
+	for _, entry := range entries {
+		r.Replay.Bytes += int64(len(entry.payload))
 	}
 }
-
-// OpenReport is what opening the engine found and did.
-func (e *Engine) OpenReport() engine.OpenReport { return e.report }

@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -10,190 +9,233 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// Bucket positions has a stretch for each run of consecutive positions, under
-// its first and last one; together they cover all positions there are in the
-// buckets. Bucket numbers has the key of each machine under its number. Both are
-// written in the transaction that stores the records. What a stretch says is a
-// hint: records that were trimmed or purged are still in it. A stretch that is
-// lost or damaged is no loss: what it said is found in the events themselves.
+// indexWriter writes the index of the feed: for each position, the machine number
+// and seq of its record.
+//
+// Bucket positions holds index pages. A page covers a range of consecutive
+// positions and is stored under the first and the last of them; together the
+// pages cover all positions of the buckets. They are written in the transaction
+// that stores the records. The entries of a page are hints: records that were
+// trimmed or purged since are still in it. A page that is lost or damaged costs
+// time only: its entries are found in the events themselves (see positionRebuild).
+//
+// Bucket indexes holds the summary of each page that is large enough, under the
+// page's key and written with it. A query reads the summaries of one page after the
+// other, a few hundred for a million records, and then only the pages that may have
+// what it looks for. A summary that is missing or damaged costs a read of its page.
+type indexWriter struct {
+	buckets *bucketWriter
+	pages   format.PageBuilder
+	joiner  format.Joiner
+}
 
-// pageSizes are the sizes at which stretches at the end are made into one:
-// small groups make small stretches, and each record is stored anew three times
-// at most on its way into a large one.
+// pageSizes are the sizes at which the newest pages are merged into one. Small
+// groups make small pages; on its way into a page of the largest size an entry is
+// written again three times at most.
 var pageSizes = [...]uint64{16, 256, format.MaxPageEntries}
 
-// storeIndex stores the stretches of the group, joined with short ones before it.
-func (g *batch) storeIndex() error {
-	if err := g.storeRestored(); err != nil {
+// minSummarized is the size of the smallest page that has a summary.
+const minSummarized = 256
+
+// end drops what belongs to the transaction.
+func (w *indexWriter) end() { w.joiner = format.Joiner{} }
+
+// store stores the entries of the positions after from, up to last, merged with
+// small pages before them, and those of restored events.
+func (w *indexWriter) store(c *changes, from, last uint64) error {
+	if err := w.storeRestored(c, from); err != nil {
 		return err
 	}
-	first, last := g.from+1, g.counters.pos
+	first := from + 1
 	if last < first {
 		return nil
 	}
-	if len(g.restored) > 0 {
-		return g.putIndexPages(first, last, g.indexEntries)
+	if len(c.restored) > 0 {
+		return w.putPages(first, last, c.indexEntries)
 	}
-	places, first, err := g.mergeable(first, last)
+	entries, first, err := w.takeMergeable(first, last)
 	if err != nil {
 		return err
 	}
-	rest := g.indexEntries
-	if n := min(len(rest), max(0, format.MaxPageEntries-len(places))); len(places) > 0 && n < len(rest) {
-		places, rest = append(places, rest[:n]...), rest[n:]
-		if err := g.putIndexPages(first, places[len(places)-1].Pos, places); err != nil {
+	rest := c.indexEntries
+	if n := min(len(rest), max(0, format.MaxPageEntries-len(entries))); len(entries) > 0 && n < len(rest) {
+		entries, rest = append(entries, rest[:n]...), rest[n:]
+		if err := w.putPages(first, entries[len(entries)-1].Pos, entries); err != nil {
 			return err
 		}
-		first, places = places[len(places)-1].Pos+1, nil
+		first, entries = entries[len(entries)-1].Pos+1, nil
 	}
-	if len(places) > 0 {
-		rest = append(places, rest...)
+	if len(entries) > 0 {
+		rest = append(entries, rest...)
 	}
-	return g.putIndexPages(first, last, rest)
+	return w.putPages(first, last, rest)
 }
 
-// storeRestored puts the places of events that were put back into the stretches
-// that have their positions, if they are not there as they are now. It reads them
-// all before it changes one.
-func (g *batch) storeRestored() error {
-	type changed struct {
-		key    indexPageKey
-		places []format.IndexEntry
+// storeRestored inserts the entries of restored events into the pages that cover
+// their positions, unless they are there already. Restored events of the group
+// itself, after from, go into c.indexEntries. All pages are read before one is
+// changed.
+func (w *indexWriter) storeRestored(c *changes, from uint64) error {
+	type changedPage struct {
+		key     indexPageKey
+		entries []format.IndexEntry
 	}
-	var all []changed
-	slices.SortStableFunc(g.restored, func(a, b format.IndexEntry) int { return cmp.Compare(a.Pos, b.Pos) }) // the last word counts
-	for i := 0; i < len(g.restored); {
-		if g.restored[i].Pos > g.from {
-			g.indexEntries, _ = insertEntry(g.indexEntries, g.restored[i])
+	var changed []changedPage
+	slices.SortStableFunc(c.restored, func(a, b format.IndexEntry) int { return cmp.Compare(a.Pos, b.Pos) }) // the last write wins
+	for i := 0; i < len(c.restored); {
+		if c.restored[i].Pos > from {
+			c.indexEntries, _ = insertEntry(c.indexEntries, c.restored[i])
 			i++
 			continue
 		}
-		s, there := g.tx.indexPageAt(g.restored[i].Pos, g.from)
-		places, err := []format.IndexEntry(nil), error(nil)
+		page, there := w.buckets.tx.indexPageAt(c.restored[i].Pos, from)
+		entries, err := []format.IndexEntry(nil), error(nil)
 		if there {
-			places, err = g.tx.readIndexPage(s, &g.joiner, nil)
+			entries, err = w.buckets.tx.readIndexPage(page, &w.joiner, nil)
 		}
 		dirty := false
-		for ; i < len(g.restored) && g.restored[i].Pos <= min(s.last, g.from); i++ {
+		for ; i < len(c.restored) && c.restored[i].Pos <= min(page.last, from); i++ {
 			var new bool
-			places, new = insertEntry(places, g.restored[i])
+			entries, new = insertEntry(entries, c.restored[i])
 			dirty = dirty || new
 		}
-		if there && err == nil && dirty { // else it is found in the events
-			all = append(all, changed{s, places})
+		if there && err == nil && dirty { // a missing or damaged page is rebuilt from the events
+			changed = append(changed, changedPage{page, entries})
 		}
 	}
-	for _, c := range all {
-		if err := g.removeIndexPage(c.key); err != nil {
+	for _, c := range changed {
+		if err := w.removePage(c.key); err != nil {
 			return err
 		}
-		if err := g.putIndexPages(c.key.first, c.key.last, c.places); err != nil {
+		if err := w.putPages(c.key.first, c.key.last, c.entries); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// insertEntry makes p the place of its position; new says that it was not. The kind
-// is that of the write that put it back, like that of the block.
-func insertEntry(places []format.IndexEntry, p format.IndexEntry) (out []format.IndexEntry, new bool) {
-	i, found := slices.BinarySearchFunc(places, p.Pos, func(q format.IndexEntry, pos uint64) int { return cmp.Compare(q.Pos, pos) })
+// insertEntry makes e the entry of its position; new reports whether that changed
+// the entries.
+func insertEntry(entries []format.IndexEntry, e format.IndexEntry) (out []format.IndexEntry, new bool) {
+	i, found := slices.BinarySearchFunc(entries, e.Pos, func(q format.IndexEntry, pos uint64) int { return cmp.Compare(q.Pos, pos) })
 	switch {
 	case !found:
-		return slices.Insert(places, i, p), true
-	case places[i] == p:
-		return places, false
+		return slices.Insert(entries, i, e), true
+	case entries[i] == e:
+		return entries, false
 	}
-	places[i] = p
-	return places, true
+	entries[i] = e
+	return entries, true
 }
 
-func (g *batch) removeIndexPage(s indexPageKey) error {
-	for _, t := range []*tree{&g.tx.positions, &g.tx.indexes} {
-		if _, err := g.remove(t, s.first, s.last, s.last); err != nil {
+// removePage removes a page and its summary.
+func (w *indexWriter) removePage(s indexPageKey) error {
+	for _, t := range []*tree{&w.buckets.tx.positions, &w.buckets.tx.indexes} {
+		if _, err := w.buckets.remove(t, s.first, s.last, s.last); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// putIndexPages covers the positions from first to last.
-func (g *batch) putIndexPages(first, last uint64, places []format.IndexEntry) error {
+// putPages stores pages that together cover the positions from first to last.
+func (w *indexWriter) putPages(first, last uint64, entries []format.IndexEntry) error {
+	b := w.buckets
 	for {
-		part, end := places, last
+		part, end := entries, last
 		if len(part) > format.MaxPageEntries {
 			part = part[:format.MaxPageEntries]
 			end = part[len(part)-1].Pos
 		}
-		g.block = g.pages.Append(g.block[:0], first, part)
+		b.payload = w.pages.Append(b.payload[:0], first, part)
 		h := format.Header{Type: format.TypeIndexPage, Number: first, Seq: end}
-		if err := g.put(&g.tx.positions, h, g.block); err != nil {
+		if err := b.put(&b.tx.positions, h, b.payload); err != nil {
 			return err
 		}
-		if err := g.putSummary(indexPageKey{first, end}); err != nil {
+		if err := w.putSummary(indexPageKey{first, end}); err != nil {
 			return err
 		}
-		if places = places[len(part):]; len(places) == 0 && end == last {
+		if entries = entries[len(part):]; len(entries) == 0 && end == last {
 			return nil
 		}
 		first = end + 1
 	}
 }
 
-// mergeable takes short stretches that end right before first out of the bucket,
-// so that they and what comes become one, and tells where they begin.
-func (g *batch) mergeable(first, last uint64) (places []format.IndexEntry, from uint64, err error) {
-	var short []indexPageKey // newest first
-	at, join, size := first, 0, last-first+1
-	cur := g.tx.positions.cursor()
-	k, _ := cur.last()
-	s, ok := parseIndexPageKey(k)
-	for _, step := range pageSizes {
-		for ok && s.last+1 == at && s.size() < step {
-			short = append(short, s)
-			at = s.first
-			size += s.size()
-			for done := s; ok && s == done; { // all its pieces
-				k, _ = cur.prev()
-				s, ok = parseIndexPageKey(k)
-			}
-		}
-		if size >= step {
-			join = len(short)
-		}
+// putSummary stores the summary of the page that was built last, unless the page
+// is too small to have one.
+func (w *indexWriter) putSummary(s indexPageKey) error {
+	if s.size() < minSummarized {
+		return nil
 	}
-	found := make([][]format.IndexEntry, 0, join)
-	for _, s := range short[:join] {
-		some, err := g.tx.readIndexPage(s, &g.joiner, nil)
+	b := w.buckets
+	b.payload = w.pages.Summary(b.payload[:0])
+	return b.put(&b.tx.indexes, format.Header{Type: format.TypePageSummary, Number: s.first, Seq: s.last}, b.payload)
+}
+
+// takeMergeable removes the small pages that end right before first and are to be
+// merged with the positions from first to last. It returns their entries and
+// their first position, or first if there are none.
+func (w *indexWriter) takeMergeable(first, last uint64) (entries []format.IndexEntry, from uint64, err error) {
+	pages := w.mergeable(first, last)
+	found := make([][]format.IndexEntry, 0, len(pages))
+	for _, s := range pages {
+		some, err := w.buckets.tx.readIndexPage(s, &w.joiner, nil)
 		if err != nil {
-			break // it stays as it is, and what is before it
+			break // this page stays as it is, and the pages before it
 		}
 		found = append(found, some)
 	}
 	for i := len(found) - 1; i >= 0; i-- {
-		places = append(places, found[i]...)
-		if err := g.removeIndexPage(short[i]); err != nil {
+		entries = append(entries, found[i]...)
+		if err := w.removePage(pages[i]); err != nil {
 			return nil, 0, err
 		}
 	}
 	if len(found) > 0 {
-		first = short[len(found)-1].first
+		first = pages[len(found)-1].first
 	}
-	return places, first, nil
+	return entries, first, nil
 }
 
-// indexPageKey is what a stretch covers.
+// mergeable returns the pages, newest first, that end right before first and make
+// a page of one of the pageSizes together with the positions from first to last.
+func (w *indexWriter) mergeable(first, last uint64) []indexPageKey {
+	var small []indexPageKey // newest first
+	at, merged, size := first, 0, last-first+1
+	cur := w.buckets.tx.positions.cursor()
+	k, _ := cur.last()
+	s, ok := parseIndexPageKey(k)
+	for _, limit := range pageSizes {
+		for ok && s.last+1 == at && s.size() < limit {
+			small = append(small, s)
+			at = s.first
+			size += s.size()
+			for done := s; ok && s == done; { // passes over all pieces of the page
+				k, _ = cur.prev()
+				s, ok = parseIndexPageKey(k)
+			}
+		}
+		if size >= limit {
+			merged = len(small)
+		}
+	}
+	return small[:merged]
+}
+
+// indexPageKey is the range of positions that an index page covers.
 type indexPageKey struct{ first, last uint64 }
 
+// size returns how many positions the page covers.
 func (s indexPageKey) size() uint64 { return s.last - s.first + 1 }
 
+// parseIndexPageKey parses the key of a page, or of one of its pieces.
 func parseIndexPageKey(k []byte) (s indexPageKey, ok bool) {
 	s.first, s.last, _, ok = splitValueKey(k)
 	return s, ok && s.last >= s.first && s.first > 0
 }
 
-// joinIndexPage reads the value of a stretch, of at most limit bytes, in one of
-// the two buckets that have one.
+// joinIndexPage reads the page, or the summary, that is stored under s in t.
 func joinIndexPage(t *tree, want format.Type, s indexPageKey, j *format.Joiner, limit int) ([]byte, error) {
 	h, payload, err := joinPieces(t, j, s.first, s.last, limit)
 	if err != nil {
@@ -206,7 +248,7 @@ func joinIndexPage(t *tree, want format.Type, s indexPageKey, j *format.Joiner, 
 	return payload, err
 }
 
-// readIndexPage adds the places of a stretch to dst.
+// readIndexPage appends the entries of a page to dst.
 func (tx *txn) readIndexPage(s indexPageKey, j *format.Joiner, dst []format.IndexEntry) ([]format.IndexEntry, error) {
 	payload, err := joinIndexPage(&tx.positions, format.TypeIndexPage, s, j, format.PageLimit)
 	if err == nil {
@@ -218,8 +260,20 @@ func (tx *txn) readIndexPage(s indexPageKey, j *format.Joiner, dst []format.Inde
 	return dst, nil
 }
 
-// indexPageAt finds the stretch that has pos; there is false where none does, then
-// the answer is the hole around it, as far as it is within 1 to last.
+// readSummary reads the summary of a page into c; ok is false if the page has none.
+func (tx *txn) readSummary(s indexPageKey, j *format.Joiner, c *format.PageSummary) (ok bool, err error) {
+	if s.size() < minSummarized || !tx.indexes.there() {
+		return false, nil
+	}
+	payload, err := joinIndexPage(&tx.indexes, format.TypePageSummary, s, j, format.SummaryLimit)
+	if err == nil {
+		err = c.Parse(payload)
+	}
+	return err == nil, err
+}
+
+// indexPageAt returns the page that covers pos. there is false if none does: then
+// the result is the gap around pos, within 1 to last.
 func (tx *txn) indexPageAt(pos, last uint64) (s indexPageKey, there bool) {
 	s = indexPageKey{1, last}
 	if !tx.positions.there() {
@@ -241,39 +295,4 @@ func (tx *txn) indexPageAt(pos, last uint64) (s indexPageKey, there bool) {
 		}
 	}
 	return s, false
-}
-
-func appendNumberKey(b []byte, number uint64) []byte { return binary.BigEndian.AppendUint64(b, number) }
-
-// putNumber stores whose a machine number is.
-func (g *batch) putNumber(number uint64, machine string) error {
-	g.key = appendNumberKey(g.key[:0], number)
-	g.reserve(format.HeaderLen + len(machine))
-	h := format.Header{Type: format.TypeNumber, Number: number, Raw: uint32(len(machine))}
-	value := format.AppendValue(g.values[len(g.values):], &h, []byte(machine), nil)
-	return g.tx.numbers.put(g.key, g.keep(value))
-}
-
-// machineOf tells whose a number is, "" if it is nobody's any more: then there
-// are no events under it either.
-func (tx *txn) machineOf(number uint64) (string, error) {
-	var b []byte
-	if tx.numbers.there() {
-		b = tx.numbers.get(appendNumberKey(nil, number))
-	}
-	if b == nil {
-		k, _ := tx.events.cursor().seek(appendValueKey(nil, number, 0))
-		if n, _, _, ok := splitValueKey(k); ok && n == number {
-			return "", fmt.Errorf("machine number %d: nothing says whose it is", number)
-		}
-		return "", nil
-	}
-	h, payload, err := format.ParseValue(b, maxKey)
-	if err == nil && (h.Type != format.TypeNumber || h.Number != number) {
-		err = fmt.Errorf("value is a %s %d", h.Type, h.Number)
-	}
-	if err != nil {
-		return "", fmt.Errorf("machine number %d: %w", number, err)
-	}
-	return string(payload), nil
 }

@@ -7,12 +7,9 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-var _ engine.Querier = (*Engine)(nil)
-
-// Query implements engine.Querier. It reads the records in the order of positions
-// and skips the index pages whose summary shows that nothing in them matches.
-func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Record) error) error {
-	t := positionCursor{e: e, newest: q.Newest, filter: newFilter(q), page: feedPage{limit: firstQueryPage}}
+// newQuery returns a cursor that reads the records that q may match.
+func newQuery(e *Engine, q engine.Query) *positionCursor {
+	t := &positionCursor{e: e, newest: q.Newest, filter: newFilter(q), page: feedPage{limit: firstQueryPage}, blocks: blockReader{limit: e.opt.maxValue()}}
 	before := q.Before
 	if before == 0 {
 		before = engine.All
@@ -20,9 +17,11 @@ func (e *Engine) Query(ctx context.Context, q engine.Query, fn func(engine.Recor
 	if t.at, t.end = q.After, before-1; q.Newest {
 		t.at, t.end = before, q.After+1
 	}
-	if q.After == engine.All {
-		return ctx.Err()
-	}
+	return t
+}
+
+// query is [Engine.Query].
+func (t *positionCursor) query(ctx context.Context, fn func(engine.Record) error) error {
 	for !t.done {
 		if err := t.next(ctx); err != nil {
 			return err

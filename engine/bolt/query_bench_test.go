@@ -73,7 +73,7 @@ func BenchmarkBoltSustained(b *testing.B) {
 		for range 400_000 / 64 {
 			h.group(64, "")
 		}
-		require.NoError(b, h.e.checkpoint(nil))
+		require.NoError(b, makeCheckpoint(h.e, nil))
 		b.ReportMetric(400_000/time.Since(begin).Seconds(), "events/s")
 		b.ReportMetric(float64((processorTime(b)-used).Microseconds())/400_000, "us/event")
 	}
@@ -92,7 +92,7 @@ func BenchmarkBoltQuery(b *testing.B) {
 	}
 	for _, checkpointed := range []bool{false, true} {
 		if checkpointed {
-			require.NoError(b, e.checkpoint(nil))
+			require.NoError(b, makeCheckpoint(e, nil))
 		}
 		for name, q := range map[string]engine.Query{
 			"RareEvent":   {Name: "rare"},

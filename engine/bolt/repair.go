@@ -20,15 +20,14 @@ type positionRebuild struct {
 	newest   bool
 	machines map[uint64]string // keys by machine number
 	entries  []format.IndexEntry
-	joiner   format.Joiner
-	scratch  []byte
+	blocks   blockReader
 }
 
 // collectPositions finds the entries from within.first to within.last. If there are
 // more than the option gathered, it finds the first of them, or the newest, and
 // reduces within accordingly.
-func (e *Engine) collectPositions(ctx context.Context, within indexPageKey, newest bool) (*positionRebuild, error) {
-	g := &positionRebuild{e: e, within: within, newest: newest, machines: map[uint64]string{}}
+func collectPositions(ctx context.Context, e *Engine, within indexPageKey, newest bool) (*positionRebuild, error) {
+	g := &positionRebuild{e: e, within: within, newest: newest, machines: map[uint64]string{}, blocks: blockReader{limit: e.opt.maxValue()}}
 	err := e.Scan(ctx, "", "", 0, func(machine string, h engine.Head) error {
 		g.machines[h.Number] = machine // the number of a damaged head is 0, which no block has
 		return nil
@@ -65,8 +64,7 @@ func (g *positionRebuild) round(tx *txn, from []byte) []byte {
 }
 
 func (g *positionRebuild) block(tx *txn, number, seq uint64) {
-	b, scratch, err := readBlock(tx, &g.joiner, g.scratch, number, seq, g.e.opt.maxStep+valueSlack)
-	g.scratch = scratch
+	b, err := g.blocks.read(tx, number, seq)
 	if err != nil || b.LastPos < g.within.first || b.FirstPos > g.within.last {
 		return
 	}
@@ -96,126 +94,139 @@ func (g *positionRebuild) keep() {
 	}
 }
 
-// repairPositions stores the index pages and summaries that are missing. It runs
-// while the file is opened, before any write is accepted; after a crash the next
-// opening continues. If the disk is full, positions without an index page remain,
-// and readers collect their entries from the events.
-func (e *Engine) repairPositions() error {
-	numbers := false
-	for at := uint64(1); at <= e.counters.pos; {
-		var s indexPageKey
-		var there bool
-		indexed := true
-		err := e.view(func(tx *txn) error {
-			if s, there = tx.indexPageAt(at, e.counters.pos); there && s.size() >= minSummarized {
-				k, _ := tx.indexes.cursor().seek(appendValueKey(nil, s.first, s.last))
-				have, ok := parseIndexPageKey(k)
-				indexed = ok && have == s
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if !indexed {
-			err = e.repairSummary(s)
-		}
-		if !there {
-			if !numbers {
-				e.opt.logger.Info("an index page is missing: storing the order of records", "file", e.path, "from", s.first, "to", s.last)
-				err = e.repairNumbers()
-				numbers = true
-			}
-			if err == nil {
-				s, err = e.repairIndexPage(s)
-			}
-		}
+// repairIndex stores the index pages and summaries that are missing. It runs before
+// any write is accepted; after a crash the next opening continues. If the disk is
+// full, positions without an index page remain, and readers collect their entries
+// from the events.
+func (o *opening) repairIndex() error {
+	r := indexRepair{e: o.e}
+	last := r.e.counters.pos
+	for at := uint64(1); at <= last; {
+		covered, err := r.repairAt(at, last)
 		if errors.Is(err, engine.ErrDiskFull) {
-			e.opt.logger.Warn("the disk is too full to store the order of records: reading in that order is slow", "file", e.path, "error", err)
+			r.e.opt.logger.Warn("the disk is too full to store the order of records: reading in that order is slow", "file", r.e.path, "error", err)
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if s.last == engine.All {
+		if covered.last == engine.All {
 			return nil
 		}
-		at = s.last + 1
+		at = covered.last + 1
 	}
 	return nil
 }
 
-// repairIndexPage stores index pages for positions that no page covers, and returns
-// the positions that they cover.
-func (e *Engine) repairIndexPage(hole indexPageKey) (indexPageKey, error) {
-	found, err := e.collectPositions(context.Background(), hole, false)
+// indexRepair stores missing index pages, summaries and machine numbers.
+type indexRepair struct {
+	e       *Engine
+	numbers bool // the machine numbers are stored
+}
+
+// repairAt makes sure that a page with a summary covers the position at, and
+// returns the range of that page.
+func (r *indexRepair) repairAt(at, last uint64) (covered indexPageKey, err error) {
+	var there bool
+	summarized := true
+	err = r.e.view(func(tx *txn) error {
+		if covered, there = tx.indexPageAt(at, last); there && covered.size() >= minSummarized {
+			k, _ := tx.indexes.cursor().seek(appendValueKey(nil, covered.first, covered.last))
+			have, ok := parseIndexPageKey(k)
+			summarized = ok && have == covered
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return covered, err
+	case !there:
+		return r.storePage(covered)
+	case !summarized:
+		return covered, r.storeSummary(covered)
+	}
+	return covered, nil
+}
+
+// storePage stores the entries that it finds for a gap, and returns the range that
+// they cover.
+func (r *indexRepair) storePage(gap indexPageKey) (indexPageKey, error) {
+	if !r.numbers {
+		r.e.opt.logger.Info("an index page is missing: storing the order of records", "file", r.e.path, "from", gap.first, "to", gap.last)
+		if err := r.storeNumbers(); err != nil {
+			return gap, err
+		}
+		r.numbers = true
+	}
+	found, err := collectPositions(context.Background(), r.e, gap, false)
 	if err != nil {
-		return hole, err
+		return gap, err
 	}
 	covered := found.within
-	g := &e.group
-	defer g.end()
-	return covered, e.update(func(tx *txn) error {
-		g.tx = tx
-		for { // remove summaries of lost index pages
+	return covered, r.update(func(tx *txn, b *batch) error {
+		for { // summaries of pages that are lost
 			k, _ := tx.indexes.cursor().seek(appendValueKey(nil, covered.first, 0))
 			s, ok := parseIndexPageKey(k)
 			if !ok || s.first > covered.last {
 				break
 			}
-			if err := g.removeIndexPage(s); err != nil {
+			if err := b.index.removePage(s); err != nil {
 				return err
 			}
 		}
-		return g.putIndexPages(covered.first, covered.last, found.entries)
+		return b.index.putPages(covered.first, covered.last, found.entries)
 	})
 }
 
-// repairSummary stores an index page again, with its summary. A damaged page is
-// left as it is.
-func (e *Engine) repairSummary(s indexPageKey) error {
-	g := &e.group
-	defer g.end()
-	return e.update(func(tx *txn) error {
-		g.tx = tx
-		entries, err := tx.readIndexPage(s, &g.joiner, nil)
+// storeSummary stores a page again with its summary. A damaged page stays without one.
+func (r *indexRepair) storeSummary(s indexPageKey) error {
+	return r.update(func(tx *txn, b *batch) error {
+		entries, err := tx.readIndexPage(s, &b.index.joiner, nil)
 		if err != nil {
 			return nil
 		}
-		return errors.Join(g.removeIndexPage(s), g.putIndexPages(s.first, s.last, entries))
+		return errors.Join(b.index.removePage(s), b.index.putPages(s.first, s.last, entries))
 	})
 }
 
-// repairNumbers stores the key of each machine under its number.
-func (e *Engine) repairNumbers() error {
+// storeNumbers stores the keys of all machines under their numbers.
+func (r *indexRepair) storeNumbers() error {
 	const atOnce = 10_000
 	for after := ""; ; {
 		var keys []string
 		var numbers []uint64
-		err := e.Scan(context.Background(), "", after, atOnce, func(machine string, h engine.Head) error {
+		err := r.e.Scan(context.Background(), "", after, atOnce, func(machine string, h engine.Head) error {
 			keys, numbers = append(keys, machine), append(numbers, h.Number)
 			return nil
 		})
 		if err != nil || len(keys) == 0 {
 			return err
 		}
-		g := &e.group
-		err = e.update(func(tx *txn) error {
-			g.tx = tx
+		err = r.update(func(_ *txn, b *batch) error {
 			for i, key := range keys {
-				if numbers[i] == 0 { // the head is damaged
+				if numbers[i] == 0 { // its head is damaged
 					continue
 				}
-				if err := g.putNumber(numbers[i], key); err != nil {
+				if err := b.buckets.putNumber(numbers[i], key); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
-		g.end()
 		if err != nil {
 			return err
 		}
 		after = keys[len(keys)-1]
 	}
+}
+
+// update runs fn in a write transaction with the engine's batch, whose ledger it
+// does not use.
+func (r *indexRepair) update(fn func(tx *txn, b *batch) error) error {
+	b := &r.e.batch
+	defer b.end()
+	return r.e.update(func(tx *txn) error {
+		b.begin(tx, r.e.counters)
+		return fn(tx, b)
+	})
 }

@@ -29,12 +29,6 @@ type headScan struct {
 // scanAtOnce is the most heads that a round takes from each source.
 const scanAtOnce = 1000
 
-// Scan reads heads in the order of their keys, in rounds: each round is of one
-// moment, and fn is called outside of its transaction.
-func (e *Engine) Scan(ctx context.Context, prefix, after string, limit int, fn func(machine string, h engine.Head) error) error {
-	return newHeadScan(e, prefix, after).run(ctx, limit, fn)
-}
-
 func newHeadScan(e *Engine, prefix, after string) *headScan {
 	s := &headScan{e: e, prefix: prefix, from: []byte(prefix)}
 	if after != "" && after >= prefix {

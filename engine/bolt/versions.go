@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"cmp"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -59,41 +58,6 @@ func (c versionCounts) total() (n int64, ok bool) {
 		ok = ok && m > 0
 	}
 	return n, ok
-}
-
-// versionChanges returns by how much the group changes the counts, nil if it does
-// not.
-func (g *batch) versionChanges() (change versionCounts) {
-	count := func(h *storedHead, by int64) {
-		if change == nil {
-			change = versionCounts{}
-		}
-		change[versionOf{h.kind, h.schema}] += by
-	}
-	for _, m := range g.touched {
-		if !m.changed || m.stored && m.exists && m.before.kind == m.head.kind && m.before.schema == m.head.schema {
-			continue
-		}
-		if m.stored {
-			count(&m.before, -1)
-		}
-		if m.exists {
-			count(&m.head, 1)
-		}
-	}
-	return change
-}
-
-// storeVersions updates the stored counts after heads were stored. If the stored
-// counts are missing or do not match the number of machines, they are counted again
-// from all heads.
-func (g *batch) storeVersions() error {
-	change := g.versionChanges()
-	if len(change) == 0 {
-		return nil
-	}
-	g.versions = foundVersions(g.tx, change, g.counters.machines)
-	return putVersions(g.tx, g.versions)
 }
 
 // putVersions stores the counts, sorted: for each version the kind 4, the version 8
@@ -162,8 +126,8 @@ func foundVersions(tx *txn, change versionCounts, machines uint64) versionCounts
 	return c
 }
 
-// showVersions adds the changes by a journal that is served from memory.
-func (e *Engine) showVersions() error {
+// addMemtable adds the changes by a journal that is served from memory.
+func (l *liveVersions) addMemtable(e *Engine) error {
 	change := versionCounts{}
 	err := e.view(func(tx *txn) error {
 		for _, key := range e.memtable.keys("", "") {
@@ -177,7 +141,7 @@ func (e *Engine) showVersions() error {
 			}
 			change[versionOf{w.Kind, w.Schema}]++
 			if b := tx.machines.get([]byte(key)); b != nil {
-				h, err := parseHead(b, []byte(key), e.opt.maxStep+valueSlack)
+				h, err := parseHead(b, []byte(key), e.opt.maxValue())
 				if err != nil {
 					h = storedHead{}
 				}
@@ -186,27 +150,19 @@ func (e *Engine) showVersions() error {
 		}
 		return nil
 	})
-	e.versions.add(change)
+	l.add(change)
 	return err
 }
 
-// Versions implements engine.Engine.
-func (e *Engine) Versions(ctx context.Context, kind uint32) (map[uint64]int64, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	e.open.RLock()
-	defer e.open.RUnlock()
-	if err := e.usable(); err != nil {
-		return nil, err
-	}
-	e.versions.mu.Lock()
-	defer e.versions.mu.Unlock()
+// of returns how many machines of a kind there are per version.
+func (l *liveVersions) of(kind uint32) map[uint64]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	out := map[uint64]int64{}
-	for v, n := range e.versions.counts {
+	for v, n := range l.counts {
 		if v.kind == kind && n > 0 {
 			out[v.schema] = n
 		}
 	}
-	return out, nil
+	return out
 }

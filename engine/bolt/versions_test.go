@@ -25,7 +25,7 @@ func versionSample(t *testing.T, o config) (path string, want map[uint64]int64) 
 		w.Kind, w.Schema = 5, uint64(1+i/10)
 		require.NoError(t, commitSteps(e, stepOf(w)))
 		if i == 12 {
-			require.NoError(t, e.checkpoint(func(*txn) error { return nil }))
+			require.NoError(t, makeCheckpoint(e, func(*txn) error { return nil }))
 		}
 	}
 	require.NoError(t, commitSteps(e, stepOf(engine.Write{Machine: "m6", Expect: 4, Purge: true})))
