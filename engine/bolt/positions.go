@@ -27,6 +27,7 @@ type indexWriter struct {
 	buckets *bucketWriter
 	pages   format.PageBuilder
 	joiner  format.Joiner
+	small   []indexPageKey // of mergeable
 }
 
 // pageSizes are the sizes at which the newest pages are merged into one. Small
@@ -200,8 +201,9 @@ func (w *indexWriter) takeMergeable(first, last uint64) (entries []format.IndexE
 
 // mergeable returns the pages, newest first, that end right before first and make
 // a page of one of the pageSizes together with the positions from first to last.
+// The result is valid until the next call.
 func (w *indexWriter) mergeable(first, last uint64) []indexPageKey {
-	var small []indexPageKey // newest first
+	small := w.small[:0]
 	at, merged, size := first, 0, last-first+1
 	cur := w.buckets.tx.positions.cursor()
 	k, _ := cur.last()
@@ -220,6 +222,7 @@ func (w *indexWriter) mergeable(first, last uint64) []indexPageKey {
 			merged = len(small)
 		}
 	}
+	w.small = small
 	return small[:merged]
 }
 
