@@ -11,8 +11,9 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// commitAllocs is how often a group of so many steps makes the engine allocate, each
-// with so many events of a machine it knows, while no fold is due.
+// commitAllocs returns how many allocations the commit of a group makes, while no
+// checkpoint is due. The group has one step for each machine, with the given number
+// of events.
 func commitAllocs(t *testing.T, o config, machines, events int) float64 {
 	t.Helper()
 	const warm, runs = 10, 40
@@ -41,8 +42,8 @@ func commitAllocs(t *testing.T, o config, machines, events int) float64 {
 	return allocs
 }
 
-// TestBoltRing_CommitAllocs: the committer allocates for a group, not for an
-// event: two or three memory blocks.
+// TestBoltRing_CommitAllocs: a commit allocates two or three times for a group, and
+// not for each event.
 func TestBoltRing_CommitAllocs(t *testing.T) {
 	for _, c := range []struct {
 		machines, events int

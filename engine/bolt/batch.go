@@ -53,7 +53,7 @@ func (b *batch) end() {
 	b.versions = nil
 }
 
-// take accepts a step or returns why it refuses it; a refused step changes nothing.
+// take accepts a step, or refuses it with an error; a refused step changes nothing.
 func (b *batch) take(s *engine.Step) error {
 	if err := b.ledger.take(s); err != nil {
 		return err

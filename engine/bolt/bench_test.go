@@ -27,11 +27,12 @@ func benchEvent(r *rand.Rand) []byte {
 	return b
 }
 
-// BenchmarkBoltCommit commits groups of single-event steps over 10,000 machines;
-// the events are 150 bytes that compress to five eighths, the heads 100. Between
-// two groups it runs a bbolt Update per event written by hand, so that both meet
-// the same disk: it checks the machine's head, puts it and the event. "ratio" is
-// how many events of ours are durable for one of theirs, in the same time.
+// BenchmarkBoltCommit commits groups of single-event steps over 10,000 machines.
+// The events have 150 bytes that compress to five eighths, the heads have 100.
+// After each group it runs one bbolt Update written by hand, which checks the head
+// of a machine and puts the head and an event, so that both use the disk in the same
+// state. "ratio" is how many events the engine makes durable in the time of one such
+// Update.
 func BenchmarkBoltCommit(b *testing.B) {
 	for _, size := range []int{1, 8, 64, 512} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
@@ -171,8 +172,8 @@ func (h *benchByHand) update() {
 }
 
 // BenchmarkBoltOpen opens files of 10,000 machines: after a clean close, and as a
-// killed process leaves them, with 32 MiB in the ring. The structure check is
-// counted apart.
+// killed process leaves them, with 32 MiB in the journal. The time of the structure
+// check is reported separately.
 func BenchmarkBoltOpen(b *testing.B) {
 	for _, events := range []int{10_000, 1_000_000} {
 		bb := newBenchBolt(b)
@@ -181,7 +182,7 @@ func BenchmarkBoltOpen(b *testing.B) {
 		}
 		require.NoError(b, bb.e.Close())
 		clean := bb.e.path
-		full := config{journalBytes: 80 << 20} // it is not folded before most of it is in use
+		full := config{journalBytes: 80 << 20} // no checkpoint is due before most of it is in use
 		e, err := openWith(clean, full)
 		require.NoError(b, err)
 		bb.e = e
@@ -206,7 +207,7 @@ func BenchmarkBoltOpen(b *testing.B) {
 						require.NoError(b, os.WriteFile(at, raw, 0o600))
 						f, err := os.Open(at)
 						require.NoError(b, err)
-						require.NoError(b, f.Sync()) // else opening has to
+						require.NoError(b, f.Sync()) // otherwise opening would sync it
 						require.NoError(b, f.Close())
 					}
 					b.StartTimer()

@@ -14,14 +14,14 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// storedBlock is what a block in a file says about itself.
+// storedBlock describes a block as it is stored in a file.
 type storedBlock struct {
 	key         string
 	first, last uint64
 	size, raw   int
 }
 
-// blocksIn are the blocks of a closed file; a key longer than valueKeyLen is a piece.
+// blocksIn returns the blocks of a closed file. A key longer than valueKeyLen is that of a piece.
 func blocksIn(t *testing.T, path string) (blocks []storedBlock) {
 	t.Helper()
 	change(t, path, func(tx *bbolt.Tx) error {
@@ -44,12 +44,13 @@ func blocksIn(t *testing.T, path string) (blocks []storedBlock) {
 }
 
 func TestBoltBlock_GoesOn(t *testing.T) {
-	// 1. events that come alone stand in few blocks, each one value; 2. nothing is lost, doubled or out of order.
-	for name, o := range map[string]config{"direct": {}, "ring": {journalBytes: 1 << 20}, "not small": {noCompression: true}} {
+	// 1. events that are committed one by one are stored in few blocks, each of one value; 2. no event is lost, stored
+	// twice or out of order.
+	for name, o := range map[string]config{"direct": {}, "journal": {journalBytes: 1 << 20}, "not small": {noCompression: true}} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
 			const n = 400
-			for from := 0; from < n; from += 100 { // with the blocks that an earlier opening left
+			for from := 0; from < n; from += 100 { // each opening continues with the blocks of the one before
 				e, err := openWith(path, o)
 				require.NoError(t, err)
 				for i := from; i < from+100; i++ {
@@ -85,7 +86,7 @@ func TestBoltBlock_GoesOn(t *testing.T) {
 }
 
 func TestBoltBlock_IsOneValue(t *testing.T) {
-	// What does not shrink is cut until it fits; one long event alone is cut into pieces.
+	// Events that do not compress are split into more blocks until each fits; a single long event is stored in pieces.
 	path := filepath.Join(t.TempDir(), "test.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
@@ -121,7 +122,7 @@ func TestBoltBlock_IsOneValue(t *testing.T) {
 }
 
 func TestBoltBlock_DoesNotGoOn(t *testing.T) {
-	// Behind a block of another schema version, a damaged one, or a gap, a new block begins.
+	// A block of another schema version, a damaged block, or a block before a gap is not extended.
 	for name, tc := range map[string]struct {
 		harm   func(t *testing.T, path string)
 		change func(w *engine.Write)
@@ -179,15 +180,15 @@ func TestBoltBlock_DoesNotGoOn(t *testing.T) {
 	}
 }
 
-// TestBoltBlock_PositionsDescend: an event that is put back with a later position
-// than the one behind it stands in a block of its own, and all are read.
+// TestBoltBlock_PositionsDescend: a restored event whose position is later than that
+// of the event after it is stored in a block of its own, and all events are read.
 func TestBoltBlock_PositionsDescend(t *testing.T) {
-	for name, o := range map[string]config{"direct": {}, "ring": {journalBytes: 1 << 20}} {
+	for name, o := range map[string]config{"direct": {}, "journal": {journalBytes: 1 << 20}} {
 		t.Run(name, func(t *testing.T) {
 			e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 			commitBolt(t, e, writeOf("a", 0, 4))
 			other := writeOf("b", 0, 1)
-			other.Seq = 5 // positions 5 to 8 are nobody's
+			other.Seq = 5 // no record has the positions 5 to 8
 			commitBolt(t, e, other)
 			commitBolt(t, e, engine.Write{Machine: "a", Expect: 4, Seq: 4, TrimTo: 2})
 			back := engine.StoredEvent{Seq: 3, Pos: 7, Event: writeOf("a", 2, 1).Events[0]}

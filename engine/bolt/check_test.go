@@ -47,7 +47,7 @@ func TestCheck_OpenReport(t *testing.T) {
 	}}})
 	require.ErrorIs(t, rep.ReadOnly, engine.ErrReadOnly)
 
-	path, _ = ringSample(t, ringOptions["Small"], 20) // 7 of the groups are checkpointed
+	path, _ = killedFile(t, journalConfigs["Small"], 20) // 7 of the groups are checkpointed
 	rep = reportOf(t, path, config{readOnly: true})
 	assert.False(t, rep.Clean)
 	assert.True(t, rep.Replay.InMemory)
@@ -145,7 +145,7 @@ func TestCheck_BeforeBolt(t *testing.T) {
 		}
 	}
 	_, err = openWith(died, config{wholeCheck: 1})
-	require.ErrorIs(t, err, pagecheck.ErrDamaged, "one that was not closed is always looked at whole")
+	require.ErrorIs(t, err, pagecheck.ErrDamaged, "one that was not closed is always checked whole")
 	e, err = openWith(path, config{wholeCheck: 1, readOnly: true})
 	require.NoError(t, err)
 	defer e.Close()
@@ -273,8 +273,8 @@ func TestBoltRing_LostState(t *testing.T) {
 		v[len(v)-1]++
 		return tx.Bucket(bucketCounters).Put(countersJournal, v)
 	}
-	o := ringOptions["Small"]
-	died, _ := ringSample(t, o, 12)
+	o := journalConfigs["Small"]
+	died, _ := killedFile(t, o, 12)
 	change(t, died, lose)
 	for _, readOnly := range []bool{true, false} {
 		_, err := openWith(died, config{journalBytes: o.journalBytes, readOnly: readOnly})
@@ -287,7 +287,7 @@ func TestBoltRing_LostState(t *testing.T) {
 			change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersJournal) })
 		},
 		"head": func(t *testing.T, path string) {
-			place := ringPlace(t, path).place
+			place := journalIn(t, path).place
 			f, err := os.OpenFile(path, os.O_RDWR, 0)
 			require.NoError(t, err)
 			_, err = f.WriteAt([]byte("xx"), place.Offset+12)
@@ -296,7 +296,7 @@ func TestBoltRing_LostState(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path, want := ringSample(t, o, 12)
+			path, want := killedFile(t, o, 12)
 			e, err := openWith(path, o)
 			require.NoError(t, err)
 			require.NoError(t, e.Close())

@@ -20,7 +20,7 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// failing is a commit that answers err, before or after the real one.
+// failing returns a commit that fails with err, before or after the real commit.
 func failing(err error, after bool) func(*txn) error {
 	return func(tx *txn) error {
 		if after {
@@ -33,7 +33,7 @@ func failing(err error, after bool) func(*txn) error {
 	}
 }
 
-// diskFull is a commit that finds no room and stores nothing.
+// diskFull is a commit that fails on a full disk and stores nothing.
 var diskFull = failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)
 
 func TestBoltFault_Commit(t *testing.T) {
@@ -88,7 +88,7 @@ func TestBoltFault_Commit(t *testing.T) {
 			_, err = readAll(e, "a")
 			require.NoError(t, err, "reading goes on")
 			require.NoError(t, e.Close())
-			// Reopened, the write is whole or absent, and the file was not closed cleanly.
+			// After the file is opened again the write is whole or absent, and the file was not closed cleanly.
 			e = openAt(t, path, config{})
 			assert.False(t, e.report.Clean)
 			items, err := readAll(e, "a")
@@ -131,7 +131,7 @@ func TestBoltFault_Panic(t *testing.T) {
 				require.ErrorIs(t, err, engine.ErrInDoubt)
 			}
 			bad.Store(false)
-			// The handle is dead: everything answers, nothing hangs.
+			// The handle is dead: every call returns an error, none blocks.
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
@@ -159,7 +159,7 @@ func TestBoltFault_Panic(t *testing.T) {
 	}
 }
 
-// TestBoltFault_Sigbus takes the end of the file away under the map.
+// TestBoltFault_Sigbus truncates the file while it is mapped.
 func TestBoltFault_Sigbus(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	e, err := openWith(path, config{})
@@ -176,7 +176,7 @@ func TestBoltFault_Sigbus(t *testing.T) {
 	require.ErrorIs(t, err, engine.ErrCorrupt, "the lock was freed")
 }
 
-// TestBoltFault_DiskFull fills a small disk and makes room again, 5 times.
+// TestBoltFault_DiskFull fills a small disk and frees space again, 5 times.
 func TestBoltFault_DiskFull(t *testing.T) {
 	if os.Getuid() != 0 || runtime.GOOS != "linux" {
 		t.Skip("mounting a small disk takes root on Linux")
@@ -204,7 +204,7 @@ func TestBoltFault_DiskFull(t *testing.T) {
 		for tries := 0; full == 0 && tries < 500; tries++ {
 			w := writeOf("a", acked, 1)
 			w.Events[0].Bytes = big
-			w.TrimTo = acked // what frees pages makes it last a little
+			w.TrimTo = acked // a trim frees pages, so the disk is full later
 			if round == 0 {
 				w.TrimTo = 0
 			}
@@ -256,7 +256,7 @@ func TestBoltFault_LockedInOneProcess(t *testing.T) {
 	assert.Less(t, time.Since(begin), 2*time.Second)
 	_, err = openWith(path, config{lockTimeout: 50 * time.Millisecond, readOnly: true})
 	require.ErrorIs(t, err, engine.ErrLocked)
-	// Somebody who waits gets it.
+	// A process that waits for the lock gets it.
 	go func() {
 		time.Sleep(50 * time.Millisecond)
 		e.Close()
@@ -264,7 +264,7 @@ func TestBoltFault_LockedInOneProcess(t *testing.T) {
 	second, err := openWith(path, config{lockTimeout: 10 * time.Second})
 	require.NoError(t, err)
 	require.NoError(t, second.Close())
-	// Readers share it.
+	// Readers share the lock.
 	r1 := openAt(t, path, config{readOnly: true})
 	openAt(t, path, config{readOnly: true})
 	require.ErrorIs(t, commitSteps(r1, stepOf(writeOf("a", 0, 1))), engine.ErrReadOnly)

@@ -18,7 +18,7 @@ import (
 
 var everything = engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
 
-// writeOf goes on by n events.
+// writeOf returns a write of n events after seq expect.
 func writeOf(machine string, expect uint64, n int, snapshots ...uint64) engine.Write {
 	w := engine.Write{Machine: machine, Kind: 1, Schema: 2, Expect: expect, Seq: expect + uint64(n), Head: []byte("head of " + machine)}
 	for i := range n {
@@ -45,7 +45,7 @@ func commitSteps(e *Engine, steps ...engine.Step) error {
 	return nil
 }
 
-// readAll is a Load as text, one item a line, the head last.
+// readAll returns what a Load delivers as text, one item a line, the head last.
 func readAll(e *Engine, machine string) (items []string, err error) {
 	h, err := e.Load(context.Background(), machine, everything, func(it engine.Item) error {
 		line := fmt.Sprintf("%d:%d:%d %s", it.Part, it.Seq, it.Pos, it.Bytes)
@@ -73,7 +73,7 @@ func change(t testing.TB, path string, fn func(tx *bbolt.Tx) error) {
 	require.NoError(t, db.Close())
 }
 
-// sampleFile is a closed file with machines "a" and "b"; "a" has blocks at 1, 6
+// sampleFile makes a closed file with machines "a" and "b"; "a" has blocks at 1, 6
 // and 8 and a long snapshot.
 func sampleFile(t testing.TB) string {
 	t.Helper()
@@ -82,7 +82,7 @@ func sampleFile(t testing.TB) string {
 	require.NoError(t, err)
 	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 5, 0, 5)), stepOf(writeOf("b", 0, 3, 0))))
 	more := writeOf("a", 5, 2)
-	more.Schema++ // so that the block before does not go on
+	more.Schema++ // so that the block before is not extended
 	require.NoError(t, commitSteps(e, stepOf(more)))
 	long := writeOf("a", 7, 1)
 	r := rand.New(rand.NewPCG(5, 5))
@@ -116,8 +116,8 @@ func readEverything(t testing.TB, path string) map[string][]string {
 
 // TestBoltDamage_EachByte changes each byte of each value of a machine and
 // checks that
-//  1. nothing that is delivered differs from what was written;
-//  2. what is not delivered is delivered as damaged, or the head is;
+//  1. every item that is delivered is as it was written;
+//  2. every other item is reported as damaged, or the head is;
 //  3. the other machine is as it was.
 func TestBoltDamage_EachByte(t *testing.T) {
 	path := sampleFile(t)
@@ -265,7 +265,7 @@ func TestBoltDamage_HeadIsRebuilt(t *testing.T) {
 	}))
 	require.ErrorIs(t, heads[0].Err, engine.ErrDamaged)
 	require.NoError(t, heads[1].Err)
-	// It is where the newest item is.
+	// Its head counts as being at the newest item.
 	var conflict *engine.Conflict
 	require.ErrorAs(t, commitSteps(e, stepOf(writeOf("a", 7, 1))), &conflict)
 	assert.Equal(t, uint64(8), conflict.Have)
@@ -294,7 +294,7 @@ func TestBoltDamage_CountersAreRebuilt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := sampleFile(t)
 			change(t, path, bad)
-			for range 2 { // and they are stored
+			for range 2 { // the second opening finds them stored
 				e, err := openWith(path, config{})
 				require.NoError(t, err)
 				assert.Greater(t, e.counters.number, uint64(2))

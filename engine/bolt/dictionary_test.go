@@ -103,7 +103,7 @@ func codecsIn(t testing.TB, path string) (codecs map[format.Codec]int, keys, cop
 func TestDictionary_MadeAndUsed(t *testing.T) {
 	// 1. a kind gets its own dictionary once there are enough snapshots of enough machines; 2. snapshots stored before and
 	// after it are read, after reopening and read-only; 3. schema versions share a dictionary.
-	for name, o := range map[string]config{"direct": {}, "ring": {journalBytes: 1 << 20}} {
+	for name, o := range map[string]config{"direct": {}, "journal": {journalBytes: 1 << 20}} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
 			e, err := openWith(path, o)
@@ -163,7 +163,7 @@ func TestDictionary_NewOneIfItSavesATenth(t *testing.T) {
 
 	e, err = openWith(path, o)
 	require.NoError(t, err)
-	for seq := uint64(1); seq <= 20; seq++ { // kind 1 looks like kind 2 now
+	for seq := uint64(1); seq <= 20; seq++ { // the states of kind 1 become like those of kind 2
 		for m := range 16 {
 			w := gameWrite(2, fmt.Sprintf("2-%d", m), seq)
 			w.Kind = 1

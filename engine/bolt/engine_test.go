@@ -14,7 +14,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// openAt opens an engine whose cleanup closes it and runs bbolt's own check.
+// openAt opens a file; at the end of the test it is closed and checked with bbolt's own check.
 func openAt(t testing.TB, path string, o config) *Engine {
 	t.Helper()
 	e, err := openWith(path, o)
@@ -45,7 +45,7 @@ func checkBolt(t testing.TB, path string) {
 func TestBolt_Conformance(t *testing.T) {
 	for name, o := range map[string]config{
 		"Plain":    {},
-		"Short":    {readBytes: 4 << 10}, // several transactions a look where nothing is removed
+		"Short":    {readBytes: 4 << 10}, // a load takes several transactions
 		"NotSmall": {noCompression: true},
 		"Shared":   {dictionaryDue: 1},
 	} {
@@ -75,7 +75,7 @@ func TestBolt_Conformance(t *testing.T) {
 	}
 }
 
-// enveloped is an event whose bytes say what its terms say, as the library's do.
+// enveloped returns an event whose bytes hold its terms, as the library's events do.
 func enveloped(ev engine.Event) engine.Event {
 	t := &ev.Terms
 	env := record.Envelope{Time: t.Time, Name: t.Name, From: t.From, To: t.To, Actor: t.Actor, Origin: t.Origin, Payload: ev.Bytes}

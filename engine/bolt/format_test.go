@@ -13,7 +13,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// TestBoltFormat_Example holds the worked example of docs/FORMAT.md.
+// TestBoltFormat_Example checks the worked example of docs/FORMAT.md.
 func TestBoltFormat_Example(t *testing.T) {
 	page, err := os.ReadFile("../../docs/FORMAT.md")
 	require.NoError(t, err)

@@ -12,8 +12,8 @@ import (
 	"github.com/liap-tui/savepoint/engine/enginetest"
 )
 
-// ringOptions are the rings that tests run with.
-var ringOptions = map[string]config{
+// journalConfigs are the journals that tests run with.
+var journalConfigs = map[string]config{
 	"TwoTiny": {journalBytes: 8 << 10, journalSegment: 4 << 10}, // wraps, is full and too small all the time
 	"Tiny":    {journalBytes: 16 << 10, journalSegment: 8 << 10, readBytes: 4 << 10},
 	"Small":   {journalBytes: 256 << 10},
@@ -21,8 +21,8 @@ var ringOptions = map[string]config{
 	"Growing": {journalBytes: 8 << 10, journalMaxBytes: 128 << 10},
 }
 
-// killBolt ends an engine as kill -9 does: nothing is folded, nothing marked. The
-// lock goes with the descriptor; bbolt's handle is left behind.
+// killBolt ends an engine as kill -9 does: without a checkpoint and without the mark
+// of a closed file. The lock ends with the descriptor; bbolt's handle is not closed.
 func killBolt(e *Engine) {
 	e.writing.Lock()
 	defer e.writing.Unlock()
@@ -46,7 +46,7 @@ func makeCheckpoint(e *Engine, also func(tx *txn) error) error {
 }
 
 func TestBoltRing_Conformance(t *testing.T) {
-	for name, o := range ringOptions {
+	for name, o := range journalConfigs {
 		for _, kill := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: "_Kill"}[kill], func(t *testing.T) {
 				if testing.Short() && !(name == "TwoTiny" && !kill || name == "Growing" && kill) {

@@ -18,8 +18,8 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
-// copyBolt is what a power cut leaves of an open file whose writes all reached
-// the disk: a copy taken between two writes.
+// copyFile copies an open file between two writes: what a power cut leaves if all
+// writes have reached the disk.
 func copyFile(t testing.TB, e *Engine) string {
 	t.Helper()
 	e.writing.Lock()
@@ -35,7 +35,7 @@ func copyFile(t testing.TB, e *Engine) string {
 	return path
 }
 
-// dump is all an engine tells, numbers and positions only where wanted, as text.
+// dump returns everything that an engine delivers as text, with numbers and positions if wanted.
 func dump(t testing.TB, e engine.Engine, wants []engine.LoadRange, numbers bool) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -53,7 +53,7 @@ func dump(t testing.TB, e engine.Engine, wants []engine.LoadRange, numbers bool)
 	for _, k := range keys {
 		for i, want := range wants {
 			h, err, before := engine.Head{}, engine.ErrChanged, b.Len()
-			for errors.Is(err, engine.ErrChanged) { // a fold came in between: load it again
+			for errors.Is(err, engine.ErrChanged) { // a checkpoint came in between: load it again
 				b.Truncate(before)
 				h, err = e.Load(ctx, k, want, func(it engine.Item) error {
 					require.NoError(t, it.Err)
@@ -90,11 +90,12 @@ func dump(t testing.TB, e engine.Engine, wants []engine.LoadRange, numbers bool)
 	return b.String()
 }
 
-// TestBoltRing_Equivalence runs one random history on a direct file, on files
-// with a ring and in memory. The rings are folded, closed, killed, opened in
-// direct mode, made larger and smaller at any moment, and with dictionaries or without.
-//  1. Every commit gives the same results, with the same positions (R4, R11).
-//  2. Every look gives the same answers before and after each of these (R1, R10).
+// TestBoltRing_Equivalence runs one random history on a file without a journal, on
+// one with a journal, and in memory. The one with the journal gets checkpoints, is
+// closed, killed, opened without a journal, and with a larger or a smaller one, with
+// dictionaries or without, at any moment.
+//  1. Every commit has the same results, with the same positions (R4, R11).
+//  2. Every read returns the same before and after each of these (R1, R10).
 func TestBoltRing_Equivalence(t *testing.T) {
 	seed, histories := uint64(time.Now().UnixNano()), 12
 	if s := os.Getenv("RING_SEED"); s != "" {
@@ -115,8 +116,8 @@ func equalHistories(t *testing.T, seed uint64, rounds int) {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	direct := openAt(t, filepath.Join(t.TempDir(), "direct.db"), config{dictionaryDue: 1})
 	model := memory.New()
-	path := filepath.Join(t.TempDir(), "ring.db")
-	sizes := []config{ringOptions["TwoTiny"], ringOptions["Tiny"], ringOptions["Small"], ringOptions["Growing"], {journalBytes: 1 << 20, readBytes: 3000}, {}}
+	path := filepath.Join(t.TempDir(), "journal.db")
+	sizes := []config{journalConfigs["TwoTiny"], journalConfigs["Tiny"], journalConfigs["Small"], journalConfigs["Growing"], {journalBytes: 1 << 20, readBytes: 3000}, {}}
 	open := func(path string) *Engine {
 		o := sizes[rng.IntN(len(sizes))]
 		o.dictionaryDue, o.noCompression = 1+rng.IntN(50), rng.IntN(5) == 0
@@ -187,7 +188,7 @@ func equalHistories(t *testing.T, seed uint64, rounds int) {
 	require.Positive(t, made, "some snapshots had a dictionary")
 }
 
-// randomSteps makes a group up; some steps are refused.
+// randomSteps returns a group of random steps, of which some are refused.
 func randomSteps(rng *rand.Rand, seqs map[string]uint64) []engine.Step {
 	ahead := map[string]uint64{}
 	for k, v := range seqs {

@@ -16,51 +16,51 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-var errRingDisk = errors.New("the disk does not answer")
+var errJournalDisk = errors.New("the disk does not answer")
 
-// faultyRing counts the writes and syncs of the ring, and fails some.
-type faultyRing struct {
+// faultyJournal counts the writes and syncs of the journal, and fails some of them.
+type faultyJournal struct {
 	journalFile
 	fail  func(op int64) bool
-	after bool // what fails has been done
+	after bool // the operation is done, and fails then
 	ops   *atomic.Int64
 }
 
-func (f *faultyRing) WriteAt(b []byte, off int64) (int, error) {
+func (f *faultyJournal) WriteAt(b []byte, off int64) (int, error) {
 	bad := f.fail(f.ops.Add(1))
 	if bad && !f.after {
-		return 0, errRingDisk
+		return 0, errJournalDisk
 	}
 	n, err := f.journalFile.WriteAt(b, off)
 	if bad {
-		return n, errRingDisk
+		return n, errJournalDisk
 	}
 	return n, err
 }
 
-func (f *faultyRing) Sync() error {
+func (f *faultyJournal) Sync() error {
 	if f.fail(f.ops.Add(1)) {
-		return errRingDisk
+		return errJournalDisk
 	}
 	return f.journalFile.Sync()
 }
 
-// faultyBolt is a file with a ring whose nth ring operation, or nth commit of
-// bbolt after opening, fails.
-func faultyBolt(t *testing.T, o config, ring, commit func(n int64) bool, after bool) *Engine {
+// faultyBolt opens a file with a journal. The journal's nth operation fails, or the
+// nth commit of bbolt after opening, as the two functions say.
+func faultyBolt(t *testing.T, o config, journal, commit func(n int64) bool, after bool) *Engine {
 	var ops, commits atomic.Int64
-	commits.Store(-2) // settle and make the ring
+	commits.Store(-2) // the replay, and the commit that makes the journal
 	o.seams.journalFile = func(path string, same os.FileInfo) (journalFile, error) {
 		f, err := openJournalFile(path, same)
-		return &faultyRing{journalFile: f, fail: ring, after: after, ops: &ops}, err
+		return &faultyJournal{journalFile: f, fail: journal, after: after, ops: &ops}, err
 	}
 	path := filepath.Join(t.TempDir(), "test.db")
-	first, err := openWith(path, config{}) // made without faults
+	first, err := openWith(path, config{}) // it is made without faults
 	require.NoError(t, err)
 	require.NoError(t, first.Close())
 	o.seams.commit = func(tx *txn) error {
 		if n := commits.Add(1); n > 0 && commit(n) {
-			return failing(errRingDisk, after)(tx)
+			return failing(errJournalDisk, after)(tx)
 		}
 		return tx.commit()
 	}
@@ -69,35 +69,35 @@ func faultyBolt(t *testing.T, o config, ring, commit func(n int64) bool, after b
 	return e
 }
 
-// TestBoltRing_Faults: each write and sync of the ring and each commit of a fold
-// fails, once and for ever, done or not done (R6).
+// TestBoltRing_Faults: each write and sync of the journal and each commit of a
+// checkpoint fails, once or from then on, after it is done or before (R6).
 //  1. No commit is acknowledged after one that failed.
 //  2. After a restart everything acknowledged is there, and what was in doubt
 //     is whole or absent.
-//  3. The restarted file takes writes.
+//  3. The restarted file accepts writes.
 func TestBoltRing_Faults(t *testing.T) {
 	never := func(int64) bool { return false }
 	runs, hit := 0, 0
-	for _, where := range []string{"ring", "fold", "growth"} {
+	for _, where := range []string{"journal", "checkpoint", "growth"} {
 		for _, once := range []bool{true, false} {
 			for _, after := range []bool{true, false} {
 				for n := int64(1); n <= 24; n += 1 + n/8 {
 					bad := func(op int64) bool { return op == n || !once && op > n }
-					ring, commit := bad, never
-					o := ringOptions["TwoTiny"]
-					if where != "ring" {
-						ring, commit = never, bad
+					journal, commit := bad, never
+					o := journalConfigs["TwoTiny"]
+					if where != "journal" {
+						journal, commit = never, bad
 					}
 					if where == "growth" {
 						o = config{journalBytes: 4 << 10, journalMaxBytes: 32 << 10, journalSegment: 4 << 10}
 					}
-					e := faultyBolt(t, o, ring, commit, after)
+					e := faultyBolt(t, o, journal, commit, after)
 					runs++
 					acked, issued := map[string]uint64{}, map[string]uint64{}
 					failed := false
 					for i := range 120 {
 						m := fmt.Sprint("m", i%5)
-						err := commitSteps(e, stepOf(writeOf(m, acked[m], 2), boltWrite2(m, acked[m])))
+						err := commitSteps(e, stepOf(writeOf(m, acked[m], 2), shadowOf(m, acked[m])))
 						if err == nil {
 							require.False(t, failed, "rule 1: %s %d once=%t after=%t", where, n, once, after)
 							acked[m] += 2
@@ -113,7 +113,7 @@ func TestBoltRing_Faults(t *testing.T) {
 						require.Error(t, commitSteps(e, stepOf(writeOf("z", 0, 1))))
 						require.Error(t, e.SetNote(context.Background(), "n", []byte("x")))
 					}
-					for m, seq := range acked { // reading goes on
+					for m, seq := range acked { // reading still works
 						h, err := e.Load(context.Background(), m, everything, func(it engine.Item) error { return it.Err })
 						require.NoError(t, err)
 						require.GreaterOrEqual(t, h.Seq, seq)
@@ -125,7 +125,7 @@ func TestBoltRing_Faults(t *testing.T) {
 					} else {
 						_ = e.Close()
 					}
-					e, err := openWith(path, ringOptions["Tiny"])
+					e, err := openWith(path, journalConfigs["Tiny"])
 					require.NoError(t, err)
 					for m, seq := range acked {
 						h, err := e.Load(context.Background(), m, everything, func(it engine.Item) error { return it.Err })
@@ -143,21 +143,21 @@ func TestBoltRing_Faults(t *testing.T) {
 	t.Logf("%d runs, %d met their fault", runs, hit)
 }
 
-// boltWrite2 is a write to the shadow of a machine, in the same step.
-func boltWrite2(machine string, expect uint64) engine.Write {
+// shadowOf returns a write to a second machine, in the same step.
+func shadowOf(machine string, expect uint64) engine.Write {
 	return writeOf(machine+"'", expect, 2)
 }
 
-// TestBoltRing_FoldStopsAppend: a fold that fails while a group is being written
-// puts that group in doubt (R6).
+// TestBoltRing_FoldStopsAppend: a checkpoint that fails while a group is being
+// written puts that group in doubt (R6).
 func TestBoltRing_FoldStopsAppend(t *testing.T) {
 	var stop atomic.Pointer[Engine]
-	o := ringOptions["Small"]
+	o := journalConfigs["Small"]
 	o.seams.journalFile = func(path string, same os.FileInfo) (journalFile, error) {
 		f, err := openJournalFile(path, same)
-		return &hookedRing{f, func() {
+		return &hookedJournal{f, func() {
 			if e := stop.Load(); e != nil {
-				e.halt(errRingDisk) // as the end of a failed fold does
+				e.halt(errJournalDisk) // as a failed checkpoint does
 			}
 		}}, err
 	}
@@ -178,21 +178,21 @@ func TestBoltRing_FoldStopsAppend(t *testing.T) {
 	require.Len(t, items, 3)
 }
 
-type hookedRing struct {
+type hookedJournal struct {
 	journalFile
 	hook func()
 }
 
-func (h *hookedRing) WriteAt(b []byte, off int64) (int, error) {
+func (h *hookedJournal) WriteAt(b []byte, off int64) (int, error) {
 	defer h.hook()
 	return h.journalFile.WriteAt(b, off)
 }
 
-// TestBoltRing_DiskFullAtFold: the ring takes groups until it is full; then
-// nothing is stored, and it works again once there is room (R4).
+// TestBoltRing_DiskFullAtFold: on a full disk groups are accepted until the journal
+// is full. Then nothing is stored, until the disk has space again (R4).
 func TestBoltRing_DiskFullAtFold(t *testing.T) {
 	var full atomic.Bool
-	o := ringOptions["Tiny"]
+	o := journalConfigs["Tiny"]
 	o.seams.commit = func(tx *txn) error {
 		if full.Load() {
 			return diskFull(tx)
@@ -225,11 +225,11 @@ func TestBoltRing_DiskFullAtFold(t *testing.T) {
 	}
 }
 
-// TestBoltRing_DiskFullAtOpen: what cannot be stored at open is served from
-// memory, and nothing is taken (R1).
+// TestBoltRing_DiskFullAtOpen: what cannot be stored at open is served from memory,
+// and no step is accepted (R1).
 func TestBoltRing_DiskFullAtOpen(t *testing.T) {
-	for _, again := range []config{{}, ringOptions["Small"]} {
-		e, err := openWith(filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
+	for _, again := range []config{{}, journalConfigs["Small"]} {
+		e, err := openWith(filepath.Join(t.TempDir(), "test.db"), journalConfigs["Small"])
 		require.NoError(t, err)
 		for i := range uint64(5) {
 			require.NoError(t, commitSteps(e, stepOf(writeOf("a", i, 1))))
@@ -262,10 +262,10 @@ func TestBoltRing_DiskFullAtOpen(t *testing.T) {
 	}
 }
 
-// TestBoltRing_NotesWhileFolding: notes and folds do not wait for one another
-// for ever, and each note is there.
+// TestBoltRing_NotesWhileFolding: notes and checkpoints do not block each other, and
+// each note is stored.
 func TestBoltRing_NotesWhileFolding(t *testing.T) {
-	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["TwoTiny"])
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), journalConfigs["TwoTiny"])
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	wg.Go(func() {
@@ -281,7 +281,7 @@ func TestBoltRing_NotesWhileFolding(t *testing.T) {
 	wg.Go(func() {
 		for range 100 {
 			if makeCheckpoint(e, nil) != nil {
-				t.Error("fold")
+				t.Error("checkpoint")
 			}
 		}
 	})

@@ -88,7 +88,7 @@ func (o *opening) openJournal() error {
 		return nil
 	}
 	if page := e.handle.pageSize(); page < journal.Align {
-		e.opt.logger.Warn("the file's pages are too small for a journal: opened without", "file", e.path, "page", page)
+		e.opt.logger.Warn("the file's pages are too small for a journal: opened without one", "file", e.path, "page", page)
 		return nil
 	}
 	if !e.opt.keepsJournal(s) {
@@ -96,7 +96,7 @@ func (o *opening) openJournal() error {
 		case errors.Is(err, engine.ErrDiskFull) && s.aligned():
 			e.opt.logger.Warn("the disk has no space for another journal: the old one is kept", "file", e.path, "bytes", s.size(), "error", err)
 		case errors.Is(err, engine.ErrDiskFull):
-			e.opt.logger.Warn("the disk has no space for a journal: opened without", "file", e.path, "error", err)
+			e.opt.logger.Warn("the disk has no space for a journal: opened without one", "file", e.path, "error", err)
 			return nil
 		case err != nil:
 			return fmt.Errorf("make the journal of %s: %w", e.path, err)

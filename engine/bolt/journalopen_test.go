@@ -15,9 +15,9 @@ import (
 	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
 )
 
-// ringSample is a file that was killed with groups in its ring: machines m0 to
-// m4, some of them folded before. It tells what it held, too.
-func ringSample(t testing.TB, o config, groups int) (path, holds string) {
+// killedFile makes a file that was killed with groups in its journal: of machines m0
+// to m4, some of them checkpointed before. It also returns what the file held.
+func killedFile(t testing.TB, o config, groups int) (path, holds string) {
 	t.Helper()
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), o)
 	require.NoError(t, err)
@@ -36,8 +36,8 @@ func ringSample(t testing.TB, o config, groups int) (path, holds string) {
 
 func holds(t testing.TB, e *Engine) string { return dump(t, e, []engine.LoadRange{everything}, true) }
 
-// ringPlace is where the ring stands, and what is folded.
-func ringPlace(t testing.TB, path string) *journalState {
+// journalIn returns where the journal of a file is, and its checkpointed LSN.
+func journalIn(t testing.TB, path string) *journalState {
 	t.Helper()
 	e, err := openWith(path, config{readOnly: true})
 	require.NoError(t, err)
@@ -51,14 +51,14 @@ func ringPlace(t testing.TB, path string) *journalState {
 	return &found.journal
 }
 
-// TestBoltRing_Open: what a killed process left in the ring is in the buckets
-// before anything is served, under a new salt (R1), in every mode; a reader
-// shows it and changes nothing.
+// TestBoltRing_Open: what a killed process left in the journal is stored in the
+// buckets before anything is read, under a new salt (R1), in every mode. A reader
+// serves it and changes nothing.
 func TestBoltRing_Open(t *testing.T) {
-	for name, o := range map[string]config{"ring": {journalBytes: 256 << 10}, "direct": {}, "smaller": {journalBytes: 16 << 10}, "larger": {journalBytes: 4 << 20}} {
+	for name, o := range map[string]config{"journal": {journalBytes: 256 << 10}, "direct": {}, "smaller": {journalBytes: 16 << 10}, "larger": {journalBytes: 4 << 20}} {
 		t.Run(name, func(t *testing.T) {
-			path, want := ringSample(t, ringOptions["Small"], 20)
-			before := ringPlace(t, path)
+			path, want := killedFile(t, journalConfigs["Small"], 20)
+			before := journalIn(t, path)
 			require.Positive(t, before.checkpointed)
 			raw, err := os.ReadFile(path)
 			require.NoError(t, err)
@@ -74,8 +74,8 @@ func TestBoltRing_Open(t *testing.T) {
 			require.False(t, e.report.Clean)
 			require.Equal(t, want, holds(t, e))
 			copied := copyFile(t, e)
-			after := ringPlace(t, copied)
-			require.Equal(t, uint64(20), after.checkpointed, "R1: folded = the largest lsn found")
+			after := journalIn(t, copied)
+			require.Equal(t, uint64(20), after.checkpointed, "R1: checkpointed = the largest LSN found")
 			require.NotEqual(t, before.salt, after.salt, "R1: a new salt")
 			var all fileState
 			require.NoError(t, e.view(func(tx *txn) error { return all.read(tx) }))
@@ -90,12 +90,12 @@ func TestBoltRing_Open(t *testing.T) {
 	}
 }
 
-// TestBoltRing_OpenAgainAndAgain: a process that dies right after the replay
-// leaves nothing out; nothing is stored twice (R1).
+// TestBoltRing_OpenAgainAndAgain: after a process that dies right after the replay
+// nothing is missing, and nothing is stored twice (R1).
 func TestBoltRing_OpenAgainAndAgain(t *testing.T) {
-	path, want := ringSample(t, ringOptions["Small"], 17)
+	path, want := killedFile(t, journalConfigs["Small"], 17)
 	for range 4 {
-		e, err := openWith(path, ringOptions["Small"])
+		e, err := openWith(path, journalConfigs["Small"])
 		require.NoError(t, err)
 		require.Equal(t, want, holds(t, e))
 		path = copyFile(t, e)
@@ -103,12 +103,12 @@ func TestBoltRing_OpenAgainAndAgain(t *testing.T) {
 	}
 }
 
-// TestBoltRing_Compacted: bbolt's own compaction into pages of other sizes keeps
-// what is in the ring, which is read where its head says (R2) and then made anew.
+// TestBoltRing_Compacted: bbolt's own compaction into pages of other sizes keeps the
+// journal, which is read at the place that its head says (R2) and then made again.
 func TestBoltRing_Compacted(t *testing.T) {
 	for _, page := range []int{1024, 2048, 4096, 8192, 16384, 65536} {
 		t.Run(fmt.Sprint(page), func(t *testing.T) {
-			path, want := ringSample(t, ringOptions["Small"], 20)
+			path, want := killedFile(t, journalConfigs["Small"], 20)
 			to := filepath.Join(t.TempDir(), "compacted.db")
 			src, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
 			require.NoError(t, err)
@@ -117,7 +117,7 @@ func TestBoltRing_Compacted(t *testing.T) {
 			require.NoError(t, bbolt.Compact(dst, src, 0))
 			require.NoError(t, src.Close())
 			require.NoError(t, dst.Close())
-			e := openAt(t, to, ringOptions["Small"])
+			e := openAt(t, to, journalConfigs["Small"])
 			require.Equal(t, want, holds(t, e))
 			require.Equal(t, page >= journal.Align, e.journal != nil)
 			for i := range uint64(60) {
@@ -125,16 +125,16 @@ func TestBoltRing_Compacted(t *testing.T) {
 			}
 			want = holds(t, e)
 			again := copyFile(t, e)
-			killed := openAt(t, again, ringOptions["Small"])
+			killed := openAt(t, again, journalConfigs["Small"])
 			require.Equal(t, want, holds(t, killed))
 		})
 	}
 }
 
-// TestBoltRing_Moved: somebody puts into the ring's bucket, and bbolt moves it.
-// The next transaction finds out, nothing is written, all writing ends (R5).
+// TestBoltRing_Moved: a put into the journal's bucket makes bbolt move the journal.
+// The next transaction notices it, nothing is written, and all writing ends (R5).
 func TestBoltRing_Moved(t *testing.T) {
-	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
+	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), journalConfigs["Small"])
 	require.NoError(t, err)
 	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 2))))
 	require.NoError(t, e.handle.db.Update(func(tx *bbolt.Tx) error {
@@ -156,33 +156,33 @@ func TestBoltRing_Moved(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// TestBoltRing_StrangersInBucket: another key beside the ring is found (R3).
+// TestBoltRing_StrangersInBucket: another key in the journal's bucket is noticed (R3).
 func TestBoltRing_StrangersInBucket(t *testing.T) {
-	path, _ := ringSample(t, ringOptions["Small"], 6)
+	path, _ := killedFile(t, journalConfigs["Small"], 6)
 	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketJournal).Put([]byte("s"), make([]byte, 100)) })
-	_, err := openWith(path, ringOptions["Small"])
+	_, err := openWith(path, journalConfigs["Small"])
 	require.ErrorIs(t, err, engine.ErrCorrupt)
-	path, _ = ringSample(t, ringOptions["Small"], 6)
+	path, _ = killedFile(t, journalConfigs["Small"], 6)
 	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersJournal) })
 	_, err = openWith(path, config{})
-	require.ErrorIs(t, err, engine.ErrCorrupt, "without its salt a ring cannot be read")
+	require.ErrorIs(t, err, engine.ErrCorrupt, "without its salt a journal cannot be read")
 }
 
-// TestBoltRing_Forged: events that contain copies of the ring's own records, at
-// places where records begin, are not believed (R8).
+// TestBoltRing_Forged: events that contain copies of the journal's own records, at
+// offsets where records start, are not taken for records (R8).
 func TestBoltRing_Forged(t *testing.T) {
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), config{journalBytes: 1 << 20, noCompression: true})
 	require.NoError(t, err)
 	for i := range uint64(3) {
 		require.NoError(t, commitSteps(e, stepOf(writeOf("a", i, 1))))
 	}
-	found := ringPlace(t, copyFile(t, e))
+	found := journalIn(t, copyFile(t, e))
 	raw, err := os.ReadFile(e.path)
 	require.NoError(t, err)
-	ring := raw[found.place.Offset+found.head.Start:]
+	records := raw[found.place.Offset+found.head.Start:]
 	var forged []byte
-	for i := range 3 { // each record, at every distance from a block's beginning that could be right
-		forged = append(forged, ring[i*journal.Align:(i+1)*journal.Align]...)
+	for i := range 3 { // each record, at every offset in a block that could be that of a record
+		forged = append(forged, records[i*journal.Align:(i+1)*journal.Align]...)
 	}
 	seq := uint64(3)
 	for shift := range 200 {
@@ -199,30 +199,31 @@ func TestBoltRing_Forged(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// TestBoltRing_Stale: records of an earlier process with higher lsns, put back
-// into the ring, are not believed: their salt is gone (R1, R8).
+// TestBoltRing_Stale: records of an earlier process with higher LSNs that are written
+// into the journal again are ignored: they have another salt (R1, R8).
 func TestBoltRing_Stale(t *testing.T) {
-	path, want := ringSample(t, ringOptions["Small"], 12)
+	path, want := killedFile(t, journalConfigs["Small"], 12)
 	old, err := os.ReadFile(path)
 	require.NoError(t, err)
-	e, err := openWith(path, ringOptions["Small"])
+	e, err := openWith(path, journalConfigs["Small"])
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
-	found := ringPlace(t, path)
+	found := journalIn(t, path)
 	raw, err := os.ReadFile(path)
 	require.NoError(t, err)
 	area := found.place.Offset + found.head.Start
 	copy(raw[area:area+found.head.Segment*found.head.Segments], old[area:])
 	require.NoError(t, os.WriteFile(path, raw, 0o600))
-	e = openAt(t, path, ringOptions["Small"])
+	e = openAt(t, path, journalConfigs["Small"])
 	require.Equal(t, want, holds(t, e))
 }
 
-// TestBoltRing_Damaged: a damaged record before others is no end of the ring:
-// nothing is opened and nothing written (R9). The last one damaged is the end.
+// TestBoltRing_Damaged: a damaged record that is followed by good ones is not the end
+// of the journal: the file is refused and nothing is written (R9). A damaged last
+// record is the end.
 func TestBoltRing_Damaged(t *testing.T) {
-	path, want := ringSample(t, ringOptions["Small"], 12)
-	found := ringPlace(t, path)
+	path, want := killedFile(t, journalConfigs["Small"], 12)
+	found := journalIn(t, path)
 	raw, err := os.ReadFile(path)
 	require.NoError(t, err)
 	s, err := journal.Scan(bytes.NewReader(raw), found.place, found.id, found.salt, found.checkpointed)
@@ -237,7 +238,7 @@ func TestBoltRing_Damaged(t *testing.T) {
 		bad[p.Offset+30]++
 		at := filepath.Join(t.TempDir(), "bad.db")
 		require.NoError(t, os.WriteFile(at, bad, 0o600))
-		for _, o := range []config{ringOptions["Small"], {}, {readOnly: true}} {
+		for _, o := range []config{journalConfigs["Small"], {}, {readOnly: true}} {
 			if i == len(places)-1 {
 				break
 			}
@@ -248,49 +249,48 @@ func TestBoltRing_Damaged(t *testing.T) {
 			require.True(t, bytes.Equal(bad, have), "R9: nothing is written")
 		}
 		if i == len(places)-1 {
-			e := openAt(t, at, ringOptions["Small"])
+			e := openAt(t, at, journalConfigs["Small"])
 			require.NotEqual(t, want, holds(t, e))
 		}
 	}
 }
 
-// TestBoltRing_DamagedHead: a head that is damaged in the file while the ring
-// holds writes of its machine does not keep the file from opening: the ring
-// knows better.
+// TestBoltRing_DamagedHead: a file can be opened with a damaged head of a machine
+// whose newest writes are in the journal: the journal has the head.
 func TestBoltRing_DamagedHead(t *testing.T) {
-	path, want := ringSample(t, ringOptions["Small"], 20)
+	path, want := killedFile(t, journalConfigs["Small"], 20)
 	change(t, path, func(tx *bbolt.Tx) error {
 		v := bytes.Clone(tx.Bucket(bucketMachines).Get([]byte("m1")))
 		v[len(v)-1] ^= 1
 		return tx.Bucket(bucketMachines).Put([]byte("m1"), v)
 	})
-	e := openAt(t, path, ringOptions["Small"])
+	e := openAt(t, path, journalConfigs["Small"])
 	require.Equal(t, want, holds(t, e))
 }
 
-// TestBoltRing_LostMachine: records of a machine that the file does not have any
-// more are not stored under a new one, nor left out: the file is refused.
+// TestBoltRing_LostMachine: a file is refused if the journal has writes of a machine
+// that the file has lost: they are neither stored as a new machine nor left out.
 func TestBoltRing_LostMachine(t *testing.T) {
-	path, _ := ringSample(t, ringOptions["Small"], 20)
+	path, _ := killedFile(t, journalConfigs["Small"], 20)
 	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMachines).Delete([]byte("m1")) })
-	_, err := openWith(path, ringOptions["Small"])
+	_, err := openWith(path, journalConfigs["Small"])
 	require.ErrorIs(t, err, engine.ErrCorrupt)
 	require.ErrorContains(t, err, path)
 	require.ErrorContains(t, err, "does not follow")
 }
 
-// TestBoltRing_LostCounters: they are in each group of the ring, too.
+// TestBoltRing_LostCounters: lost counters are taken from the journal, which has them in each group.
 func TestBoltRing_LostCounters(t *testing.T) {
-	path, want := ringSample(t, ringOptions["Small"], 20)
+	path, want := killedFile(t, journalConfigs["Small"], 20)
 	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersLast) })
-	e := openAt(t, path, ringOptions["Small"])
+	e := openAt(t, path, journalConfigs["Small"])
 	require.Equal(t, want, holds(t, e))
 }
 
-// TestBoltRing_LooksBetween: a fold between a reader's look into the ring and its
-// transaction shows nothing twice and loses nothing (R10).
+// TestBoltRing_LooksBetween: a checkpoint between the moment when a reader copies its
+// refs and its transaction makes it read nothing twice and miss nothing (R10).
 func TestBoltRing_LooksBetween(t *testing.T) {
-	o := ringOptions["Small"]
+	o := journalConfigs["Small"]
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 	seq := uint64(0)
 	for range 10 {
@@ -310,11 +310,11 @@ func TestBoltRing_LooksBetween(t *testing.T) {
 	}
 }
 
-// TestBoltRing_DamagedLeaf: each number of the leaf page that holds the ring is
-// looked at before anything is read by it (R3).
+// TestBoltRing_DamagedLeaf: each number of the leaf page that holds the journal is
+// checked before it is used (R3).
 func TestBoltRing_DamagedLeaf(t *testing.T) {
-	path, _ := ringSample(t, ringOptions["Small"], 6)
-	found := ringPlace(t, path)
+	path, _ := killedFile(t, journalConfigs["Small"], 6)
+	found := journalIn(t, path)
 	raw, err := os.ReadFile(path)
 	require.NoError(t, err)
 	page := int64(found.root) * 4096

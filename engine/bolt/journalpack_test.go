@@ -15,7 +15,7 @@ import (
 	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
 )
 
-// long is a write of n records of 1 KiB each that compress well.
+// long returns a write of n events of 1 KiB each that compress well.
 func long(expect uint64, n int) engine.Step {
 	w := writeOf("a", expect, n)
 	for i := range w.Events {
@@ -24,13 +24,13 @@ func long(expect uint64, n int) engine.Step {
 	return stepOf(w)
 }
 
-// TestBoltRing_Packs: a group takes fewer blocks of the ring where compression
-// helps, and is the same afterwards: in the ring, after a kill, and folded. One
-// that fills no block stays as it is.
+// TestBoltRing_Packs: a group takes fewer blocks of the journal if compression helps,
+// and reads the same: from the memtable, after a kill, and after a checkpoint. A
+// group that is shorter than a block is not compressed.
 func TestBoltRing_Packs(t *testing.T) {
 	blocks := map[bool]int64{}
 	for _, raw := range []bool{false, true} {
-		o := ringOptions["Small"]
+		o := journalConfigs["Small"]
 		o.noCompression = raw
 		e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 		for i := range uint64(5) {
@@ -39,7 +39,7 @@ func TestBoltRing_Packs(t *testing.T) {
 		}
 		want := holds(t, e)
 		killed := copyFile(t, e)
-		found := ringPlace(t, killed)
+		found := journalIn(t, killed)
 		b, err := os.ReadFile(killed)
 		require.NoError(t, err)
 		s, err := journal.Scan(bytes.NewReader(b), found.place, found.id, found.salt, found.checkpointed)
@@ -59,11 +59,11 @@ func TestBoltRing_Packs(t *testing.T) {
 	require.EqualValues(t, 5*1+5, blocks[false])
 }
 
-// TestBoltRing_PackedGroups: groups of all sizes up to more than a segment come
-// back from the ring, those that shrink by compression and those that do not.
+// TestBoltRing_PackedGroups: groups of all sizes up to more than a segment are read
+// back from the journal, whether compression makes them shorter or not.
 func TestBoltRing_PackedGroups(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 7))
-	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), ringOptions["Tiny"])
+	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), journalConfigs["Tiny"])
 	require.NoError(t, err)
 	for i, n := range []int{10, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 200} {
 		for _, shrinks := range []bool{true, false} {
@@ -82,7 +82,7 @@ func TestBoltRing_PackedGroups(t *testing.T) {
 			want := holds(t, e)
 			path := copyFile(t, e)
 			killBolt(e)
-			e, err = openWith(path, ringOptions["Tiny"])
+			e, err = openWith(path, journalConfigs["Tiny"])
 			require.NoError(t, err)
 			require.Equal(t, want, holds(t, e))
 		}
@@ -90,10 +90,10 @@ func TestBoltRing_PackedGroups(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// TestBoltRing_PackedDamage: a record that is whole and does not unpack is damage,
-// not the end of the ring.
+// TestBoltRing_PackedDamage: a record that is whole but cannot be unpacked is damage,
+// and not the end of the journal.
 func TestBoltRing_PackedDamage(t *testing.T) {
-	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
+	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), journalConfigs["Small"])
 	require.NoError(t, err)
 	commitBolt(t, e, writeOf("m", 0, 1))
 	var g journal.Group
@@ -104,17 +104,17 @@ func TestBoltRing_PackedDamage(t *testing.T) {
 	require.NoError(t, err)
 	path := copyFile(t, e)
 	killBolt(e)
-	_, err = openWith(path, ringOptions["Small"])
+	_, err = openWith(path, journalConfigs["Small"])
 	require.ErrorIs(t, err, engine.ErrCorrupt)
 	require.ErrorContains(t, err, "record 2 of the journal")
 }
 
-// TestBoltRing_FoldsByMemory: what compresses well is folded before it fills the
-// ring, and a group waits while twice as much is in memory.
+// TestBoltRing_FoldsByMemory: groups that compress well are checkpointed before they
+// fill the journal, and a group waits while twice as much is in memory.
 func TestBoltRing_FoldsByMemory(t *testing.T) {
-	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), ringOptions["Small"])
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), journalConfigs["Small"])
 	seq, done := uint64(0), make(chan error)
-	held := func(fn func()) { // no fold meanwhile
+	held := func(fn func()) { // no checkpoint meanwhile
 		e.journal.checkpointing.Lock()
 		defer e.journal.checkpointing.Unlock()
 		fn()
@@ -127,7 +127,7 @@ func TestBoltRing_FoldsByMemory(t *testing.T) {
 	}
 	held(func() {
 		until(e.journal.checkpointDue, 500)
-		require.Greater(t, seq<<10, uint64(ringOptions["Small"].journalBytes))
+		require.Greater(t, seq<<10, uint64(journalConfigs["Small"].journalBytes))
 		s := e.journal.journal.Load().State()
 		require.Greater(t, s.Free, s.Segments/2)
 	})
@@ -138,7 +138,7 @@ func TestBoltRing_FoldsByMemory(t *testing.T) {
 		go func() { done <- commitSteps(e, long(seq, 20)) }()
 		select {
 		case <-done:
-			t.Error("it does not wait for the fold")
+			t.Error("it does not wait for the checkpoint")
 			close(done)
 		case <-time.After(50 * time.Millisecond):
 		}

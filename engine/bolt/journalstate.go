@@ -30,7 +30,7 @@ type journalState struct {
 const journalStateLen = 16
 
 // read finds the journal and its state. In a file that was closed the journal holds
-// nothing, and a damaged state can be made again. In any other file nothing tells
+// nothing, and a damaged state can be made again. In any other file it cannot be known
 // which of the journal's records are newer than the buckets.
 func (s *journalState) read(tx *txn, clean bool) (err error) {
 	s.root, s.there = tx.journalRoot()

@@ -77,7 +77,7 @@ func (l *ledger) end() {
 	l.tx, l.dirty = nil, false
 }
 
-// take accepts a step or returns why it refuses it; a refused step changes nothing.
+// take accepts a step, or refuses it with an error; a refused step changes nothing.
 func (l *ledger) take(s *engine.Step) error {
 	if err := l.check(s); err != nil {
 		return err
@@ -107,7 +107,7 @@ func (l *ledger) positions(s *engine.Step) []uint64 {
 	return p
 }
 
-// check returns why a step cannot be accepted, and sets owners.
+// check returns the error of a step that cannot be accepted. It sets owners.
 func (l *ledger) check(s *engine.Step) error {
 	if err := s.Check(); err != nil {
 		return err

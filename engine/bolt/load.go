@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -67,13 +66,13 @@ type valueDecoder struct {
 	entries []format.Entry // of a block that is delivered newest first
 }
 
-// giveItem hands an item to the caller of Load.
-type giveItem func(engine.Item) error
+// emitFunc passes an item to the caller of Load.
+type emitFunc func(engine.Item) error
 
 // load is [Engine.Load].
-func (l *loader) load(ctx context.Context, e *Engine, machine string, want engine.LoadRange, fn giveItem) (engine.Head, error) {
+func (l *loader) load(ctx context.Context, e *Engine, machine string, want engine.LoadRange, fn emitFunc) (engine.Head, error) {
 	l.e, l.key, l.want = e, machine, want
-	give := func(it engine.Item) error {
+	emit := func(it engine.Item) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -88,7 +87,7 @@ func (l *loader) load(ctx context.Context, e *Engine, machine string, want engin
 		if l.headErr == nil && l.number == 0 {
 			return engine.Head{}, nil
 		}
-		err := l.deliverAll(give)
+		err := l.deliverAll(emit)
 		if !errors.Is(err, engine.ErrChanged) || l.delivered {
 			return l.result(err)
 		}
@@ -126,7 +125,7 @@ func (l *loader) reset() loader {
 		decoded: valueDecoder{scratch: l.decoded.scratch[:0], entries: l.decoded.entries[:0]}}
 }
 
-// free gives l back to the engine's pool.
+// free returns l to the engine's pool.
 func (l *loader) free(e *Engine) {
 	*l = l.reset()
 	for _, b := range []*[]byte{&l.rawHead, &l.buf, &l.decoded.scratch} {
@@ -138,13 +137,13 @@ func (l *loader) free(e *Engine) {
 }
 
 // deliverAll delivers what the first transaction copied, and reads on until the end.
-func (l *loader) deliverAll(give giveItem) error {
+func (l *loader) deliverAll(emit emitFunc) error {
 	for {
-		if err := l.deliver(give); err != nil {
+		if err := l.deliver(emit); err != nil {
 			return err
 		}
 		if l.done {
-			return l.journal.rest(&l.want, give)
+			return l.journal.rest(&l.want, emit)
 		}
 		if err := l.e.view(l.further); err != nil {
 			return err
@@ -152,222 +151,9 @@ func (l *loader) deliverAll(give giveItem) error {
 	}
 }
 
-// first reads the head and starts to read the items.
-func (l *loader) first(tx *txn) error {
-	if err := l.journal.begin(tx, &l.want); err != nil {
-		return err
-	}
-	b := tx.machines.get([]byte(l.key))
-	if b == nil && !l.journal.any() {
-		l.done = true
-		return nil
-	}
-	l.rawHead = append(l.rawHead[:0], b...)
-	l.chooseHead()
-	if l.number == 0 || b == nil {
-		l.done = true
-		return nil
-	}
-	l.fileTo = min(l.want.To, l.last)
-	l.part, l.from, l.to = engine.PartSnapshot, l.journal.snapshotsFrom(), min(l.want.SnapshotTo, l.last)
-	if l.want.Snapshot == engine.NoSnapshot || l.from > l.to {
-		l.beginEvents(tx)
-	}
-	return l.read(tx)
-}
-
-// chooseHead sets the head that counts, and limits what is wanted to it. Where the
-// journal has writes of the machine, the newest of them has the head, and the first
-// one says up to where the file has the machine.
-func (l *loader) chooseHead() {
-	file, fileErr := parseHead(l.rawHead, []byte(l.key), l.e.opt.maxValue())
-	l.fileHead = file
-	end := uint64(engine.All)
-	switch {
-	case l.journal.any():
-		l.head, l.last = l.journal.head(), l.journal.fileEnd()
-		end = l.head.seq
-	case fileErr != nil:
-		l.head, l.headErr, l.last = storedHead{number: file.number}, fileErr, engine.All
-	default:
-		l.head, l.last = file, file.seq
-		end = l.last
-	}
-	l.number = l.head.number
-	l.want.To, l.want.SnapshotTo = min(l.want.To, end), min(l.want.SnapshotTo, end)
-}
-
-// further continues in another transaction, if what is still to be read has not
-// changed since the first one.
-func (l *loader) further(tx *txn) error {
-	b := tx.machines.get([]byte(l.key))
-	if l.headErr != nil {
-		if !bytes.Equal(b, l.rawHead) {
-			return engine.ErrChanged
-		}
-		return l.read(tx)
-	}
-	h, err := parseHead(b, []byte(l.key), l.e.opt.maxValue())
-	if err != nil {
-		return errors.Join(engine.ErrChanged, err)
-	}
-	if h.number != l.number || l.want.Events && h.trims != l.fileHead.trims ||
-		l.part == engine.PartSnapshot && h.edits != l.fileHead.edits {
-		return engine.ErrChanged
-	}
-	return l.read(tx)
-}
-
-// beginEvents finds the first stored value that holds wanted events: its first event
-// may be before them.
-func (l *loader) beginEvents(tx *txn) {
-	l.part, l.from, l.to = engine.PartEvent, 0, l.fileTo
-	if !l.want.Events || l.fileTo <= l.want.After {
-		l.done = true
-		return
-	}
-	l.from = l.want.After + 1
-	l.seek = appendValueAfter(l.seek[:0], l.number, l.from)
-	k, _ := tx.events.cursor().before(l.seek)
-	if n, seq, _, ok := splitValueKey(k); ok && n == l.number {
-		l.from = seq
-	}
-}
-
-// read copies stored values until they are enough for one transaction, or all.
-func (l *loader) read(tx *txn) error {
-	l.buf, l.values = l.buf[:0], l.values[:0]
-	for !l.done && len(l.buf) < l.e.opt.readBytes {
-		if l.readPart(tx) {
-			continue
-		}
-		if l.part == engine.PartEvent {
-			l.done = true
-		} else {
-			l.beginEvents(tx)
-		}
-	}
-	return nil
-}
-
-// readPart copies values of the present part; more is false when it has no more.
-func (l *loader) readPart(tx *txn) (more bool) {
-	t := &tx.events
-	if l.part == engine.PartSnapshot {
-		t = &tx.snapshots
-	}
-	if l.want.Newest || l.newestSnapshotOnly() {
-		return l.readDown(t)
-	}
-	return l.readUp(t)
-}
-
-// newestSnapshotOnly reports whether one snapshot ends the part that is being read.
-func (l *loader) newestSnapshotOnly() bool {
-	return l.part == engine.PartSnapshot && l.want.Snapshot == engine.NewestSnapshot
-}
-
-// readUp copies values from l.from on; more is false when there are no more.
-func (l *loader) readUp(t *tree) (more bool) {
-	cur := t.cursor()
-	before := -1 // index of the first piece of the value before
-	l.seek = appendValueKey(l.seek[:0], l.number, l.from)
-	for k, v := cur.seek(l.seek); ; k, v = cur.next() {
-		if k == nil || !bytes.HasPrefix(k, l.seek[:8]) {
-			return false
-		}
-		_, seq, piece, ok := splitValueKey(k)
-		if !ok {
-			continue
-		}
-		if before < 0 || l.values[before].seq != seq {
-			if before >= 0 {
-				l.values[before].next = seq
-			}
-			if seq > l.to {
-				return false
-			}
-			if len(l.buf) >= l.e.opt.readBytes && before >= 0 {
-				l.from = seq
-				return true
-			}
-			before = len(l.values)
-		}
-		l.add(seq, piece, v)
-	}
-}
-
-// readDown copies values from l.to down; more is false when there are no more.
-func (l *loader) readDown(t *tree) (more bool) {
-	cur := t.cursor()
-	k, v, next := l.lastUpTo(cur)
-	for ; ; k, v = cur.before(appendValueKey(l.seek[:0], l.number, l.to+1)) {
-		n, seq, _, ok := splitValueKey(k)
-		if !ok || n != l.number || seq < l.from {
-			return false
-		}
-		if l.part != engine.PartSnapshot || !l.journal.hides(seq) {
-			l.addWhole(cur, k, v, seq, next)
-			next = seq
-			if l.newestSnapshotOnly() {
-				l.want.After = max(l.want.After, seq)
-				l.journal.skipSnapshots()
-				return false
-			}
-		}
-		if seq == 0 {
-			return false
-		}
-		l.to = seq - 1
-		if len(l.buf) >= l.e.opt.readBytes {
-			return true
-		}
-	}
-}
-
-// lastUpTo returns the last key at or before l.to, and the seq of the value after
-// l.to, 0 if the machine has none.
-func (l *loader) lastUpTo(cur cursor) (k, v []byte, next uint64) {
-	l.seek = appendValueAfter(l.seek[:0], l.number, l.to)
-	after, _ := cur.seek(l.seek)
-	if n, seq, _, ok := splitValueKey(after); ok && n == l.number {
-		next = seq
-	}
-	if after == nil {
-		k, v = cur.last()
-	} else {
-		k, v = cur.prev()
-	}
-	return k, v, next
-}
-
-// addWhole copies the value under seq in all its pieces; k and v are those of its
-// last piece.
-func (l *loader) addWhole(cur cursor, k, v []byte, seq, next uint64) {
-	first := len(l.values)
-	if len(k) == valueKeyLen { // it has one piece
-		l.add(seq, 0, v)
-	} else {
-		end := appendValueAfter(nil, l.number, seq)
-		for k, v := cur.seek(appendValueKey(nil, l.number, seq)); k != nil && bytes.Compare(k, end) < 0; k, v = cur.next() {
-			if _, _, piece, ok := splitValueKey(k); ok {
-				l.add(seq, piece, v)
-			}
-		}
-	}
-	l.values[first].next = next
-}
-
-// add copies one piece.
-func (l *loader) add(seq uint64, piece uint32, v []byte) {
-	from := len(l.buf)
-	l.buf = append(l.buf, v...)
-	l.values = append(l.values, chunk{part: l.part, seq: seq, piece: piece, from: from, to: len(l.buf)})
-}
-
-// deliver gives the items of the values that the last transaction copied, merged
+// deliver emits the items of the values that the last transaction copied, merged
 // with those of the journal that come before them.
-func (l *loader) deliver(give giveItem) error {
+func (l *loader) deliver(emit emitFunc) error {
 	for rest := l.values; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].seq == rest[0].seq && rest[n].part == rest[0].part {
@@ -375,9 +161,9 @@ func (l *loader) deliver(give giveItem) error {
 		}
 		var err error
 		if rest[0].part == engine.PartSnapshot {
-			err = l.deliverSnapshot(rest[:n], give)
+			err = l.deliverSnapshot(rest[:n], emit)
 		} else {
-			err = l.deliverBlock(rest[:n], give)
+			err = l.deliverBlock(rest[:n], emit)
 		}
 		if err != nil {
 			return err
@@ -387,11 +173,11 @@ func (l *loader) deliver(give giveItem) error {
 	return nil
 }
 
-// deliverSnapshot gives the journal's snapshots that come before a snapshot of the
+// deliverSnapshot emits the journal's snapshots that come before a snapshot of the
 // file, and that one unless the journal replaces or drops it.
-func (l *loader) deliverSnapshot(pieces []chunk, give giveItem) error {
+func (l *loader) deliverSnapshot(pieces []chunk, emit emitFunc) error {
 	seq := pieces[0].seq
-	if err := l.journal.snapshotsBefore(seq, give); err != nil {
+	if err := l.journal.snapshotsBefore(seq, emit); err != nil {
 		return err
 	}
 	if l.journal.hides(seq) {
@@ -402,24 +188,24 @@ func (l *loader) deliverSnapshot(pieces []chunk, give giveItem) error {
 	if err != nil {
 		it.Bytes, it.Err = nil, &engine.Damage{Machine: l.key, Part: "snapshot", Seq: seq, Why: err}
 	}
-	return give(it)
+	return emit(it)
 }
 
-// deliverBlock gives the journal's items that come before the file's events, and the
+// deliverBlock emits the journal's items that come before the file's events, and the
 // wanted events of a block.
-func (l *loader) deliverBlock(pieces []chunk, give giveItem) error {
-	if err := l.journal.beforeEvents(&l.want, give); err != nil {
+func (l *loader) deliverBlock(pieces []chunk, emit emitFunc) error {
+	if err := l.journal.beforeEvents(&l.want, emit); err != nil {
 		return err
 	}
 	payload, err := l.whole(pieces)
 	if err != nil {
-		return l.giveDamage(&pieces[0], err, give)
+		return l.emitDamage(&pieces[0], err, emit)
 	}
 	block, err := format.ParseBlock(payload, pieces[0].seq)
 	if err != nil {
-		return l.giveDamage(&pieces[0], err, give)
+		return l.emitDamage(&pieces[0], err, emit)
 	}
-	return l.giveEvents(&block, give)
+	return l.emitEvents(&block, emit)
 }
 
 // whole checks the pieces of one value and decodes it. The result is valid until the
@@ -451,45 +237,45 @@ func (l *loader) whole(pieces []chunk) ([]byte, error) {
 	return payload, err
 }
 
-// giveEvents delivers the wanted events of a block.
-func (l *loader) giveEvents(b *format.Block, give giveItem) error {
+// emitEvents emits the wanted events of a block.
+func (l *loader) emitEvents(b *format.Block, emit emitFunc) error {
 	if l.want.Newest {
-		return l.giveEventsDown(b, give)
+		return l.emitEventsDown(b, emit)
 	}
 	for e, ok := b.Next(); ok; e, ok = b.Next() {
-		if err := l.giveEvent(&e, give); err != nil {
+		if err := l.emitEvent(&e, emit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// giveEventsDown delivers the wanted events of a block, newest first.
-func (l *loader) giveEventsDown(b *format.Block, give giveItem) error {
+// emitEventsDown emits the wanted events of a block, newest first.
+func (l *loader) emitEventsDown(b *format.Block, emit emitFunc) error {
 	entries := l.decoded.entries[:0]
 	for e, ok := b.Next(); ok; e, ok = b.Next() {
 		entries = append(entries, e)
 	}
 	l.decoded.entries = entries
 	for i := range entries {
-		if err := l.giveEvent(&entries[len(entries)-1-i], give); err != nil {
+		if err := l.emitEvent(&entries[len(entries)-1-i], emit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// giveEvent delivers an event if it is wanted.
-func (l *loader) giveEvent(e *format.Entry, give giveItem) error {
+// emitEvent emits an event if it is wanted.
+func (l *loader) emitEvent(e *format.Entry, emit emitFunc) error {
 	if e.Seq <= l.want.After || e.Seq > l.fileTo {
 		return nil
 	}
-	return give(engine.Item{Part: engine.PartEvent, Seq: e.Seq, Last: e.Seq, Pos: e.Pos, Bytes: e.Bytes})
+	return emit(engine.Item{Part: engine.PartEvent, Seq: e.Seq, Last: e.Seq, Pos: e.Pos, Bytes: e.Bytes})
 }
 
-// giveDamage delivers one item for a damaged block, if its events are wanted: for the
+// emitDamage emits one item for a damaged block, if its events are wanted: for the
 // seqs up to the next block, or up to the end of the machine.
-func (l *loader) giveDamage(v *chunk, why error, give giveItem) error {
+func (l *loader) emitDamage(v *chunk, why error, emit emitFunc) error {
 	seq, last := max(v.seq, l.want.After+1), l.fileTo
 	if v.next > 0 {
 		last = min(last, v.next-1)
@@ -499,6 +285,6 @@ func (l *loader) giveDamage(v *chunk, why error, give giveItem) error {
 	if last < seq {
 		return nil
 	}
-	return give(engine.Item{Part: engine.PartEvent, Seq: seq, Last: last,
+	return emit(engine.Item{Part: engine.PartEvent, Seq: seq, Last: last,
 		Err: &engine.Damage{Machine: l.key, Part: "event", Seq: v.seq, Why: why}})
 }

@@ -14,9 +14,9 @@ import (
 
 // TestBoltLook_LongOnesAreOfOneMoment reads a machine in many transactions while
 // it changes. It checks that
-//  1. what is appended meanwhile is left out, and the look is whole;
-//  2. a look of which something is removed before it was read ends with an error;
-//  3. a removal of what the look does not want any more changes nothing.
+//  1. what is appended meanwhile is left out, and the load is complete;
+//  2. a load ends with an error if something is removed before it is read;
+//  3. removing what the load does not need any more changes nothing.
 func TestBoltLook_LongOnesAreOfOneMoment(t *testing.T) {
 	const events = 300
 	trim := writeOf("a", events, 0)
@@ -87,13 +87,13 @@ func TestBoltLook_LongOnesAreOfOneMoment(t *testing.T) {
 	}
 }
 
-// TestBoltTrim_ManyInOneGroup trims neighbours in one transaction: what one trim
-// empties must not hide from the next what it has to remove.
+// TestBoltTrim_ManyInOneGroup trims machines with adjacent numbers in one
+// transaction: pages that one trim empties must not hide blocks from the next trim.
 func TestBoltTrim_ManyInOneGroup(t *testing.T) {
 	const machines, events, to = 30, 60, 50
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{})
 	name := func(m int) string { return fmt.Sprint("m", m) }
-	for i := range uint64(events) { // a block each
+	for i := range uint64(events) { // each in a block of its own
 		var steps []engine.Step
 		for m := range machines {
 			steps = append(steps, stepOf(writeOf(name(m), i, 1)))

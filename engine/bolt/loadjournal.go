@@ -141,50 +141,50 @@ func (v *journalView) snapshotsFrom() uint64 { return v.newestAt }
 // file has a newer one.
 func (v *journalView) skipSnapshots() { v.next = len(v.snaps) }
 
-// snapshotsBefore delivers the snapshots of writes that come before one of the file
+// snapshotsBefore emits the snapshots of writes that come before one of the file
 // at seq.
-func (v *journalView) snapshotsBefore(seq uint64, give giveItem) error {
+func (v *journalView) snapshotsBefore(seq uint64, emit emitFunc) error {
 	for ; v.next < len(v.snaps) && v.order(v.snaps[v.next].seq, seq) < 0; v.next++ {
-		if err := v.giveSnapshot(give); err != nil {
+		if err := v.emitSnapshot(emit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// giveSnapshot delivers the next snapshot, unless it is skipped.
-func (v *journalView) giveSnapshot(give giveItem) error {
+// emitSnapshot emits the next snapshot, unless it is skipped.
+func (v *journalView) emitSnapshot(emit emitFunc) error {
 	s := &v.snaps[v.next]
 	if s.skip {
 		return nil
 	}
-	return give(engine.Item{Part: engine.PartSnapshot, Seq: s.seq, Last: s.seq, Bytes: s.b})
+	return emit(engine.Item{Part: engine.PartSnapshot, Seq: s.seq, Last: s.seq, Bytes: s.b})
 }
 
-// beforeEvents delivers what comes before the file's events: the other snapshots,
+// beforeEvents emits what comes before the file's events: the other snapshots,
 // and newest first the events of writes.
-func (v *journalView) beforeEvents(want *engine.LoadRange, give giveItem) error {
+func (v *journalView) beforeEvents(want *engine.LoadRange, emit emitFunc) error {
 	for ; v.next < len(v.snaps); v.next++ {
-		if err := v.giveSnapshot(give); err != nil {
+		if err := v.emitSnapshot(emit); err != nil {
 			return err
 		}
 	}
 	if !v.newest || v.events {
 		return nil
 	}
-	return v.giveEvents(want, give)
+	return v.emitEvents(want, emit)
 }
 
-// rest delivers what is left when everything of the file is delivered.
-func (v *journalView) rest(want *engine.LoadRange, give giveItem) error {
-	if err := v.beforeEvents(want, give); err != nil || v.events {
+// rest emits what is left when everything of the file is delivered.
+func (v *journalView) rest(want *engine.LoadRange, emit emitFunc) error {
+	if err := v.beforeEvents(want, emit); err != nil || v.events {
 		return err
 	}
-	return v.giveEvents(want, give)
+	return v.emitEvents(want, emit)
 }
 
-// giveEvents delivers the wanted events of all writes.
-func (v *journalView) giveEvents(want *engine.LoadRange, give giveItem) error {
+// emitEvents emits the wanted events of all writes.
+func (v *journalView) emitEvents(want *engine.LoadRange, emit emitFunc) error {
 	v.events = true
 	if !want.Events {
 		return nil
@@ -203,7 +203,7 @@ func (v *journalView) giveEvents(want *engine.LoadRange, give giveItem) error {
 			if seq <= want.After || seq > want.To {
 				continue
 			}
-			if err := give(engine.Item{Part: engine.PartEvent, Seq: seq, Last: seq, Pos: w.Pos - back, Bytes: w.Events[k].Bytes}); err != nil {
+			if err := emit(engine.Item{Part: engine.PartEvent, Seq: seq, Last: seq, Pos: w.Pos - back, Bytes: w.Events[k].Bytes}); err != nil {
 				return err
 			}
 		}

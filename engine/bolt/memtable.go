@@ -67,7 +67,7 @@ func newMemtable() *memtable {
 	return &memtable{generations: []*generation{newGeneration(1, 0)}}
 }
 
-// newGeneration returns an empty generation with space for so many machines.
+// newGeneration returns an empty generation with memory for a number of machines.
 func newGeneration(id uint64, machines int) *generation {
 	return &generation{id: id, machines: make(map[string]int32, machines)}
 }
@@ -167,7 +167,7 @@ func (t *memtable) refs(machine string, dst []entryRef) []entryRef {
 	return dst
 }
 
-// newest returns the machine's newest write.
+// newest returns the machine's newest write; ok is false if it has none.
 func (t *memtable) newest(machine string) (ref entryRef, ok bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -220,8 +220,8 @@ func (t *memtable) newestOf(machines []string, dst []entryRef) []entryRef {
 }
 
 // entriesAfter returns the oldest entries that may have positions after pos, in
-// order, and at most the given number of them. t may be nil.
-func (t *memtable) entriesAfter(pos uint64, most int) (entries []journalEntry) {
+// order, at most limit of them. t may be nil.
+func (t *memtable) entriesAfter(pos uint64, limit int) (entries []journalEntry) {
 	if t == nil {
 		return nil
 	}
@@ -229,23 +229,23 @@ func (t *memtable) entriesAfter(pos uint64, most int) (entries []journalEntry) {
 	defer t.mu.RUnlock()
 	for _, gen := range t.generations {
 		some := gen.entries[max(1, gen.search(pos+1))-1:] // the entry before may have positions after pos
-		entries = append(entries, some[:min(len(some), most-len(entries))]...)
+		entries = append(entries, some[:min(len(some), limit-len(entries))]...)
 	}
 	return entries
 }
 
 // entriesBefore returns the newest entries that have positions before pos, in
-// order, and at most the given number of them. t may be nil.
-func (t *memtable) entriesBefore(pos uint64, most int) (entries []journalEntry) {
+// order, at most limit of them. t may be nil.
+func (t *memtable) entriesBefore(pos uint64, limit int) (entries []journalEntry) {
 	if t == nil {
 		return nil
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for i := len(t.generations) - 1; i >= 0 && len(entries) < most; i-- {
+	for i := len(t.generations) - 1; i >= 0 && len(entries) < limit; i-- {
 		gen := t.generations[i]
 		to := gen.search(pos - 1)
-		some := gen.entries[max(0, to-most+len(entries)):to]
+		some := gen.entries[max(0, to-limit+len(entries)):to]
 		entries = slices.Insert(entries, 0, some...)
 	}
 	return entries

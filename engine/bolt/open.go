@@ -29,7 +29,7 @@ func openWith(path string, o config) (*Engine, error) {
 	return e, nil
 }
 
-// opening opens the file of an engine that nobody else has yet.
+// opening opens the file of an engine that is not shared yet.
 type opening struct {
 	e       *Engine
 	found   fileState
@@ -42,7 +42,7 @@ func (o *opening) run() error {
 	if err := o.openFile(); err != nil {
 		return err
 	}
-	// 2. Give the descriptor to bbolt.
+	// 2. Open the file with bbolt, on the same descriptor.
 	if err := o.openHandle(); err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func TestBoltOpen_Refuses(t *testing.T) {
 				return b
 			}
 			before := content()
-			for _, readOnly := range []bool{false, true, false} { // and the lock is freed
+			for _, readOnly := range []bool{false, true, false} { // the lock is released each time
 				_, err := openWith(path, config{readOnly: readOnly})
 				require.ErrorIs(t, err, c.want)
 				for _, other := range []error{engine.ErrCorrupt, engine.ErrForeign, engine.ErrNewer} {
@@ -162,7 +162,7 @@ func TestBoltOpen_MarksCleanClose(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, e.report.Clean, "a new file")
 	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 1))))
-	image, err := os.ReadFile(path) // as if the process died here
+	image, err := os.ReadFile(path) // as after a crash at this point
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
 	e, err = openWith(path, config{})
@@ -202,8 +202,8 @@ func TestBoltOpen_RenamedBeforeLock(t *testing.T) {
 	assert.True(t, same)
 }
 
-// TestBoltCreate_Order: the file is whole on the disk before it has its name, and
-// the name is on the disk before anything is built on it.
+// TestBoltCreate_Order: the file is on the disk before it gets its name, and the name
+// is on the disk before the file is used.
 func TestBoltCreate_Order(t *testing.T) {
 	var did []string
 	dir := t.TempDir()
@@ -229,7 +229,7 @@ func TestBoltCreate_Order(t *testing.T) {
 	require.False(t, made, "somebody else was first")
 }
 
-// TestBoltOpen_RenamedWhileOpen: the lock goes with the file, not with its name.
+// TestBoltOpen_RenamedWhileOpen: the lock belongs to the file, not to its name.
 func TestBoltOpen_RenamedWhileOpen(t *testing.T) {
 	path := sampleFile(t)
 	e := openAt(t, path, config{})
@@ -260,7 +260,7 @@ func TestBoltCreate_Crash(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "test.db")
-			// Leftovers of processes that could not clean up, and a file that is none.
+			// Leftovers of processes that could not clean up, and a file that is not one.
 			for _, left := range []string{tempName("test.db"), tempName("test.db"), ".test.db" + tempMark + "mine"} {
 				require.NoError(t, os.WriteFile(filepath.Join(dir, left), []byte("half"), 0o600))
 			}
@@ -277,7 +277,7 @@ func TestBoltCreate_Crash(t *testing.T) {
 	}
 }
 
-// TestBoltCounters_NeverGoBack purges and reopens: numbers and positions go on.
+// TestBoltCounters_NeverGoBack purges and opens again: numbers and positions are never used twice.
 func TestBoltCounters_NeverGoBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	numbers, last := map[uint64]bool{}, uint64(0)

@@ -107,7 +107,7 @@ func TestPageSummary_LossIsHarmless(t *testing.T) {
 			return err
 		},
 	} {
-		for mode, o := range map[string]config{"direct": {}, "ring": {journalBytes: 64 << 10}} {
+		for mode, o := range map[string]config{"direct": {}, "journal": {journalBytes: 64 << 10}} {
 			t.Run(name+" "+mode, func(t *testing.T) {
 				path, all := searchFile(t, o)
 				edit(t, path, change)
@@ -222,7 +222,7 @@ func TestQuery_UnknownTerms(t *testing.T) {
 	}
 	w.Events[0].Bytes = binary.AppendUvarint(nil, 1<<40) // a field of a later build
 	commitBolt(t, e, w)
-	for _, where := range []string{"ring", "file"} {
+	for _, where := range []string{"journal", "file"} {
 		for _, q := range []engine.Query{{Name: "x"}, {From: "x"}, {To: "x"}, {Actor: "x"}, {Origin: 2}} {
 			require.Equal(t, []uint64{1}, queried(t, e, q), "%s: %+v", where, q)
 		}

@@ -27,26 +27,26 @@ type positionRebuild struct {
 // more than the option gathered, it finds the first of them, or the newest, and
 // reduces within accordingly.
 func collectPositions(ctx context.Context, e *Engine, within indexPageKey, newest bool) (*positionRebuild, error) {
-	g := &positionRebuild{e: e, within: within, newest: newest, machines: map[uint64]string{}, blocks: blockReader{limit: e.opt.maxValue()}}
+	r := &positionRebuild{e: e, within: within, newest: newest, machines: map[uint64]string{}, blocks: blockReader{limit: e.opt.maxValue()}}
 	err := e.Scan(ctx, "", "", 0, func(machine string, h engine.Head) error {
-		g.machines[h.Number] = machine // the number of a damaged head is 0, which no block has
+		r.machines[h.Number] = machine // the number of a damaged head is 0, which no block has
 		return nil
 	})
 	for from := []byte{0}; err == nil && from != nil; {
 		if err = ctx.Err(); err == nil {
-			err = e.view(func(tx *txn) error { from = g.round(tx, from); return nil })
+			err = e.view(func(tx *txn) error { from = r.round(tx, from); return nil })
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	g.keep()
-	return g, nil
+	r.keep()
+	return r, nil
 }
 
 // round reads blocks up to the option readBytes, and returns the key from which to
 // continue, nil at the end. It skips damaged blocks, which Load reports.
-func (g *positionRebuild) round(tx *txn, from []byte) []byte {
+func (r *positionRebuild) round(tx *txn, from []byte) []byte {
 	read := 0
 	cur := tx.events.cursor()
 	for k, v := cur.seek(from); k != nil; k, v = cur.next() {
@@ -54,43 +54,43 @@ func (g *positionRebuild) round(tx *txn, from []byte) []byte {
 		if !ok || piece > 0 {
 			continue
 		}
-		if read >= g.e.opt.readBytes {
+		if read >= r.e.opt.readBytes {
 			return append([]byte(nil), k...)
 		}
 		read += len(v)
-		g.block(tx, number, seq)
+		r.block(tx, number, seq)
 	}
 	return nil
 }
 
-func (g *positionRebuild) block(tx *txn, number, seq uint64) {
-	b, err := g.blocks.read(tx, number, seq)
-	if err != nil || b.LastPos < g.within.first || b.FirstPos > g.within.last {
+func (r *positionRebuild) block(tx *txn, number, seq uint64) {
+	b, err := r.blocks.read(tx, number, seq)
+	if err != nil || b.LastPos < r.within.first || b.FirstPos > r.within.last {
 		return
 	}
 	for ev, ok := b.Next(); ok; ev, ok = b.Next() {
-		if ev.Pos >= g.within.first && ev.Pos <= g.within.last {
-			g.entries = append(g.entries, format.IndexEntry{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Terms: hashesOf(b.header.Kind, ev.Bytes)})
+		if ev.Pos >= r.within.first && ev.Pos <= r.within.last {
+			r.entries = append(r.entries, format.IndexEntry{Pos: ev.Pos, Number: number, Seq: ev.Seq, Time: ev.Time, Terms: hashesOf(b.header.Kind, ev.Bytes)})
 		}
 	}
-	if len(g.entries) > 2*g.e.opt.gathered {
-		g.keep()
+	if len(r.entries) > 2*r.e.opt.gathered {
+		r.keep()
 	}
 }
 
 // keep sorts the entries and removes those above the largest number.
-func (g *positionRebuild) keep() {
-	slices.SortFunc(g.entries, func(a, b format.IndexEntry) int { return cmp.Compare(a.Pos, b.Pos) })
-	limit := g.e.opt.gathered
-	over := len(g.entries) - limit
+func (r *positionRebuild) keep() {
+	slices.SortFunc(r.entries, func(a, b format.IndexEntry) int { return cmp.Compare(a.Pos, b.Pos) })
+	limit := r.e.opt.gathered
+	over := len(r.entries) - limit
 	switch {
 	case over <= 0:
-	case g.newest:
-		g.entries = slices.Delete(g.entries, 0, over)
-		g.within.first = g.entries[0].Pos
+	case r.newest:
+		r.entries = slices.Delete(r.entries, 0, over)
+		r.within.first = r.entries[0].Pos
 	default:
-		g.entries = g.entries[:limit]
-		g.within.last = g.entries[limit-1].Pos
+		r.entries = r.entries[:limit]
+		r.within.last = r.entries[limit-1].Pos
 	}
 }
 

@@ -60,14 +60,14 @@ func recordsIn(entries []journalEntry) int {
 	return int(min(last.Pos-first.Pos, uint64(bytes)))
 }
 
-// stepReader parses the payloads of journal entries and gives their steps to a
-// batch. Its buffers are reused for each step.
+// stepReader parses the payloads of journal entries and passes their steps to
+// a batch. Its buffers are reused for each step.
 type stepReader struct {
 	b       *batch
 	w       format.StepWrite
 	writes  []engine.Write
-	numbers []uint64 // of machines, one per write, as they were when the step was appended
-	pos     []uint64 // the same of positions
+	numbers []uint64 // machine numbers, one per write, as they were when the step was appended
+	pos     []uint64 // positions, likewise
 	events  []engine.Event
 	snaps   []engine.Snapshot
 	drops   []uint64

@@ -38,7 +38,7 @@ func newHeadScan(e *Engine, prefix, after string) *headScan {
 	return s
 }
 
-// run gives fn the heads, at most limit of them if limit is above 0.
+// run calls fn for the heads, for at most limit of them if limit is above 0.
 func (s *headScan) run(ctx context.Context, limit int, fn func(machine string, h engine.Head) error) error {
 	for given := 0; limit <= 0 || given < limit; {
 		if err := ctx.Err(); err != nil {
@@ -65,24 +65,24 @@ func (s *headScan) run(ctx context.Context, limit int, fn func(machine string, h
 	return nil
 }
 
-// start fills both sources for the next round.
-func (s *headScan) start(most int) error {
-	s.mem.start(s.e.memtable, s.from, most)
+// start fills both sources for the next round, with at most limit heads each.
+func (s *headScan) start(limit int) error {
+	s.mem.start(s.e.memtable, s.from, limit)
 	return s.e.view(func(tx *txn) (err error) {
 		if len(s.mem.refs) > 0 {
 			if s.mem.checkpointed, _, err = parseJournalState(tx); err != nil {
 				return err
 			}
 		}
-		s.file.copy(tx, s.prefix, s.from, most, s.e.opt.readBytes)
+		s.file.copy(tx, s.prefix, s.from, limit, s.e.opt.readBytes)
 		return nil
 	})
 }
 
-// round gives fn at most most heads, up to where a source was cut off, and returns
-// how many they were.
-func (s *headScan) round(ctx context.Context, most int, fn func(machine string, h engine.Head) error) (given int, err error) {
-	for given < most {
+// round calls fn for at most limit heads, up to where a source was cut off, and
+// returns how many they were.
+func (s *headScan) round(ctx context.Context, limit int, fn func(machine string, h engine.Head) error) (given int, err error) {
+	for given < limit {
 		machine, h, ok, err := s.next()
 		if err != nil || !ok {
 			return given, err
@@ -136,12 +136,12 @@ type fileHeads struct {
 // storedKey is a key and the value stored under it, both in fileHeads.buf.
 type storedKey struct{ key, value []byte }
 
-// copy copies heads from a key on: at most most of them, and no more after maxBytes.
-func (f *fileHeads) copy(tx *txn, prefix string, from []byte, most, maxBytes int) {
+// copy copies heads from a key on: at most limit of them, and none after maxBytes.
+func (f *fileHeads) copy(tx *txn, prefix string, from []byte, limit, maxBytes int) {
 	f.heads, f.at, f.buf, f.more = f.heads[:0], 0, f.buf[:0], false
 	cur := tx.machines.cursor()
 	for k, v := cur.seek(from); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, v = cur.next() {
-		if len(f.heads) == most || len(f.buf) >= maxBytes {
+		if len(f.heads) == limit || len(f.buf) >= maxBytes {
 			f.more = true
 			return
 		}
@@ -178,12 +178,13 @@ type memtableHeads struct {
 	checkpointed uint64     // the LSN up to which the file has all writes
 }
 
-// start drops the machines before from and takes the newest writes of the next ones.
-func (m *memtableHeads) start(t *memtable, from []byte, most int) {
+// start drops the machines before from and copies the newest writes of at most limit
+// machines.
+func (m *memtableHeads) start(t *memtable, from []byte, limit int) {
 	for len(m.machines) > 0 && m.machines[0] < string(from) {
 		m.machines = m.machines[1:]
 	}
-	m.refs, m.at = t.newestOf(m.machines[:min(most, len(m.machines))], m.refs[:0]), 0
+	m.refs, m.at = t.newestOf(m.machines[:min(limit, len(m.machines))], m.refs[:0]), 0
 }
 
 // has reports whether a machine of the round is left. If none is, the source is cut

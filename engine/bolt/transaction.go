@@ -30,7 +30,7 @@ func (e *Engine) view(fn func(tx *txn) error) error {
 // update runs fn in a write transaction and commits it. Its errors match
 // ErrNothingStored or ErrInDoubt; after the second kind writing has ended for
 // good. The caller holds what the write needs: Engine.writing and, with a journal,
-// checkpointing, unless nobody else has the engine yet.
+// checkpointing, unless the engine is not shared yet.
 func (e *Engine) update(fn func(tx *txn) error) error {
 	e.open.RLock()
 	defer e.open.RUnlock()
@@ -70,7 +70,8 @@ func (e *Engine) update(fn func(tx *txn) error) error {
 	return err
 }
 
-// usable returns why nothing can be read, or nil. The caller holds open.
+// usable returns the error of every read, nil while the file can be read. The caller
+// holds open.
 func (e *Engine) usable() error {
 	if e.closed {
 		return engine.ErrClosed
@@ -81,9 +82,9 @@ func (e *Engine) usable() error {
 	return nil
 }
 
-// writable returns why nothing can be written, or nil. The error matches
-// ErrNothingStored, because what is refused is surely not stored. The caller holds
-// open.
+// writable returns the error of every write, nil while the file can be written. It
+// matches ErrNothingStored, because what is refused is surely not stored. The caller
+// holds open.
 func (e *Engine) writable() error {
 	err := e.usable()
 	if err == nil && e.opt.readOnly {

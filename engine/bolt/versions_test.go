@@ -44,7 +44,7 @@ func versionSample(t *testing.T, o config) (path string, want map[uint64]int64) 
 // TestVersions_SurviveACrash: the counts are those of the heads, in the
 // buckets and in the journal.
 func TestVersions_SurviveACrash(t *testing.T) {
-	for name, o := range map[string]config{"direct": {}, "small ring": ringOptions["Small"], "ring": {journalBytes: 1 << 20}} {
+	for name, o := range map[string]config{"direct": {}, "small journal": journalConfigs["Small"], "journal": {journalBytes: 1 << 20}} {
 		t.Run(name, func(t *testing.T) {
 			path, want := versionSample(t, o)
 			for _, again := range []config{{readOnly: true}, o, {}, o} {
@@ -100,7 +100,7 @@ func TestVersions_CountedAgain(t *testing.T) {
 
 // TestVersions_DamagedHead: a damaged head that is written again is counted again.
 func TestVersions_DamagedHead(t *testing.T) {
-	for name, o := range map[string]config{"direct": {}, "ring": ringOptions["Small"]} {
+	for name, o := range map[string]config{"direct": {}, "journal": journalConfigs["Small"]} {
 		t.Run(name, func(t *testing.T) {
 			path, _ := versionSample(t, config{})
 			change(t, path, func(tx *bbolt.Tx) error {
