@@ -87,6 +87,38 @@ func TestBoltLook_LongOnesAreOfOneMoment(t *testing.T) {
 	}
 }
 
+// TestBoltLook_RestoredMeanwhile: a load that takes several transactions ends with an
+// error if trimmed events are restored while it reads, even though the file has no
+// event that the restore replaces.
+func TestBoltLook_RestoredMeanwhile(t *testing.T) {
+	const events, trimmed = 300, 100
+	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{readBytes: 500, noCompression: true})
+	w := writeOf("a", 0, events)
+	require.NoError(t, commitSteps(e, stepOf(w)))
+	trim := writeOf("a", events, 0)
+	trim.TrimTo = trimmed
+	require.NoError(t, commitSteps(e, stepOf(trim)))
+	restore := writeOf("a", events, 0)
+	for seq := uint64(50); seq <= trimmed; seq++ {
+		restore.Restore = append(restore.Restore, engine.StoredEvent{Seq: seq, Pos: seq, Event: w.Events[seq-1]})
+	}
+	want := everything
+	want.Newest = true
+	done := false
+	_, err := e.Load(context.Background(), "a", want, func(it engine.Item) error {
+		if it.Part == engine.PartEvent && !done {
+			done = true
+			require.NoError(t, commitSteps(e, stepOf(restore)))
+		}
+		return it.Err
+	})
+	require.True(t, done)
+	require.ErrorIs(t, err, engine.ErrChanged)
+	items, err := readAll(e, "a")
+	require.NoError(t, err)
+	require.Len(t, items, events-50+1+1, "the events from 50 on, and the head")
+}
+
 // TestBoltTrim_ManyInOneGroup trims machines with adjacent numbers in one
 // transaction: pages that one trim empties must not hide blocks from the next trim.
 func TestBoltTrim_ManyInOneGroup(t *testing.T) {
