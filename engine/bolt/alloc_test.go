@@ -42,9 +42,9 @@ func commitAllocs(t *testing.T, o config, machines, events int) float64 {
 	return allocs
 }
 
-// TestBoltRing_CommitAllocs: a commit allocates two or three times for a group, and
+// TestJournal_CommitAllocs: a commit allocates two or three times for a group, and
 // not for each event.
-func TestBoltRing_CommitAllocs(t *testing.T) {
+func TestJournal_CommitAllocs(t *testing.T) {
 	for _, c := range []struct {
 		machines, events int
 		most             float64

@@ -43,7 +43,7 @@ func blocksIn(t *testing.T, path string) (blocks []storedBlock) {
 	return blocks
 }
 
-func TestBoltBlock_GoesOn(t *testing.T) {
+func TestBlocks_AreExtended(t *testing.T) {
 	// 1. events that are committed one by one are stored in few blocks, each of one value; 2. no event is lost, stored
 	// twice or out of order.
 	for name, o := range map[string]config{"direct": {}, "journal": {journalBytes: 1 << 20}, "not small": {noCompression: true}} {
@@ -85,7 +85,7 @@ func TestBoltBlock_GoesOn(t *testing.T) {
 	}
 }
 
-func TestBoltBlock_IsOneValue(t *testing.T) {
+func TestBlocks_AreOneValue(t *testing.T) {
 	// Events that do not compress are split into more blocks until each fits; a single long event is stored in pieces.
 	path := filepath.Join(t.TempDir(), "test.db")
 	e, err := openWith(path, config{})
@@ -121,7 +121,7 @@ func TestBoltBlock_IsOneValue(t *testing.T) {
 	assert.Equal(t, format.Pieces(5000), pieces)
 }
 
-func TestBoltBlock_DoesNotGoOn(t *testing.T) {
+func TestBlocks_AreNotExtended(t *testing.T) {
 	// A block of another schema version, a damaged block, or a block before a gap is not extended.
 	for name, tc := range map[string]struct {
 		harm   func(t *testing.T, path string)
@@ -180,9 +180,9 @@ func TestBoltBlock_DoesNotGoOn(t *testing.T) {
 	}
 }
 
-// TestBoltBlock_PositionsDescend: a restored event whose position is later than that
+// TestBlocks_PositionsDescend: a restored event whose position is later than that
 // of the event after it is stored in a block of its own, and all events are read.
-func TestBoltBlock_PositionsDescend(t *testing.T) {
+func TestBlocks_PositionsDescend(t *testing.T) {
 	for name, o := range map[string]config{"direct": {}, "journal": {journalBytes: 1 << 20}} {
 		t.Run(name, func(t *testing.T) {
 			e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)

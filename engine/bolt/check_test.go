@@ -265,9 +265,9 @@ func TestCheck_NewFileHasBuckets(t *testing.T) {
 	}
 }
 
-// TestBoltRing_LostState: without the journal's state it is not known which of its
+// TestJournal_LostState: without the journal's state it is not known which of its
 // records are checkpointed. After a clean close all are, and the journal is reset.
-func TestBoltRing_LostState(t *testing.T) {
+func TestJournal_LostState(t *testing.T) {
 	lose := func(tx *bbolt.Tx) error {
 		v := bytes.Clone(tx.Bucket(bucketCounters).Get(countersJournal))
 		v[len(v)-1]++

@@ -36,7 +36,7 @@ func failing(err error, after bool) func(*txn) error {
 // diskFull is a commit that fails on a full disk and stores nothing.
 var diskFull = failing(&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, false)
 
-func TestBoltFault_Commit(t *testing.T) {
+func TestFault_Commit(t *testing.T) {
 	write := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
 	for name, c := range map[string]struct {
 		err    error
@@ -103,7 +103,7 @@ func TestBoltFault_Commit(t *testing.T) {
 	}
 }
 
-func TestBoltFault_Panic(t *testing.T) {
+func TestFault_Panic(t *testing.T) {
 	for name, where := range map[string]string{"while reading": "read", "while writing": "write", "while committing": "commit"} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "test.db")
@@ -159,8 +159,8 @@ func TestBoltFault_Panic(t *testing.T) {
 	}
 }
 
-// TestBoltFault_Sigbus truncates the file while it is mapped.
-func TestBoltFault_Sigbus(t *testing.T) {
+// TestFault_Sigbus truncates the file while it is mapped.
+func TestFault_Sigbus(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	e, err := openWith(path, config{})
 	require.NoError(t, err)
@@ -176,8 +176,8 @@ func TestBoltFault_Sigbus(t *testing.T) {
 	require.ErrorIs(t, err, engine.ErrCorrupt, "the lock was freed")
 }
 
-// TestBoltFault_DiskFull fills a small disk and frees space again, 5 times.
-func TestBoltFault_DiskFull(t *testing.T) {
+// TestFault_DiskFull fills a small disk and frees space again, 5 times.
+func TestFault_DiskFull(t *testing.T) {
 	if os.Getuid() != 0 || runtime.GOOS != "linux" {
 		t.Skip("mounting a small disk takes root on Linux")
 	}
@@ -246,7 +246,7 @@ func TestBoltFault_DiskFull(t *testing.T) {
 	checkBolt(t, path)
 }
 
-func TestBoltFault_LockedInOneProcess(t *testing.T) {
+func TestFault_LockedInOneProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	e := openAt(t, path, config{})
 	begin := time.Now()
@@ -271,7 +271,7 @@ func TestBoltFault_LockedInOneProcess(t *testing.T) {
 	require.ErrorIs(t, r1.SetNote(context.Background(), "n", nil), engine.ErrReadOnly)
 }
 
-func TestBoltFault_CreatedByManyAtOnce(t *testing.T) {
+func TestFault_CreatedByManyAtOnce(t *testing.T) {
 	for range 20 {
 		path := filepath.Join(t.TempDir(), "test.db")
 		var wg sync.WaitGroup

@@ -114,12 +114,12 @@ func readEverything(t testing.TB, path string) map[string][]string {
 	return all
 }
 
-// TestBoltDamage_EachByte changes each byte of each value of a machine and
+// TestDamage_EachByte changes each byte of each value of a machine and
 // checks that
 //  1. every item that is delivered is as it was written;
 //  2. every other item is reported as damaged, or the head is;
 //  3. the other machine is as it was.
-func TestBoltDamage_EachByte(t *testing.T) {
+func TestDamage_EachByte(t *testing.T) {
 	path := sampleFile(t)
 	good := readEverything(t, path)
 	type place struct {
@@ -185,8 +185,8 @@ func TestBoltDamage_EachByte(t *testing.T) {
 	require.Equal(t, good, readEverything(t, path))
 }
 
-// TestBoltDamage_Moved moves, copies and removes whole values.
-func TestBoltDamage_Moved(t *testing.T) {
+// TestDamage_Moved moves, copies and removes whole values.
+func TestDamage_Moved(t *testing.T) {
 	key := func(number, seq uint64) []byte { return appendValueKey(nil, number, seq) }
 	for name, c := range map[string]struct {
 		change  func(tx *bbolt.Tx) error
@@ -245,7 +245,7 @@ func TestBoltDamage_Moved(t *testing.T) {
 	}
 }
 
-func TestBoltDamage_HeadIsRebuilt(t *testing.T) {
+func TestDamage_HeadIsRebuilt(t *testing.T) {
 	path := sampleFile(t)
 	change(t, path, func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketMachines)
@@ -279,7 +279,7 @@ func TestBoltDamage_HeadIsRebuilt(t *testing.T) {
 	assert.Equal(t, int64(2), size.Machines)
 }
 
-func TestBoltDamage_CountersAreRebuilt(t *testing.T) {
+func TestDamage_CountersAreRebuilt(t *testing.T) {
 	for name, bad := range map[string]func(tx *bbolt.Tx) error{
 		"missing": func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersLast) },
 		"flipped": func(tx *bbolt.Tx) error {
@@ -306,7 +306,7 @@ func TestBoltDamage_CountersAreRebuilt(t *testing.T) {
 	}
 }
 
-func TestBoltDamage_Note(t *testing.T) {
+func TestDamage_Note(t *testing.T) {
 	path := sampleFile(t)
 	key := []byte(metaNote + "n")
 	change(t, path, func(tx *bbolt.Tx) error {

@@ -42,7 +42,7 @@ func checkBolt(t testing.TB, path string) {
 	})
 }
 
-func TestBolt_Conformance(t *testing.T) {
+func TestEngine_Conformance(t *testing.T) {
 	for name, o := range map[string]config{
 		"Plain":    {},
 		"Short":    {readBytes: 4 << 10}, // a load takes several transactions

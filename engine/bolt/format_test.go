@@ -13,8 +13,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// TestBoltFormat_Example checks the worked example of docs/FORMAT.md.
-func TestBoltFormat_Example(t *testing.T) {
+// TestFormat_Example checks the worked example of docs/FORMAT.md.
+func TestFormat_Example(t *testing.T) {
 	page, err := os.ReadFile("../../docs/FORMAT.md")
 	require.NoError(t, err)
 	_, text, found := strings.Cut(string(page), "## A worked example")

@@ -45,7 +45,7 @@ func makeCheckpoint(e *Engine, also func(tx *txn) error) error {
 	return e.journal.checkpoint(also)
 }
 
-func TestBoltRing_Conformance(t *testing.T) {
+func TestJournal_Conformance(t *testing.T) {
 	for name, o := range journalConfigs {
 		for _, kill := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: "_Kill"}[kill], func(t *testing.T) {

@@ -90,13 +90,13 @@ func dump(t testing.TB, e engine.Engine, wants []engine.LoadRange, numbers bool)
 	return b.String()
 }
 
-// TestBoltRing_Equivalence runs one random history on a file without a journal, on
+// TestJournal_Equivalence runs one random history on a file without a journal, on
 // one with a journal, and in memory. The one with the journal gets checkpoints, is
 // closed, killed, opened without a journal, and with a larger or a smaller one, with
 // dictionaries or without, at any moment.
 //  1. Every commit has the same results, with the same positions (R4, R11).
 //  2. Every read returns the same before and after each of these (R1, R10).
-func TestBoltRing_Equivalence(t *testing.T) {
+func TestJournal_Equivalence(t *testing.T) {
 	seed, histories := uint64(time.Now().UnixNano()), 12
 	if s := os.Getenv("RING_SEED"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)

@@ -69,13 +69,13 @@ func faultyBolt(t *testing.T, o config, journal, commit func(n int64) bool, afte
 	return e
 }
 
-// TestBoltRing_Faults: each write and sync of the journal and each commit of a
+// TestJournal_Faults: each write and sync of the journal and each commit of a
 // checkpoint fails, once or from then on, after it is done or before (R6).
 //  1. No commit is acknowledged after one that failed.
 //  2. After a restart everything acknowledged is there, and what was in doubt
 //     is whole or absent.
 //  3. The restarted file accepts writes.
-func TestBoltRing_Faults(t *testing.T) {
+func TestJournal_Faults(t *testing.T) {
 	never := func(int64) bool { return false }
 	runs, hit := 0, 0
 	for _, where := range []string{"journal", "checkpoint", "growth"} {
@@ -148,9 +148,9 @@ func shadowOf(machine string, expect uint64) engine.Write {
 	return writeOf(machine+"'", expect, 2)
 }
 
-// TestBoltRing_FoldStopsAppend: a checkpoint that fails while a group is being
+// TestJournal_CheckpointStopsAppend: a checkpoint that fails while a group is being
 // written puts that group in doubt (R6).
-func TestBoltRing_FoldStopsAppend(t *testing.T) {
+func TestJournal_CheckpointStopsAppend(t *testing.T) {
 	var stop atomic.Pointer[Engine]
 	o := journalConfigs["Small"]
 	o.seams.journalFile = func(path string, same os.FileInfo) (journalFile, error) {
@@ -188,9 +188,9 @@ func (h *hookedJournal) WriteAt(b []byte, off int64) (int, error) {
 	return h.journalFile.WriteAt(b, off)
 }
 
-// TestBoltRing_DiskFullAtFold: on a full disk groups are accepted until the journal
+// TestJournal_DiskFullAtCheckpoint: on a full disk groups are accepted until the journal
 // is full. Then nothing is stored, until the disk has space again (R4).
-func TestBoltRing_DiskFullAtFold(t *testing.T) {
+func TestJournal_DiskFullAtCheckpoint(t *testing.T) {
 	var full atomic.Bool
 	o := journalConfigs["Tiny"]
 	o.seams.commit = func(tx *txn) error {
@@ -225,9 +225,9 @@ func TestBoltRing_DiskFullAtFold(t *testing.T) {
 	}
 }
 
-// TestBoltRing_DiskFullAtOpen: what cannot be stored at open is served from memory,
+// TestJournal_DiskFullAtOpen: what cannot be stored at open is served from memory,
 // and no step is accepted (R1).
-func TestBoltRing_DiskFullAtOpen(t *testing.T) {
+func TestJournal_DiskFullAtOpen(t *testing.T) {
 	for _, again := range []config{{}, journalConfigs["Small"]} {
 		e, err := openWith(filepath.Join(t.TempDir(), "test.db"), journalConfigs["Small"])
 		require.NoError(t, err)
@@ -262,9 +262,9 @@ func TestBoltRing_DiskFullAtOpen(t *testing.T) {
 	}
 }
 
-// TestBoltRing_NotesWhileFolding: notes and checkpoints do not block each other, and
+// TestJournal_NotesDuringCheckpoints: notes and checkpoints do not block each other, and
 // each note is stored.
-func TestBoltRing_NotesWhileFolding(t *testing.T) {
+func TestJournal_NotesDuringCheckpoints(t *testing.T) {
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), journalConfigs["TwoTiny"])
 	var wg sync.WaitGroup
 	done := make(chan struct{})

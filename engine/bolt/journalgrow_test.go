@@ -26,8 +26,8 @@ func journalSize(e *Engine) int64 {
 	return e.journal.place.size()
 }
 
-// TestBoltRing_Sizes: any size in the options becomes one that bbolt accepts as a value.
-func TestBoltRing_Sizes(t *testing.T) {
+// TestJournal_Sizes: any size in the options becomes one that bbolt accepts as a value.
+func TestJournal_Sizes(t *testing.T) {
 	o := config{}
 	for _, size := range []int64{1, 4096, 1 << 20, 1 << 30, 1 << 31, 1 << 40, 1<<63 - 1} {
 		segment, segments := o.segmentSize(size)
@@ -37,9 +37,9 @@ func TestBoltRing_Sizes(t *testing.T) {
 	}
 }
 
-// TestBoltRing_FoldsAreLarge: groups that come during a checkpoint wake the
+// TestJournal_CheckpointsAreLarge: groups that come during a checkpoint wake the
 // checkpointer, which waits all the same until the journal is nearly full again.
-func TestBoltRing_FoldsAreLarge(t *testing.T) {
+func TestJournal_CheckpointsAreLarge(t *testing.T) {
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{journalBytes: 256 << 10})
 	busy(t, e, 0, 1)
 	for range 3 { // the third is received when the first has been handled
@@ -54,12 +54,12 @@ func TestBoltRing_FoldsAreLarge(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// TestBoltRing_Grows: a journal that is filled again and again becomes larger, up to
+// TestJournal_Grows: a journal that is filled again and again becomes larger, up to
 // its largest size.
 //  1. Nothing is lost by that, not even by a kill.
 //  2. It has that size at the next opening, also if the options start larger or smaller.
 //  3. A journal that is filled slowly keeps its size.
-func TestBoltRing_Grows(t *testing.T) {
+func TestJournal_Grows(t *testing.T) {
 	o := journalConfigs["Growing"]
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 	require.Equal(t, o.journalBytes, journalSize(e))
@@ -95,9 +95,9 @@ func TestBoltRing_Grows(t *testing.T) {
 	require.Equal(t, o.journalBytes, journalSize(e), "rule 3")
 }
 
-// TestBoltRing_GrowsForGroups: a group that is too large for a segment makes the
+// TestJournal_GrowsForGroups: a group that is too large for a segment makes the
 // journal larger.
-func TestBoltRing_GrowsForGroups(t *testing.T) {
+func TestJournal_GrowsForGroups(t *testing.T) {
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), journalConfigs["Growing"])
 	w := writeOf("a", 0, 1)
 	w.Events[0].Bytes = make([]byte, 10<<10)
@@ -108,9 +108,9 @@ func TestBoltRing_GrowsForGroups(t *testing.T) {
 	require.Len(t, items, 2)
 }
 
-// TestBoltRing_NoRoomToGrow: if the disk has no space for a larger journal the
+// TestJournal_NoSpaceToGrow: if the disk has no space for a larger journal the
 // present one stays in use, and nothing is refused.
-func TestBoltRing_NoRoomToGrow(t *testing.T) {
+func TestJournal_NoSpaceToGrow(t *testing.T) {
 	var size atomic.Int64
 	o := journalConfigs["Growing"]
 	o.seams.commit = func(tx *txn) error {
@@ -155,9 +155,9 @@ func TestBoltRing_NoRoomToGrow(t *testing.T) {
 	busy(t, e, 0, 3)
 }
 
-// TestBoltRing_GrowthFails: a commit that fails while it makes the journal larger
+// TestJournal_GrowthFails: a commit that fails while it makes the journal larger
 // puts its group in doubt and ends all writing (R6).
-func TestBoltRing_GrowthFails(t *testing.T) {
+func TestJournal_GrowthFails(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		var grows atomic.Bool
 		o := journalConfigs["Growing"]

@@ -51,10 +51,10 @@ func journalIn(t testing.TB, path string) *journalState {
 	return &found.journal
 }
 
-// TestBoltRing_Open: what a killed process left in the journal is stored in the
+// TestJournal_Open: what a killed process left in the journal is stored in the
 // buckets before anything is read, under a new salt (R1), in every mode. A reader
 // serves it and changes nothing.
-func TestBoltRing_Open(t *testing.T) {
+func TestJournal_Open(t *testing.T) {
 	for name, o := range map[string]config{"journal": {journalBytes: 256 << 10}, "direct": {}, "smaller": {journalBytes: 16 << 10}, "larger": {journalBytes: 4 << 20}} {
 		t.Run(name, func(t *testing.T) {
 			path, want := killedFile(t, journalConfigs["Small"], 20)
@@ -90,9 +90,9 @@ func TestBoltRing_Open(t *testing.T) {
 	}
 }
 
-// TestBoltRing_OpenAgainAndAgain: after a process that dies right after the replay
+// TestJournal_OpenAgainAndAgain: after a process that dies right after the replay
 // nothing is missing, and nothing is stored twice (R1).
-func TestBoltRing_OpenAgainAndAgain(t *testing.T) {
+func TestJournal_OpenAgainAndAgain(t *testing.T) {
 	path, want := killedFile(t, journalConfigs["Small"], 17)
 	for range 4 {
 		e, err := openWith(path, journalConfigs["Small"])
@@ -103,9 +103,9 @@ func TestBoltRing_OpenAgainAndAgain(t *testing.T) {
 	}
 }
 
-// TestBoltRing_Compacted: bbolt's own compaction into pages of other sizes keeps the
+// TestJournal_Compacted: bbolt's own compaction into pages of other sizes keeps the
 // journal, which is read at the place that its head says (R2) and then made again.
-func TestBoltRing_Compacted(t *testing.T) {
+func TestJournal_Compacted(t *testing.T) {
 	for _, page := range []int{1024, 2048, 4096, 8192, 16384, 65536} {
 		t.Run(fmt.Sprint(page), func(t *testing.T) {
 			path, want := killedFile(t, journalConfigs["Small"], 20)
@@ -131,9 +131,9 @@ func TestBoltRing_Compacted(t *testing.T) {
 	}
 }
 
-// TestBoltRing_Moved: a put into the journal's bucket makes bbolt move the journal.
+// TestJournal_Moved: a put into the journal's bucket makes bbolt move the journal.
 // The next transaction notices it, nothing is written, and all writing ends (R5).
-func TestBoltRing_Moved(t *testing.T) {
+func TestJournal_Moved(t *testing.T) {
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), journalConfigs["Small"])
 	require.NoError(t, err)
 	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 2))))
@@ -156,8 +156,8 @@ func TestBoltRing_Moved(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// TestBoltRing_StrangersInBucket: another key in the journal's bucket is noticed (R3).
-func TestBoltRing_StrangersInBucket(t *testing.T) {
+// TestJournal_StrangersInBucket: another key in the journal's bucket is noticed (R3).
+func TestJournal_StrangersInBucket(t *testing.T) {
 	path, _ := killedFile(t, journalConfigs["Small"], 6)
 	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketJournal).Put([]byte("s"), make([]byte, 100)) })
 	_, err := openWith(path, journalConfigs["Small"])
@@ -168,9 +168,9 @@ func TestBoltRing_StrangersInBucket(t *testing.T) {
 	require.ErrorIs(t, err, engine.ErrCorrupt, "without its salt a journal cannot be read")
 }
 
-// TestBoltRing_Forged: events that contain copies of the journal's own records, at
+// TestJournal_Forged: events that contain copies of the journal's own records, at
 // offsets where records start, are not taken for records (R8).
-func TestBoltRing_Forged(t *testing.T) {
+func TestJournal_Forged(t *testing.T) {
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), config{journalBytes: 1 << 20, noCompression: true})
 	require.NoError(t, err)
 	for i := range uint64(3) {
@@ -199,9 +199,9 @@ func TestBoltRing_Forged(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// TestBoltRing_Stale: records of an earlier process with higher LSNs that are written
+// TestJournal_Stale: records of an earlier process with higher LSNs that are written
 // into the journal again are ignored: they have another salt (R1, R8).
-func TestBoltRing_Stale(t *testing.T) {
+func TestJournal_Stale(t *testing.T) {
 	path, want := killedFile(t, journalConfigs["Small"], 12)
 	old, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -218,10 +218,10 @@ func TestBoltRing_Stale(t *testing.T) {
 	require.Equal(t, want, holds(t, e))
 }
 
-// TestBoltRing_Damaged: a damaged record that is followed by good ones is not the end
+// TestJournal_Damaged: a damaged record that is followed by good ones is not the end
 // of the journal: the file is refused and nothing is written (R9). A damaged last
 // record is the end.
-func TestBoltRing_Damaged(t *testing.T) {
+func TestJournal_Damaged(t *testing.T) {
 	path, want := killedFile(t, journalConfigs["Small"], 12)
 	found := journalIn(t, path)
 	raw, err := os.ReadFile(path)
@@ -255,9 +255,9 @@ func TestBoltRing_Damaged(t *testing.T) {
 	}
 }
 
-// TestBoltRing_DamagedHead: a file can be opened with a damaged head of a machine
+// TestJournal_DamagedHead: a file can be opened with a damaged head of a machine
 // whose newest writes are in the journal: the journal has the head.
-func TestBoltRing_DamagedHead(t *testing.T) {
+func TestJournal_DamagedHead(t *testing.T) {
 	path, want := killedFile(t, journalConfigs["Small"], 20)
 	change(t, path, func(tx *bbolt.Tx) error {
 		v := bytes.Clone(tx.Bucket(bucketMachines).Get([]byte("m1")))
@@ -268,9 +268,9 @@ func TestBoltRing_DamagedHead(t *testing.T) {
 	require.Equal(t, want, holds(t, e))
 }
 
-// TestBoltRing_LostMachine: a file is refused if the journal has writes of a machine
+// TestJournal_LostMachine: a file is refused if the journal has writes of a machine
 // that the file has lost: they are neither stored as a new machine nor left out.
-func TestBoltRing_LostMachine(t *testing.T) {
+func TestJournal_LostMachine(t *testing.T) {
 	path, _ := killedFile(t, journalConfigs["Small"], 20)
 	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMachines).Delete([]byte("m1")) })
 	_, err := openWith(path, journalConfigs["Small"])
@@ -279,17 +279,17 @@ func TestBoltRing_LostMachine(t *testing.T) {
 	require.ErrorContains(t, err, "does not follow")
 }
 
-// TestBoltRing_LostCounters: lost counters are taken from the journal, which has them in each group.
-func TestBoltRing_LostCounters(t *testing.T) {
+// TestJournal_LostCounters: lost counters are taken from the journal, which has them in each group.
+func TestJournal_LostCounters(t *testing.T) {
 	path, want := killedFile(t, journalConfigs["Small"], 20)
 	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketCounters).Delete(countersLast) })
 	e := openAt(t, path, journalConfigs["Small"])
 	require.Equal(t, want, holds(t, e))
 }
 
-// TestBoltRing_LooksBetween: a checkpoint between the moment when a reader copies its
+// TestLoad_CheckpointBetween: a checkpoint between the moment when a reader copies its
 // refs and its transaction makes it read nothing twice and miss nothing (R10).
-func TestBoltRing_LooksBetween(t *testing.T) {
+func TestLoad_CheckpointBetween(t *testing.T) {
 	o := journalConfigs["Small"]
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 	seq := uint64(0)
@@ -310,9 +310,9 @@ func TestBoltRing_LooksBetween(t *testing.T) {
 	}
 }
 
-// TestBoltRing_DamagedLeaf: each number of the leaf page that holds the journal is
+// TestJournal_DamagedLeaf: each number of the leaf page that holds the journal is
 // checked before it is used (R3).
-func TestBoltRing_DamagedLeaf(t *testing.T) {
+func TestJournal_DamagedLeaf(t *testing.T) {
 	path, _ := killedFile(t, journalConfigs["Small"], 6)
 	found := journalIn(t, path)
 	raw, err := os.ReadFile(path)

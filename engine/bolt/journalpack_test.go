@@ -24,10 +24,10 @@ func long(expect uint64, n int) engine.Step {
 	return stepOf(w)
 }
 
-// TestBoltRing_Packs: a group takes fewer blocks of the journal if compression helps,
+// TestJournal_Packs: a group takes fewer blocks of the journal if compression helps,
 // and reads the same: from the memtable, after a kill, and after a checkpoint. A
 // group that is shorter than a block is not compressed.
-func TestBoltRing_Packs(t *testing.T) {
+func TestJournal_Packs(t *testing.T) {
 	blocks := map[bool]int64{}
 	for _, raw := range []bool{false, true} {
 		o := journalConfigs["Small"]
@@ -59,9 +59,9 @@ func TestBoltRing_Packs(t *testing.T) {
 	require.EqualValues(t, 5*1+5, blocks[false])
 }
 
-// TestBoltRing_PackedGroups: groups of all sizes up to more than a segment are read
+// TestJournal_PackedGroups: groups of all sizes up to more than a segment are read
 // back from the journal, whether compression makes them shorter or not.
-func TestBoltRing_PackedGroups(t *testing.T) {
+func TestJournal_PackedGroups(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 7))
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), journalConfigs["Tiny"])
 	require.NoError(t, err)
@@ -90,9 +90,9 @@ func TestBoltRing_PackedGroups(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// TestBoltRing_PackedDamage: a record that is whole but cannot be unpacked is damage,
+// TestJournal_PackedDamage: a record that is whole but cannot be unpacked is damage,
 // and not the end of the journal.
-func TestBoltRing_PackedDamage(t *testing.T) {
+func TestJournal_PackedDamage(t *testing.T) {
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), journalConfigs["Small"])
 	require.NoError(t, err)
 	commitBolt(t, e, writeOf("m", 0, 1))
@@ -109,9 +109,9 @@ func TestBoltRing_PackedDamage(t *testing.T) {
 	require.ErrorContains(t, err, "record 2 of the journal")
 }
 
-// TestBoltRing_FoldsByMemory: groups that compress well are checkpointed before they
+// TestJournal_CheckpointsByMemory: groups that compress well are checkpointed before they
 // fill the journal, and a group waits while twice as much is in memory.
-func TestBoltRing_FoldsByMemory(t *testing.T) {
+func TestJournal_CheckpointsByMemory(t *testing.T) {
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), journalConfigs["Small"])
 	seq, done := uint64(0), make(chan error)
 	held := func(fn func()) { // no checkpoint meanwhile

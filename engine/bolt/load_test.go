@@ -12,12 +12,12 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// TestBoltLook_LongOnesAreOfOneMoment reads a machine in many transactions while
+// TestLoad_LongOnesAreOfOneMoment reads a machine in many transactions while
 // it changes. It checks that
 //  1. what is appended meanwhile is left out, and the load is complete;
 //  2. a load ends with an error if something is removed before it is read;
 //  3. removing what the load does not need any more changes nothing.
-func TestBoltLook_LongOnesAreOfOneMoment(t *testing.T) {
+func TestLoad_LongOnesAreOfOneMoment(t *testing.T) {
 	const events = 300
 	trim := writeOf("a", events, 0)
 	trim.TrimTo = 250
@@ -87,10 +87,10 @@ func TestBoltLook_LongOnesAreOfOneMoment(t *testing.T) {
 	}
 }
 
-// TestBoltLook_RestoredMeanwhile: a load that takes several transactions ends with an
+// TestLoad_RestoredMeanwhile: a load that takes several transactions ends with an
 // error if trimmed events are restored while it reads, even though the file has no
 // event that the restore replaces.
-func TestBoltLook_RestoredMeanwhile(t *testing.T) {
+func TestLoad_RestoredMeanwhile(t *testing.T) {
 	const events, trimmed = 300, 100
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{readBytes: 500, noCompression: true})
 	w := writeOf("a", 0, events)
@@ -119,9 +119,9 @@ func TestBoltLook_RestoredMeanwhile(t *testing.T) {
 	require.Len(t, items, events-50+1+1, "the events from 50 on, and the head")
 }
 
-// TestBoltTrim_ManyInOneGroup trims machines with adjacent numbers in one
+// TestTrim_ManyInOneGroup trims machines with adjacent numbers in one
 // transaction: pages that one trim empties must not hide blocks from the next trim.
-func TestBoltTrim_ManyInOneGroup(t *testing.T) {
+func TestTrim_ManyInOneGroup(t *testing.T) {
 	const machines, events, to = 30, 60, 50
 	e := openAt(t, filepath.Join(t.TempDir(), "test.db"), config{})
 	name := func(m int) string { return fmt.Sprint("m", m) }

@@ -21,7 +21,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-func TestBoltOpen_Refuses(t *testing.T) {
+func TestOpen_Refuses(t *testing.T) {
 	patch := func(fn func(b []byte) []byte) func(*testing.T, string) {
 		return func(t *testing.T, path string) {
 			b, err := os.ReadFile(sampleFile(t))
@@ -123,7 +123,7 @@ func dropBucket(t *testing.T, path string, patch func(func([]byte) []byte) func(
 	change(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketSnapshots) })
 }
 
-func TestBoltOpen_OneMetaPageIsEnough(t *testing.T) {
+func TestOpen_OneMetaPageIsEnough(t *testing.T) {
 	for _, at := range []int64{20, 4096 + 20} {
 		path := sampleFile(t)
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -138,7 +138,7 @@ func TestBoltOpen_OneMetaPageIsEnough(t *testing.T) {
 	}
 }
 
-func TestBoltOpen_NotWritable(t *testing.T) {
+func TestOpen_NotWritable(t *testing.T) {
 	path := sampleFile(t)
 	denied := &fs.PathError{Op: "open", Path: path, Err: syscall.EACCES}
 	_, err := openWith(path, config{seams: seams{openFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
@@ -156,7 +156,7 @@ func TestBoltOpen_NotWritable(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist, "reading makes nothing")
 }
 
-func TestBoltOpen_MarksCleanClose(t *testing.T) {
+func TestOpen_MarksCleanClose(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	e, err := openWith(path, config{version: "v1.2.3"})
 	require.NoError(t, err)
@@ -184,8 +184,8 @@ func TestBoltOpen_MarksCleanClose(t *testing.T) {
 	assert.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
 }
 
-// TestBoltOpen_RenamedBeforeLock replaces the file between opening and locking.
-func TestBoltOpen_RenamedBeforeLock(t *testing.T) {
+// TestOpen_RenamedBeforeLock replaces the file between opening and locking.
+func TestOpen_RenamedBeforeLock(t *testing.T) {
 	path, other := sampleFile(t), sampleFile(t)
 	calls := 0
 	e := openAt(t, path, config{seams: seams{openFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
@@ -202,9 +202,9 @@ func TestBoltOpen_RenamedBeforeLock(t *testing.T) {
 	assert.True(t, same)
 }
 
-// TestBoltCreate_Order: the file is on the disk before it gets its name, and the name
+// TestCreate_Order: the file is on the disk before it gets its name, and the name
 // is on the disk before the file is used.
-func TestBoltCreate_Order(t *testing.T) {
+func TestCreate_Order(t *testing.T) {
 	var did []string
 	dir := t.TempDir()
 	o := config{seams: seams{
@@ -229,8 +229,8 @@ func TestBoltCreate_Order(t *testing.T) {
 	require.False(t, made, "somebody else was first")
 }
 
-// TestBoltOpen_RenamedWhileOpen: the lock belongs to the file, not to its name.
-func TestBoltOpen_RenamedWhileOpen(t *testing.T) {
+// TestOpen_RenamedWhileOpen: the lock belongs to the file, not to its name.
+func TestOpen_RenamedWhileOpen(t *testing.T) {
 	path := sampleFile(t)
 	e := openAt(t, path, config{})
 	away := path + ".away"
@@ -250,7 +250,7 @@ func TestBoltOpen_RenamedWhileOpen(t *testing.T) {
 	require.Contains(t, items[len(items)-1], "head 1 9 ")
 }
 
-func TestBoltCreate_Crash(t *testing.T) {
+func TestCreate_Crash(t *testing.T) {
 	dead := errors.New("the process died")
 	for name, seams := range map[string]seams{
 		"before the commit": {commit: func(tx *txn) error { return errors.Join(tx.rollback(), dead) }},
@@ -277,8 +277,8 @@ func TestBoltCreate_Crash(t *testing.T) {
 	}
 }
 
-// TestBoltCounters_NeverGoBack purges and opens again: numbers and positions are never used twice.
-func TestBoltCounters_NeverGoBack(t *testing.T) {
+// TestCounters_NeverGoBack purges and opens again: numbers and positions are never used twice.
+func TestCounters_NeverGoBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	numbers, last := map[uint64]bool{}, uint64(0)
 	for range 5 {

@@ -13,9 +13,9 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// TestBoltScan_Merges: a scan delivers each machine once, in the order of the keys
+// TestScan_Merges: a scan delivers each machine once, in the order of the keys
 // and with its newest head, also where rounds end within the file or the memtable.
-func TestBoltScan_Merges(t *testing.T) {
+func TestScan_Merges(t *testing.T) {
 	const machines = 3 * scanAtOnce
 	for name, only := range map[string]func(n int) (file, mem bool){
 		"all in both":          func(n int) (file, mem bool) { return true, true },
@@ -70,10 +70,10 @@ func TestBoltScan_Merges(t *testing.T) {
 	}
 }
 
-// TestBoltScan_CheckpointBetween: what a checkpoint stores between the moment when a
+// TestScan_CheckpointBetween: what a checkpoint stores between the moment when a
 // round copies its refs and its transaction is read as the transaction has it, and a
 // machine that was purged then is left out (R10).
-func TestBoltScan_CheckpointBetween(t *testing.T) {
+func TestScan_CheckpointBetween(t *testing.T) {
 	e := openAt(t, filepath.Join(t.TempDir(), "scan.db"), config{journalBytes: 1 << 20})
 	require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 1)), stepOf(writeOf("b", 0, 1)), stepOf(writeOf("c", 0, 1))))
 	s := newHeadScan(e, "", "")
@@ -96,10 +96,10 @@ func TestBoltScan_CheckpointBetween(t *testing.T) {
 	require.Equal(t, len(got), n)
 }
 
-// TestBoltScan_PurgedBetween: a machine that is purged after the scan has listed the
+// TestScan_PurgedBetween: a machine that is purged after the scan has listed the
 // machines of the memtable is left out, and does not count: the round does not go on
 // in the file past the machines whose newest writes it has copied.
-func TestBoltScan_PurgedBetween(t *testing.T) {
+func TestScan_PurgedBetween(t *testing.T) {
 	const machines = scanAtOnce + 100
 	e := openAt(t, filepath.Join(t.TempDir(), "scan.db"), config{journalBytes: 16 << 20})
 	write := func(seq uint64, except int) {
