@@ -1,4 +1,3 @@
-// Package bolt keeps machines in one bbolt file, with a write-ahead journal inside it.
 package bolt
 
 import (
@@ -118,8 +117,8 @@ func (e *Engine) commitTransaction(steps []engine.Step, out []engine.Result) err
 }
 
 // Load reads a machine. A Load that copies at most 4 MiB of compressed values is of
-// one moment; a longer one ends with engine.ErrChanged if the machine is trimmed or
-// purged meanwhile (see [loader]). If the head is damaged, Load delivers the items
+// one moment; a longer one ends with engine.ErrChanged if what it has still to read is
+// removed or replaced meanwhile (see [loader]). If the head is damaged, Load delivers the items
 // of the machine number that the damaged head shows, if it shows one, and then
 // returns the damage.
 func (e *Engine) Load(ctx context.Context, machine string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {

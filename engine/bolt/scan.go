@@ -14,10 +14,10 @@ import (
 // machine that is in both comes from the memtable, unless the transaction of the
 // file's heads has its newest write already (R10).
 //
-// It reads in rounds. A round takes the newest writes of the memtable's next
-// machines first, and copies heads of the file in one transaction then. It ends
-// where one of the two sources was cut off: after that key the other source may
-// not be used, because its state is older than that of the next round.
+// It reads in rounds. A round copies the newest writes of the memtable's next
+// machines first, and then heads of the file in one transaction. It ends where one
+// of the two sources is cut off: what comes next in that source is not known before
+// the next round, so nothing after that key may be delivered from the other one.
 type headScan struct {
 	e      *Engine
 	prefix string

@@ -1,0 +1,29 @@
+// Package bolt keeps machines in one bbolt file, with a write-ahead journal inside it.
+//
+// docs/FORMAT.md has the bytes of the file. The files of the package, by subject:
+//
+//	engine.go transaction.go         the exported methods; transactions, and what their errors mean
+//	options.go config.go             how a file is opened
+//	open.go journalopen.go           the steps of opening
+//	create.go file.go lock*.go       making, locking and finding the file
+//	check.go healmeta.go mark.go     what is checked and repaired before bbolt has the file
+//	repair.go                        index pages that are missing or damaged
+//
+//	ledger.go changes.go             which steps are accepted, and what they change
+//	batch.go bucketwriter.go         storing the changes in the buckets
+//	blocks.go trim.go                events, in blocks
+//	dictionary.go                    snapshots, and how they are compressed
+//	positions.go filter.go           the index of the feed and of queries
+//	head.go notes.go numbers.go      the other stored values
+//	versions.go                      how many machines there are per version
+//
+//	commitjournal.go journalrecord.go   a commit with a journal
+//	journal.go journalstate.go          the journal of an open file, and its stored state
+//	journalsize.go                      how large the journal is, and when it grows
+//	memtable.go checkpoint.go           what only the journal holds; storing it in the buckets
+//	replay.go                           taking the steps of the journal again
+//
+//	load.go loadfile.go loadjournal.go  reading one machine
+//	scan.go feed.go query.go            reading heads, and records by position
+//	buckets.go guard.go                 bbolt, which buckets.go alone imports; what its panics become
+package bolt
