@@ -3,7 +3,9 @@ package bolt
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -266,6 +268,34 @@ func TestJournal_DamagedHead(t *testing.T) {
 	})
 	e := openAt(t, path, journalConfigs["Small"])
 	require.Equal(t, want, holds(t, e))
+}
+
+// TestJournal_DamagedLeafNumbers: whatever a number in the header or the element of the
+// journal's leaf page is, a file either opens with all that it held or is refused
+// as corrupt. No other error is returned, for example of a value that is too short
+// for the journal's head.
+func TestJournal_DamagedLeafNumbers(t *testing.T) {
+	path, want := killedFile(t, journalConfigs["Small"], 6)
+	page := int(journalIn(t, path).root) * 4096
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	const pageHeader, element, number = 16, 16, 4
+	for at := 0; at < pageHeader+element; at += number {
+		was := binary.LittleEndian.Uint32(raw[page+at:])
+		for _, value := range []uint32{0, 1, 7, 9, 63, 64, 4095, was - 1, was + 1, was ^ 1<<15, was | 1<<31, math.MaxUint32} {
+			bad := bytes.Clone(raw)
+			binary.LittleEndian.PutUint32(bad[page+at:], value)
+			changed := filepath.Join(t.TempDir(), "changed.db")
+			require.NoError(t, os.WriteFile(changed, bad, 0o600))
+			e, err := openWith(changed, journalConfigs["Small"])
+			if err != nil {
+				require.ErrorIs(t, err, engine.ErrCorrupt, "number at %d = %d", at, value)
+				continue
+			}
+			require.Equal(t, want, holds(t, e), "number at %d = %d", at, value)
+			require.NoError(t, e.Close())
+		}
+	}
 }
 
 // TestJournal_LostMachine: a file is refused if the journal has writes of a machine

@@ -127,8 +127,8 @@ func (h *Head) Append(dst []byte) []byte {
 // ReadHead reads and checks the head of the ring in r. Its errors match ErrCorrupt
 // or ErrNewer, or are those of f.
 func ReadHead(f io.ReaderAt, r Range) (Head, error) {
-	if err := r.validate(); err != nil {
-		return Head{}, err
+	if err := r.validate(); err != nil { // r is what the file says
+		return Head{}, corruptf("%v", err)
 	}
 	b := make([]byte, HeadSize)
 	if err := readFull(f, b, r.Offset); err != nil {
