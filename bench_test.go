@@ -79,3 +79,53 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRebuild rebuilds the state of a machine from the file: from its
+// newest snapshot alone, from a snapshot and 90 records, from its first state
+// and 249 records, and from a snapshot and 90 records of an older version.
+func BenchmarkRebuild(b *testing.B) {
+	ctx := context.Background()
+	up := func(d savepoint.Doc) (savepoint.Doc, error) { return d, nil }
+	kind := func(version uint16, policy savepoint.SnapshotPolicy) savepoint.Kind[counter] {
+		k := savepoint.Kind[counter]{Name: "counter", Version: savepoint.V(version, 0, 0), Snapshot: policy,
+			Events: savepoint.Events[counter]{"counted": counted{}}}
+		if version > 1 {
+			from, to := savepoint.V(1, 0, 0), savepoint.V(version, 0, 0)
+			k.Migrations = []savepoint.Migration{{From: from, To: to, Up: up}, {From: from, To: to, Event: "counted", Up: up}}
+		}
+		return k
+	}
+	for _, c := range []struct {
+		name    string
+		policy  savepoint.SnapshotPolicy
+		version uint16
+		at      savepoint.Point
+	}{
+		{"snapshot", savepoint.SnapshotPolicy{Events: 100}, 1, savepoint.Latest()},
+		{"tail", savepoint.SnapshotPolicy{Events: 100}, 1, savepoint.AtSeq(190)},
+		{"log", savepoint.SnapshotPolicy{Events: -1, Every: -1}, 1, savepoint.AtSeq(249)},
+		{"older", savepoint.SnapshotPolicy{Events: 100}, 2, savepoint.AtSeq(190)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "game.db")
+			db := open(b, path, nil)
+			s, err := savepoint.Register(db, kind(1, c.policy))
+			require.NoError(b, err)
+			var last *savepoint.Ack
+			for range 250 {
+				last = s.Go(ctx, "g", counted{1, "7H", longNote})
+			}
+			require.NoError(b, last.Err())
+			require.NoError(b, db.Close())
+			db = open(b, path, &savepoint.Options{ReadOnly: true})
+			s, err = savepoint.Register(db, kind(c.version, c.policy))
+			require.NoError(b, err)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.At(ctx, "g", c.at); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -11,28 +11,30 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// CompactReport tells what a compaction removed. It counts what is not there any
-// more, by looking again. The file keeps its size; the pages are used again.
+// CompactReport is what a compaction removed. The counts are of a second read: what
+// is counted was there before and is not there any more. The file keeps its size;
+// its free pages are used again.
 type CompactReport struct {
 	Kind, ID  string
-	Base      uint64 // the log begins right after this record
-	Records   int    // gone
-	Bytes     int64  // of those records, as encoded, before the file's compression
-	Snapshots int    // gone
-	Chapters  int    // handed to the archive
-	Took      time.Duration
+	Base      uint64        // the log starts right after this record
+	Records   int           // removed
+	Bytes     int64         // of these records, as encoded, before compression
+	Snapshots int           // removed
+	Chapters  int           // segments of the log that the archive stored
+	Took      time.Duration // how long the compaction took
 }
 
-// Compact removes the machine's records up to a point: the state there becomes
-// the base of the log. Points before it answer ErrCompacted from then on, tagged
-// snapshots excepted; seq, head, keys and what the machine is are as before.
-// A point at or before the base leaves everything as it is.
+// Compact removes the machine's records up to a point. The state at the point
+// becomes the base of the log. Seq, head, state and keys of the machine stay as
+// they are. Earlier points match ErrCompacted afterwards, except where a tagged
+// snapshot is kept. If the point is at the base or before it, nothing changes.
 //
-// Nothing is removed unless a replay of the whole log gives what is stored, and
-// a replay from the new base does too; nor before Options.Archive, if there is
-// one, has kept what goes. An error says how far it came: the report, which is
-// there with an error too, counts what is gone. Under the snapshot-only strategy
-// there are no records: ErrUnsupported.
+// Records are removed only after three steps have succeeded: a replay of the
+// whole log agrees with everything that is stored, a replay from the new base
+// does too, and Options.Archive, if it is set, has stored the records. A long log
+// is removed in several segments, oldest first. The report is never nil; with an
+// error it counts what was removed before it. Under SnapshotOnly the error is
+// ErrUnsupported, since there are no records.
 func (s *Store[S]) Compact(ctx context.Context, id string, p Point) (*CompactReport, error) {
 	rep, err := s.db.compact(ctx, s.kind, id, p)
 	if err != nil {
@@ -53,7 +55,7 @@ func (db *DB) compact(ctx context.Context, k *kind, id string, p Point) (*Compac
 	if _, err := db.awaitDurable(ctx, k, id); err != nil {
 		return rep, err
 	}
-	to, err := db.resolve(ctx, k, id, p)
+	to, err := db.resolvePoint(ctx, k, id, p)
 	if err != nil {
 		return rep, err
 	}
@@ -62,7 +64,7 @@ func (db *DB) compact(ctx context.Context, k *kind, id string, p Point) (*Compac
 	return rep, err
 }
 
-// compactTo removes chapter after chapter up to record to.
+// compactTo removes one segment after the other up to record to.
 func (db *DB) compactTo(ctx context.Context, k *kind, id string, to uint64, rep *CompactReport) error {
 	for n := 1; ; {
 		c, err := db.planCompaction(ctx, k, id, to, rep)
@@ -85,35 +87,36 @@ func (db *DB) compactTo(ctx context.Context, k *kind, id string, to uint64, rep 
 	}
 }
 
-// chapterBytes is about how many bytes of records one compaction removes at
+// segmentBytes is about how many bytes of records one compaction removes at
 // once.
-const chapterBytes = 16 << 20
+const segmentBytes = 16 << 20
 
-// compaction is one new base of one machine on its way. It is planned without
-// the machine's lock: what it looks at are records, which do not change.
+// compaction gives the log of a machine a new base and removes one segment before
+// it. It is planned without the machine's lock, because records do not change;
+// push compares with the head again.
 type compaction struct {
 	db   *DB
 	kind *kind
 	id   string
 	rep  *CompactReport
 
-	number uint64 // of the machine
-	from   uint64 // the base before
-	to     uint64 // the new one
-	base   record.Snapshot
-	bytes  uint64 // of the records from the old base to the new one
+	number uint64          // of the machine
+	from   uint64          // the base before
+	to     uint64          // the new base
+	base   record.Snapshot // at to
+	bytes  uint64          // of the records after from, up to to
 
-	records   []ArchivedRecord // that go
-	before    []byte           // the snapshot of the old base
-	snapshots []uint64         // that go
+	records   []ArchivedRecord // to be removed
+	before    []byte           // the snapshot at from
+	snapshots []uint64         // to be removed
 
 	m   *machine
-	ack *Ack
+	ack *Ack // of the write; nil until it is pushed
 }
 
-// planCompaction proves that the log may begin anew at record to, or where a
-// chapter ends before it, and has the archive keep what goes. It answers nil
-// where the log begins there already.
+// planCompaction returns a compaction to record to, or to the end of a segment before
+// it: the new base is proven, and the archive has stored the records. It returns
+// nil if the log starts there already.
 func (db *DB) planCompaction(ctx context.Context, k *kind, id string, to uint64, rep *CompactReport) (*compaction, error) {
 	m, err := db.awaitDurable(ctx, k, id)
 	if err != nil {
@@ -125,13 +128,13 @@ func (db *DB) planCompaction(ctx context.Context, k *kind, id string, to uint64,
 	if err != nil {
 		return nil, err
 	}
-	c.number, c.from = v.number, v.head.Base
+	c.number, c.from = v.start.number, v.head.Base
 	rep.Base = c.from
 	if c.to = beforeGap(c.to, v.head.Gaps); c.to <= c.from || c.to > v.rep.Head {
 		return nil, nil
 	}
 	err = c.plan(ctx, snaps, v)
-	if err != nil && db.cutMeanwhile(ctx, k, id, logStart{c.number, c.from}, err) {
+	if err != nil && db.logChanged(ctx, k, id, logStart{c.number, c.from}, err) {
 		err = fmt.Errorf("%w: another compaction was first: %w", ErrConflict, err)
 	}
 	if err != nil || c.to <= c.from {
@@ -140,25 +143,25 @@ func (db *DB) planCompaction(ctx context.Context, k *kind, id string, to uint64,
 	return c, c.archive(ctx)
 }
 
-// plan reads what goes, and makes and proves the new base.
+// plan reads the records, makes the new base and proves that nothing is lost.
 func (c *compaction) plan(ctx context.Context, snaps []record.Snapshot, v *verifier) error {
-	if err := c.read(ctx, v.head.Gaps); err != nil {
+	if err := c.readRecords(ctx, v.head.Gaps); err != nil {
 		return err
 	}
-	if err := c.rebase(ctx, snaps); err != nil || c.to <= c.from {
+	if err := c.makeBase(ctx, snaps); err != nil || c.to <= c.from {
 		return err
 	}
-	if err := v.through(ctx, snaps); err != nil {
+	if err := v.compareAll(ctx, snaps); err != nil {
 		return err
 	}
-	if err := agrees(v.rep, "a replay of the log"); err != nil {
+	if err := checkAgreement(v.rep, "a replay of the log"); err != nil {
 		return err
 	}
-	return c.prove(ctx, snaps, v)
+	return c.proveBase(ctx, snaps, v)
 }
 
-// beforeGap moves a point that a recovery gave up back to where the log has a
-// state.
+// beforeGap returns to, or, if a recovery gave that record up, the record before the
+// gap.
 func beforeGap(to uint64, gaps []record.Gap) uint64 {
 	for _, g := range gaps {
 		if to >= g.From && to <= g.To {
@@ -168,15 +171,16 @@ func beforeGap(to uint64, gaps []record.Gap) uint64 {
 	return to
 }
 
-func agrees(rep *VerifyReport, what string) error {
+// checkAgreement returns an error if a replay found a divergence.
+func checkAgreement(rep *VerifyReport, what string) error {
 	if rep.OK() {
 		return nil
 	}
-	return fmt.Errorf("nothing is removed: %s does not give what is stored: %s", what, rep.Divergences[0])
+	return fmt.Errorf("nothing is removed: %s differs from what is stored: %s", what, rep.Divergences[0])
 }
 
-// read copies the records that go and moves to to the end of the chapter.
-func (c *compaction) read(ctx context.Context, gaps []record.Gap) error {
+// readRecords copies the records to be removed and sets to to the end of the segment.
+func (c *compaction) readRecords(ctx context.Context, gaps []record.Gap) error {
 	size, more := 0, false
 	key := keyOf(c.kind.name, c.id)
 	_, err := c.db.eng.Load(ctx, key, engine.LoadRange{Events: true, To: c.to}, func(it engine.Item) error {
@@ -184,9 +188,9 @@ func (c *compaction) read(ctx context.Context, gaps []record.Gap) error {
 			if it.Seq > c.from && !gaveUp(it.Seq, gaps) {
 				return corrupt(c.kind, c.id, "event", it.Seq, it.Err)
 			}
-			return nil // given up, and gone with the rest
+			return nil // a recovery gave it up, and it is removed with the others
 		}
-		if size >= chapterBytes && it.Seq > c.from && !gaveUp(it.Seq, gaps) && !gaveUp(it.Seq-1, gaps) {
+		if size >= segmentBytes && it.Seq > c.from && !gaveUp(it.Seq, gaps) && !gaveUp(it.Seq-1, gaps) {
 			more = true
 			return engine.Stop
 		}
@@ -210,25 +214,25 @@ func (c *compaction) read(ctx context.Context, gaps []record.Gap) error {
 	return nil
 }
 
-// gaveUp says whether a recovery gave the record up.
+// gaveUp reports whether a recovery gave record seq up.
 func gaveUp(seq uint64, gaps []record.Gap) bool {
 	return slices.ContainsFunc(gaps, func(g record.Gap) bool { return seq >= g.From && seq <= g.To })
 }
 
-// rebase makes the new base. What an older version wrote is never stored in the
-// form of this one but by a migration: where the record to is one of those, the
-// newest snapshot before it becomes the base, as it is.
-func (c *compaction) rebase(ctx context.Context, snaps []record.Snapshot) error {
+// makeBase makes the new base from the state at to. Only a migration may store what an
+// older version wrote in the form of this one: if an older version wrote record
+// to, the newest snapshot before it becomes the base unchanged.
+func (c *compaction) makeBase(ctx context.Context, snaps []record.Snapshot) error {
 	k := c.kind
 	r, _, tried, err := c.db.rebuild(ctx, k, c.id, c.to, 0)
 	if err != nil {
 		return err
 	}
 	if len(tried) > 0 {
-		return fmt.Errorf("nothing is removed: record %d cannot be reached straight: %s", c.to, tried[0])
+		return fmt.Errorf("nothing is removed: record %d cannot be rebuilt from its newest snapshot: %s", c.to, tried[0])
 	}
 	if k.upcasts(r.head.Version) {
-		c.back(snaps)
+		c.useSnapshot(snaps)
 		return nil
 	}
 	enc, err := k.encode(k.value(r.st))
@@ -245,8 +249,8 @@ func (c *compaction) rebase(ctx context.Context, snaps []record.Snapshot) error 
 	return nil
 }
 
-// back makes the newest snapshot at or before to the base.
-func (c *compaction) back(snaps []record.Snapshot) {
+// useSnapshot makes the newest snapshot at or before to the new base.
+func (c *compaction) useSnapshot(snaps []record.Snapshot) {
 	for i := range snaps {
 		if snaps[i].Seq <= c.to {
 			c.base = snaps[i]
@@ -262,30 +266,30 @@ func (c *compaction) back(snaps []record.Snapshot) {
 	})
 }
 
-// prove replays from the bytes of the new base to everything that is stored
-// behind it.
-func (c *compaction) prove(ctx context.Context, snaps []record.Snapshot, v *verifier) error {
+// proveBase replays from the encoded new base and compares with all snapshots after
+// it and with the head.
+func (c *compaction) proveBase(ctx context.Context, snaps []record.Snapshot, v *verifier) error {
 	var base record.Snapshot
 	if err := base.Parse(c.base.Append(nil, c.m.key), c.m.key); err != nil {
 		return err
 	}
-	behind := []record.Snapshot{base}
+	after := []record.Snapshot{base}
 	for i := range snaps {
 		switch s := &snaps[i]; {
 		case s.Seq == c.from:
 			c.before = s.Append(nil, c.m.key)
 		case s.Seq > c.to:
-			behind = append(behind, *s)
+			after = append(after, *s)
 		}
 	}
 	proof := &verifier{db: v.db, kind: c.kind, m: v.m, head: v.head, rep: &VerifyReport{Head: v.rep.Head}}
-	if err := proof.through(ctx, behind); err != nil {
+	if err := proof.compareAll(ctx, after); err != nil {
 		return fmt.Errorf("nothing is removed: a replay from record %d: %w", c.to, err)
 	}
-	return agrees(proof.rep, fmt.Sprintf("a replay from record %d", c.to))
+	return checkAgreement(proof.rep, fmt.Sprintf("a replay from record %d", c.to))
 }
 
-// push queues the new base and the removal. It takes the machine's lock.
+// push queues the write with the new base and the removal. It takes the machine's lock.
 func (c *compaction) push(ctx context.Context) error {
 	start := time.Now()
 	m, err := c.db.acquireIdle(ctx, c.kind, c.id, true)
@@ -293,7 +297,7 @@ func (c *compaction) push(ctx context.Context) error {
 		return err
 	}
 	c.m = m
-	w, h, err := c.write(ctx)
+	w, h, err := c.engineWrite(ctx)
 	if err != nil {
 		c.db.queue.Release()
 		c.db.release(m)
@@ -304,8 +308,8 @@ func (c *compaction) push(ctx context.Context) error {
 	return nil
 }
 
-// pushHead queues a write that changes a held machine's past, not its seq or its
-// state, and gives the machine back.
+// pushHead queues a write that changes the past of a held machine, but not its seq
+// or state, and releases the machine.
 func (db *DB) pushHead(m *machine, h *record.Head, w engine.Write, ack *Ack) {
 	w.Machine, w.Kind, w.Schema, w.Head = m.key, m.kind.number, h.Version, h.Append(nil, m.key)
 	bytes := int64(len(w.Head))
@@ -324,8 +328,9 @@ func (db *DB) pushHead(m *machine, h *record.Head, w engine.Write, ack *Ack) {
 	db.release(m)
 }
 
-// write is the engine's write, from the head as it is now. The machine is held.
-func (c *compaction) write(ctx context.Context) (w engine.Write, h *record.Head, err error) {
+// engineWrite returns the engine's write and the head after it, made from the stored
+// head. The machine is held.
+func (c *compaction) engineWrite(ctx context.Context) (w engine.Write, h *record.Head, err error) {
 	var older []snapshotEntry
 	head, h, err := c.db.storedHead(ctx, c.kind, c.id, c.to, func(s *record.Snapshot) {
 		if s.Seq < c.to {
@@ -339,7 +344,7 @@ func (c *compaction) write(ctx context.Context) (w engine.Write, h *record.Head,
 	}
 	var drop []uint64
 	for i, e := range append(older, entryOf(&c.base))[1:] {
-		if o := &older[i]; o.version == e.version && len(o.tags) == 0 { // the last of a version stays, as ever
+		if o := &older[i]; o.version == e.version && len(o.tags) == 0 { // the last snapshot of each version stays
 			drop = append(drop, o.seq)
 		}
 	}
@@ -357,32 +362,7 @@ func (c *compaction) write(ctx context.Context) (w engine.Write, h *record.Head,
 	return w, h, nil
 }
 
-// storedHead is a machine's head as the engine has it, with its snapshots up to
-// a seq; damaged ones are passed over.
-func (db *DB) storedHead(ctx context.Context, k *kind, id string, to uint64, each func(*record.Snapshot)) (engine.Head, *record.Head, error) {
-	key := keyOf(k.name, id)
-	head, err := db.eng.Load(ctx, key, engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: to}, func(it engine.Item) error {
-		var s record.Snapshot
-		if it.Err == nil && s.Parse(it.Bytes, key) == nil {
-			s.State = append([]byte(nil), s.State...)
-			each(&s)
-		}
-		return nil
-	})
-	if err != nil {
-		return head, nil, db.wrapEngineError(k, id, err)
-	}
-	if head.Number == 0 {
-		return head, nil, notFoundError(newMachine(k, id))
-	}
-	h := &record.Head{}
-	if err := h.Parse(head.Bytes, key); err != nil {
-		return head, nil, corrupt(k, id, "head", head.Seq, err)
-	}
-	return head, h, nil
-}
-
-// wait waits for the answer and counts what is gone.
+// wait waits until the write is durable and counts what was removed.
 func (c *compaction) wait(ctx context.Context) error {
 	if _, err := c.ack.Wait(ctx); err != nil {
 		return err

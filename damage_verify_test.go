@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint"
 )
@@ -77,4 +78,29 @@ func TestDamage_Verify_NamesAChangedApply(t *testing.T) {
 			assert.Greater(t, d.Seq, uint64(4))
 		}
 	}
+}
+
+// TestDamage_Verify_ExchangedRecordBeforeASnapshot puts a record of another history in, which leads to the same state: no replay
+// differs from the snapshot after it, and a load starts at that snapshot. Only the digest in the snapshot finds the record.
+func TestDamage_Verify_ExchangedRecordBeforeASnapshot(t *testing.T) {
+	k := ledgerKind(6)
+	path := ledgers(t, k, nil, 8, "a")
+	other := filepath.Join(t.TempDir(), "other.db")
+	db, s := reopen(t, other, k, nil)
+	write(t, s, "a", 1, 3)
+	_, err := s.Append(t.Context(), "a", entry(4), savepoint.By("somebody else"))
+	require.NoError(t, err)
+	write(t, s, "a", 5, 8)
+	require.NoError(t, db.Close())
+	var v []byte
+	inFile(t, other, func(tx *bolt.Tx) error {
+		require.NoError(t, apart(t, tx))
+		v = value(t, tx, "events", valueKey(t, tx, "a", 4))
+		return nil
+	})
+	inFile(t, path, func(tx *bolt.Tx) error { return tx.Bucket([]byte("events")).Put(valueKey(t, tx, "a", 4), v) })
+	_, s = reopen(t, path, k, nil)
+	well(t, s, "a", 8)
+	_, err = s.Verify(t.Context(), "a")
+	says(t, err, savepoint.ErrCorrupt, "chain", "digest", "snapshot")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
@@ -12,38 +11,77 @@ import (
 
 // Attempt is one way of rebuilding a state that did not work.
 type Attempt struct {
-	Source string // where it began: "snapshot", "new" or "replaced"
-	From   uint64 // its seq
-	Good   uint64 // how far it came
-	Err    string // why it went no further
+	Source string // where it started: "snapshot", "new" or "replaced"
+	From   uint64 // the seq of that snapshot or record
+	Good   uint64 // the last record up to which the state could be rebuilt
+	Err    string // why it stopped there
 }
 
 func (a Attempt) String() string {
 	return fmt.Sprintf("%s %d: good up to %d: %s", a.Source, a.From, a.Good, a.Err)
 }
 
-// rebuild is the one planner for every point: it brings the state to record to
-// (engine.All = the newest). It begins at the newest good snapshot at or before
-// the point; where that does not lead there it goes down the ladder: older
-// snapshots, then the newest replaced record behind the damage. It never skips
-// a record in silence. best is the furthest good state of all attempts. Where
-// the log was cut or put back meanwhile, all of it begins anew.
+// rebuildTarget says which state is to be rebuilt, and within which limits.
+type rebuildTarget struct {
+	kind       *kind
+	id         string
+	to         uint64 // the record right after which the state is wanted; engine.All = the newest
+	limit      int    // how many records may be replayed; 0 = no limit
+	assumedSeq uint64 // taken as the machine's seq where its head is damaged; 0 = a damaged head is an error
+}
+
+// rebuiltState is a machine's state at one point, made from what is stored.
+type rebuiltState struct {
+	stored engine.Head // as the engine returned it; Number 0 = there is no such machine
+	newest record.Head // parsed from stored
+
+	seq  uint64
+	pos  uint64
+	head record.Head // at seq
+	keys []knownKey
+
+	st     any    // *State[S]; nil until there is a state to start at
+	enc    []byte // the encoded state at encSeq
+	encSeq uint64
+	tail   tail // the records after encSeq
+
+	source   string // where the replay started: "snapshot", "new" or "replaced"
+	from     uint64 // the seq of that snapshot or record
+	replayed int    // records
+}
+
+// rebuildResult is what all attempts together led to.
+type rebuildResult struct {
+	state *rebuiltState // nil if no attempt reached the target
+	best  *rebuiltState // the furthest good state of all attempts; nil if there is none
+	tried []Attempt     // the attempts that failed, in order
+	start logStart      // as the first failed attempt saw it
+}
+
+// logStart identifies the log of a machine as it was when it was read.
+type logStart struct{ number, base uint64 }
+
+// rebuild returns the state right after record to (engine.All = the newest). All
+// readers of a point use it. It replays from the newest good snapshot at or
+// before the point; where that fails it tries the older snapshots in turn, and
+// at last the newest replaced record. It never skips a record that it cannot
+// read. best is the furthest good state of all attempts, tried are those that
+// failed. If the log was compacted or put back while it was read, rebuild starts
+// again.
 func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit int) (r, best *rebuiltState, tried []Attempt, err error) {
+	t := rebuildTarget{kind: k, id: id, to: to, limit: limit}
 	for n := 1; ; n++ {
-		var seen logStart
-		r, best, tried, err = db.tryInOrder(ctx, k, id, to, limit, &seen)
-		if err == nil || n >= maxAttempts || !db.cutMeanwhile(ctx, k, id, seen, err) {
-			return r, best, tried, err
+		res, err := db.tryInOrder(ctx, t)
+		if err == nil || n >= maxAttempts || !db.logChanged(ctx, k, id, res.start, err) {
+			return res.state, res.best, res.tried, err
 		}
 	}
 }
 
-// logStart is where a machine's log began when it was looked at.
-type logStart struct{ number, base uint64 }
-
-// cutMeanwhile says whether an error comes from a log that was compacted, or put
-// back, while it was read in several looks.
-func (db *DB) cutMeanwhile(ctx context.Context, k *kind, id string, seen logStart, err error) bool {
+// logChanged reports whether err may come from a compaction, or from records that
+// were put back, while the log was read in several loads. seen is the log's start
+// at the first of them.
+func (db *DB) logChanged(ctx context.Context, k *kind, id string, seen logStart, err error) bool {
 	if errors.Is(err, engine.ErrChanged) {
 		return true
 	}
@@ -54,51 +92,87 @@ func (db *DB) cutMeanwhile(ctx context.Context, k *kind, id string, seen logStar
 	return err == nil && seen != logStart{head.Number, h.Base}
 }
 
-// tryInOrder goes down the ladder once.
-func (db *DB) tryInOrder(ctx context.Context, k *kind, id string, to uint64, limit int, seen *logStart) (r, best *rebuiltState, tried []Attempt, err error) {
-	p := db.newAttempt(k, id, to)
-	defer p.free()
-	p.limit = limit
-	snapTo := to
+// storedHead returns a machine's head from the engine, and calls each for every
+// snapshot up to record to, oldest first. Damaged snapshots are left out.
+func (db *DB) storedHead(ctx context.Context, k *kind, id string, to uint64, each func(*record.Snapshot)) (engine.Head, *record.Head, error) {
+	key := keyOf(k.name, id)
+	head, err := db.eng.Load(ctx, key, engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: to}, func(it engine.Item) error {
+		var s record.Snapshot
+		if it.Err == nil && s.Parse(it.Bytes, key) == nil {
+			s.State = append([]byte(nil), s.State...)
+			each(&s)
+		}
+		return nil
+	})
+	if err != nil {
+		return head, nil, db.wrapEngineError(k, id, err)
+	}
+	if head.Number == 0 {
+		return head, nil, notFoundError(newMachine(k, id))
+	}
+	h := &record.Head{}
+	if err := h.Parse(head.Bytes, key); err != nil {
+		return head, nil, corrupt(k, id, "head", head.Seq, err)
+	}
+	return head, h, nil
+}
+
+// tryInOrder makes one attempt after another until one reaches the target: from
+// each snapshot, newest first, then from the newest replaced record. The error is
+// that of the first attempt.
+func (db *DB) tryInOrder(ctx context.Context, t rebuildTarget) (res rebuildResult, err error) {
+	a := newAttempt(db, t)
+	defer a.free()
 	var first error
-	for {
-		r, err = p.fromSnapshot(ctx, snapTo)
-		if err != nil && isProgramError(err) { // by this program, of another version than what came before or after
-			p.skipToWhole = true
-			if whole, again := p.fromSnapshot(ctx, snapTo); again == nil {
-				r, err = whole, nil
-			}
-			p.skipToWhole = false
-		}
+	for snapTo := t.to; ; snapTo = a.out.from - 1 {
+		state, err := a.fromSnapshotOf(ctx, snapTo)
 		if err == nil || !rebuildable(err) {
-			return r, r, tried, err
+			res.state, res.best = state, state
+			return res, err
 		}
-		best = furthest(best, p.out)
-		tried = append(tried, p.failure(err))
+		res.failed(a, err)
 		if first == nil {
 			first = err
-			*seen = logStart{p.stored.Number, p.out.newest.Base}
+			res.start = logStart{a.stored.Number, a.out.newest.Base}
 		}
-		if !p.began || p.out.from == 0 {
+		if a.out.from == 0 { // there is no older snapshot
 			break
 		}
-		snapTo = p.out.from - 1
 	}
-	r, replacedErr := p.fromReplaced(ctx)
-	if replacedErr == nil {
-		return r, r, tried, nil
+	found, err := a.newestReplaced(ctx)
+	if err != nil {
+		return res, first
 	}
-	if p.began {
-		best = furthest(best, p.out)
-		tried = append(tried, p.failure(replacedErr))
+	state, err := a.fromReplaced(ctx, found)
+	if err != nil {
+		res.failed(a, err)
+		return res, first
 	}
-	return nil, best, tried, first
+	res.state, res.best = state, state
+	return res, nil
 }
 
-func (p *attempt) failure(err error) Attempt {
-	return Attempt{Source: p.out.source, From: p.out.from, Good: p.out.seq, Err: err.Error()}
+// fromSnapshotOf makes an attempt from the newest snapshot at or before snapTo. Where this
+// program cannot read that snapshot, or a record after it, the attempt is made
+// again from the newest whole state after the snapshot.
+func (a *attempt) fromSnapshotOf(ctx context.Context, snapTo uint64) (*rebuiltState, error) {
+	state, err := a.fromSnapshot(ctx, snapTo, attemptOptions{})
+	if err == nil || !isProgramError(err) {
+		return state, err
+	}
+	if state, again := a.fromSnapshot(ctx, snapTo, attemptOptions{skipToWhole: true}); again == nil {
+		return state, nil
+	}
+	return nil, err
 }
 
+// failed notes an attempt that did not reach the target.
+func (r *rebuildResult) failed(a *attempt, err error) {
+	r.best = furthest(r.best, a.out)
+	r.tried = append(r.tried, Attempt{Source: a.out.source, From: a.out.from, Good: a.out.seq, Err: err.Error()})
+}
+
+// furthest returns the state with the greater seq; nil and b without a state lose.
 func furthest(a, b *rebuiltState) *rebuiltState {
 	if b == nil || b.st == nil || a != nil && a.seq >= b.seq {
 		return a
@@ -106,135 +180,22 @@ func furthest(a, b *rebuiltState) *rebuiltState {
 	return b
 }
 
-// rebuildable says whether another way could lead where this one did not.
+// rebuildable reports whether another attempt may succeed where one failed with
+// err: stored bytes were damaged or missing.
 func rebuildable(err error) bool {
 	var c *CorruptError
 	return errors.As(err, &c)
 }
 
-// fromSnapshot begins at the newest snapshot at or before snapTo, or, where
-// there is none, at nothing.
-func (p *attempt) fromSnapshot(ctx context.Context, snapTo uint64) (*rebuiltState, error) {
-	p.start("snapshot")
-	if err := p.replayFrom(ctx, engine.LoadRange{Snapshot: engine.NewestSnapshot, SnapshotTo: snapTo, Events: true, To: p.to}); err != nil {
-		return nil, err
+// corrupt returns the error for a stored value that cannot be used because of why: a
+// *CorruptError, unless only this program is unable to read it. Then the error
+// matches ErrNewer, or is why itself.
+func corrupt(k *kind, id, part string, seq uint64, why error) error {
+	if isProgramError(why) && !errors.Is(why, ErrNewer) {
+		return why
 	}
-	p.out.stored = p.stored
-	if p.stored.Number == 0 && p.damage == nil {
-		return p.absent()
+	if errors.Is(why, ErrNewer) || errors.Is(why, record.ErrNewer) {
+		return fmt.Errorf("%w: %s %d of %s %q: %w", ErrNewer, part, seq, k.name, id, why)
 	}
-	if err := p.parseHead(); err != nil {
-		p.out = &rebuiltState{source: p.out.source, from: p.out.from, stored: p.stored} // how far it came is worth nothing
-		return nil, err
-	}
-	if p.failed != nil {
-		return nil, p.failed
-	}
-	if !p.hasSnap {
-		p.out.source = "new"
-		return nil, p.corrupt("snapshot", p.out.newest.Base, errors.New("no snapshot is left to begin at"))
-	}
-	if p.older {
-		if err := p.fromOlder(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return p.checkDigest()
-}
-
-// absent is the state of a machine that does not exist yet.
-func (p *attempt) absent() (*rebuiltState, error) {
-	enc, err := p.kind.first()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.replay.begin(0, enc); err != nil {
-		return nil, err
-	}
-	phase, err := p.kind.phaseOf(p.kind.value(p.replay.st))
-	if err != nil {
-		return nil, err
-	}
-	p.out.source, p.out.enc, p.out.st = "new", enc, p.replay.st
-	p.out.head = record.Head{Phase: phase, Version: p.kind.packed}
-	return p.out, nil
-}
-
-// fromOlder goes on from a snapshot of an older version. It is lifted, but never
-// where a whole state stands between it and the point: what is before that is
-// only proven, not applied.
-func (p *attempt) fromOlder(ctx context.Context) (err error) {
-	if p.whole, err = p.newestWhole(ctx); err != nil {
-		return err
-	}
-	if p.whole == 0 {
-		if err := p.beginSnapshot(); err != nil {
-			return err
-		}
-	}
-	p.older = false
-	return p.readOn(ctx)
-}
-
-// newestWhole is the newest record with a whole state between the snapshot and
-// the point, 0 if there is none.
-func (p *attempt) newestWhole(ctx context.Context) (seq uint64, err error) {
-	var env record.Envelope
-	_, err = p.db.eng.Load(ctx, p.key, engine.LoadRange{Events: true, After: p.snap.Seq, To: p.lastSeq(), Newest: true}, func(it engine.Item) error {
-		if it.Err == nil && env.Parse(it.Bytes, &env) == nil && env.Name == replacedName {
-			seq = it.Seq
-			return engine.Stop
-		}
-		return ctx.Err()
-	})
-	if errors.Is(err, engine.ErrDamaged) {
-		err = nil // of the head; it is told already
-	}
-	return seq, err
-}
-
-// fromReplaced begins at the newest whole state among the records.
-func (p *attempt) fromReplaced(ctx context.Context) (*rebuiltState, error) {
-	p.start("replaced")
-	var found []byte
-	var older []knownKey // of the records before it, newest first
-	var env record.Envelope
-	head, err := p.db.eng.Load(ctx, p.key, engine.LoadRange{Events: true, To: p.to, Newest: true}, func(it engine.Item) error {
-		switch {
-		case it.Err != nil || env.Parse(it.Bytes, nil) != nil:
-		case found == nil && env.Name == replacedName:
-			found = append([]byte(nil), it.Bytes...)
-			p.out.from, p.out.pos = it.Seq, it.Pos
-		case found != nil && env.Key != "" && len(older) < maxKeys:
-			older = append(older, keyedBy(it.Seq, &env))
-		}
-		return ctx.Err()
-	})
-	p.stored, p.out.stored, p.damage = head, head, err
-	if err != nil && !errors.Is(err, engine.ErrDamaged) {
-		return nil, err
-	}
-	if err := p.parseHead(); err != nil {
-		return nil, err
-	}
-	if found == nil {
-		return nil, p.corrupt("event", 0, errors.New("no replaced record is readable"))
-	}
-	p.began = true
-	if err := p.replay.next(p.out.from, found); err != nil {
-		return nil, p.corrupt("event", p.out.from, err)
-	}
-	if err := p.beginWhole(p.out.from); err != nil {
-		return nil, p.corrupt("event", p.out.from, err)
-	}
-	p.out.head = record.Head{Created: p.out.newest.Created}
-	for _, k := range slices.Backward(older) {
-		p.out.keys = appendKey(p.out.keys, k)
-	}
-	p.follow(p.out.from, &p.replay.env, found)
-	p.out.seq = p.out.from
-	if err := p.readOn(ctx); err != nil {
-		return nil, err
-	}
-	return p.checkDigest()
+	return &CorruptError{Kind: k.name, ID: id, Part: part, Seq: seq, Why: why}
 }

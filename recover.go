@@ -12,21 +12,22 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// RecoverOptions say what a machine is to be brought back to.
+// RecoverOptions say to which point a machine is to be brought back, and how.
 type RecoverOptions struct {
 	// To is the point; the zero value is Latest.
 	To Point
 	// Else are tried in their order when To cannot be reached.
 	Else []Point
-	// Partial takes the longest good prefix when nothing else works. The records
-	// behind it are given up: Events names them as a gap.
+	// Partial allows the longest good prefix of the log when neither To nor Else
+	// can be reached. The records after it are given up: Events reports them as a
+	// *GapError.
 	Partial bool
-	// DryRun only reports what would happen.
+	// DryRun writes nothing. The report says what would happen.
 	DryRun bool
-	// Reason and Actor go into the record.
+	// Reason and Actor are stored with the record.
 	Reason, Actor string
-	// MaxReplay is how many records may be replayed; more is an error, never a
-	// shorter replay. 0 = no limit.
+	// MaxReplay is how many records may be replayed for one point. If there are
+	// more, the point cannot be reached. 0 = no limit.
 	MaxReplay int
 }
 
@@ -35,30 +36,30 @@ type RecoverStatus string
 
 // How a recovery ended.
 const (
-	RecoverHealthy  RecoverStatus = "healthy"   // to Latest, and nothing was wrong: nothing was written
-	RecoverRestored RecoverStatus = "recovered" // the state of the point was restored
-	RecoverPartial  RecoverStatus = "partially" // the longest good prefix was restored
+	RecoverHealthy  RecoverStatus = "healthy"   // the newest state was rebuilt without a loss; nothing was written
+	RecoverRestored RecoverStatus = "recovered" // the state at the point was restored
+	RecoverPartial  RecoverStatus = "partially" // the state after the longest good prefix was restored
 	RecoverFailed   RecoverStatus = "failed"    // nothing was written
 )
 
-// RecoverReport tells what a recovery found and did.
+// RecoverReport is what a recovery found and did.
 type RecoverReport struct {
 	Kind, ID string
-	To       string // the point that was asked for
+	To       string // RecoverOptions.To
 	Status   RecoverStatus
 	DryRun   bool          `json:",omitempty"`
-	Source   string        // where the state was rebuilt from: "snapshot", "new" or "replaced"
-	From     uint64        // its seq
-	Seq      uint64        // the record whose state was restored
+	Source   string        // where the rebuild started: "snapshot", "new" or "replaced"
+	From     uint64        // the seq of that snapshot or record
+	Seq      uint64        // the state right after this record was restored
 	Time     time.Time     // of that record
 	Head     uint64        // the newest record before the recovery
 	Restored uint64        // the record that the recovery appended; 0 = none
-	Replayed int           // records
-	Tried    []Attempt     `json:",omitempty"` // what did not work, in order
-	LostFrom uint64        `json:",omitempty"` // records given up
-	LostTo   uint64        `json:",omitempty"`
-	Reason   string        `json:",omitempty"`
-	Took     time.Duration // up to the write
+	Replayed int           // how many records
+	Tried    []Attempt     `json:",omitempty"` // the attempts that failed, in order
+	LostFrom uint64        `json:",omitempty"` // the first record given up; 0 = none
+	LostTo   uint64        `json:",omitempty"` // the last one
+	Reason   string        `json:",omitempty"` // RecoverOptions.Reason
+	Took     time.Duration // how long the rebuild took, without the write
 }
 
 func (r *RecoverReport) String() string {
@@ -72,69 +73,266 @@ func (r *RecoverReport) String() string {
 	return s
 }
 
-// Recover brings a machine back to a point, by appending a record with the
-// state it had there; nothing of its history is changed. It waits for the
-// machine's queued writes first. To Latest, on a machine that is well, it only
-// reports. The report is there with an error too.
+// Recover brings a machine back to a point: it appends a record with the state
+// that the machine had there. The records before stay as they are. Recover waits
+// for the machine's queued writes first, and ends a quarantine. With To at Latest
+// it writes nothing if the newest state can be rebuilt without a loss.
+//
+// The error is that of To, also if all of Else failed. The report is never nil.
 func (s *Store[S]) Recover(ctx context.Context, id string, o RecoverOptions) (*RecoverReport, error) {
 	return s.db.recoverMachine(ctx, s.kind, id, o)
 }
 
+// recoverMachine is Recover for any kind.
 func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverOptions) (*RecoverReport, error) {
-	start := time.Now()
-	rep := &RecoverReport{Kind: k.name, ID: id, To: o.To.String(), Status: RecoverFailed, DryRun: o.DryRun, Reason: o.Reason}
-	wrap := func(err error) error {
+	r := &recoverer{db: db, kind: k, id: id, opt: o, start: time.Now()}
+	r.rep = &RecoverReport{Kind: k.name, ID: id, To: o.To.String(), Status: RecoverFailed, DryRun: o.DryRun, Reason: o.Reason}
+	if err := r.run(ctx); err != nil {
+		r.rep.Status = RecoverFailed
 		db.metrics.failed[opRecover].Add(1)
-		return fmt.Errorf("recover %s %.60q to %s: %w", k.name, id, o.To, err)
+		return r.rep, fmt.Errorf("recover %s %.60q to %s: %w", k.name, id, o.To, err)
 	}
-	m, err := db.acquireIdle(ctx, k, id, !o.DryRun)
+	return r.rep, nil
+}
+
+// recoverer is one recovery of one machine.
+type recoverer struct {
+	db    *DB
+	kind  *kind
+	id    string
+	opt   RecoverOptions
+	rep   *RecoverReport
+	start time.Time
+}
+
+// run makes the recovery. It holds the machine's lock throughout, and a place in the
+// queue unless it is a dry run.
+func (r *recoverer) run(ctx context.Context) error {
+	db, write := r.db, !r.opt.DryRun
+	m, err := db.acquireIdle(ctx, r.kind, r.id, write)
 	if err != nil {
-		return rep, wrap(err)
+		return err
 	}
 	pushed := false
 	defer func() {
-		if !o.DryRun && !pushed {
+		if write && !pushed {
 			db.queue.Release()
 		}
 		db.release(m)
 	}()
-	known := m.keys
-	found, err := db.search(ctx, k, id, o, rep)
-	rep.Took = time.Since(start)
+	found, err := r.search(ctx)
+	r.rep.Took = time.Since(r.start)
 	if err != nil {
-		return rep, wrap(err)
+		return err
 	}
-	if rep.Status == RecoverHealthy {
-		db.quarantine.remove(k, id)
+	if r.rep.Status == RecoverHealthy {
+		db.quarantine.remove(r.kind, r.id)
 		m.forget()
 		m.setRebuilt(found)
-		db.metrics.latency[opRecover].Add(rep.Took)
-		return rep, nil
+		db.metrics.latency[opRecover].Add(r.rep.Took)
+		return nil
 	}
-	if o.DryRun {
-		return rep, nil
+	if !write {
+		return nil
 	}
-	if keys := db.keysOf(ctx, m, known, o); len(keys) > 0 {
+	if keys := r.newestKeys(ctx, m); len(keys) > 0 {
 		found.keys = keys
 	}
-	ack, err := db.restore(ctx, m, found, o, rep, start)
+	ack, err := r.restore(ctx, m, found)
 	if err != nil {
 		m.forget()
-		rep.Status = RecoverFailed
-		return rep, wrap(err)
+		return err
 	}
 	pushed = true
 	if _, err := ack.Wait(ctx); err != nil {
-		rep.Status = RecoverFailed
-		return rep, wrap(err)
+		return err
 	}
-	db.quarantine.remove(k, id)
-	db.log.Info("machine recovered", "kind", k.name, "id", id, "report", rep.String())
-	return rep, nil
+	db.quarantine.remove(r.kind, r.id)
+	db.log.Info("machine recovered", "kind", r.kind.name, "id", r.id, "report", r.rep.String())
+	return nil
 }
 
-// acquireIdle gives the machine locked, with nothing of it queued, loaded or not, and
-// with a place in the queue if it is to be written.
+// newestKeys returns the idempotency keys of the newest record: a write that the
+// recovery takes back was done all the same, and must not be done again. It
+// returns nil where the newest record cannot be reached; those of the point are
+// all that is left then.
+func (r *recoverer) newestKeys(ctx context.Context, m *machine) []knownKey {
+	if m.known {
+		return m.keys
+	}
+	if newest, _, _, err := r.db.rebuild(ctx, r.kind, r.id, engine.All, r.opt.MaxReplay); err == nil {
+		return newest.keys
+	}
+	return nil
+}
+
+// search returns the state to restore and fills in the report: at To, else at the
+// first point of Else that can be reached, else, if allowed, after the longest
+// good prefix. The error is that of To.
+func (r *recoverer) search(ctx context.Context) (*rebuiltState, error) {
+	var first error
+	var best *rebuiltState
+	for _, p := range append([]Point{r.opt.To}, r.opt.Else...) {
+		state, prefix, err := r.rebuildAt(ctx, p)
+		if err == nil {
+			return state, nil
+		}
+		if first == nil {
+			first = err
+		}
+		best = furthest(best, prefix)
+	}
+	if !r.opt.Partial {
+		return nil, first
+	}
+	if best == nil && damagedHead(first) {
+		var err error
+		if best, err = r.rebuildWithoutHead(ctx); err != nil {
+			return nil, errors.Join(first, err)
+		}
+	}
+	if best == nil || best.st == nil || best.head.Deleted {
+		return nil, first
+	}
+	if err := r.kind.valid(r.kind.value(best.st)); err != nil {
+		return nil, fmt.Errorf("the longest good prefix ends at %d with a state that is not valid: %w; %w", best.seq, err, first)
+	}
+	r.report(RecoverPartial, best)
+	if best.stored.Seq > best.seq {
+		r.rep.LostFrom, r.rep.LostTo = best.seq+1, best.stored.Seq
+	}
+	return best, nil
+}
+
+// rebuildAt returns the state at a point and reports it, or the furthest good state
+// and an error.
+func (r *recoverer) rebuildAt(ctx context.Context, p Point) (state, best *rebuiltState, err error) {
+	state, best, tried, err := r.db.rebuildAt(ctx, r.kind, r.id, p, r.opt.MaxReplay)
+	r.rep.Tried = append(r.rep.Tried, tried...)
+	if err == nil && state.head.Deleted {
+		err = fmt.Errorf("%w: at %s", ErrDeleted, p)
+	}
+	if err != nil {
+		return nil, best, err
+	}
+	status := RecoverRestored
+	if p.what == pointLatest && (len(tried) == 0 || state.source != "replaced") {
+		status = RecoverHealthy // also from an older snapshot: the state is the same
+	}
+	r.report(status, state)
+	return state, best, nil
+}
+
+// report notes the state that the recovery has found.
+func (r *recoverer) report(status RecoverStatus, s *rebuiltState) {
+	rep := r.rep
+	rep.Status = status
+	rep.Source, rep.From, rep.Seq, rep.Replayed, rep.Head = s.source, s.from, s.seq, s.replayed, s.stored.Seq
+	rep.Time = stored(s.head.Updated)
+}
+
+// restore queues the restored record and brings the held machine to it.
+func (r *recoverer) restore(ctx context.Context, m *machine, s *rebuiltState) (*Ack, error) {
+	m.forget()
+	m.known, m.seq, m.h, m.queued = true, s.stored.Seq, s.newest, s.stored.Seq
+	m.live, m.encoded, m.keys = s.st, encodedState{state: s.enc, seq: s.encSeq}, s.keys
+	m.pos.Store(s.stored.Pos)
+	m.durable.Store(s.stored.Seq)
+	d := newDraft(r.db, m, newWriteOptions([]WriteOption{By(r.opt.Actor), OriginRecovery, Cause(r.opt.Reason)}))
+	enc, err := m.kind.encode(m.kind.value(s.st))
+	if err != nil {
+		return nil, err
+	}
+	r.rep.Restored = d.seq + 1
+	if r.rep.LostTo > 0 {
+		d.h.Gaps = append(d.h.Gaps, record.Gap{From: r.rep.LostFrom, To: r.rep.LostTo})
+		d.h.Mark = r.rep.LostFrom
+	}
+	text, err := json.Marshal(r.rep)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.replace(reasonRestored, enc, string(text)); err != nil {
+		return nil, err
+	}
+	if err := d.snapshot(reasonRestored, nil); err != nil {
+		return nil, err
+	}
+	w, err := d.complete(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ack := newAck(opRecover, r.start)
+	d.publish(ack)
+	m.setQueued(ack)
+	ack.head = m.head()
+	r.db.pushWrite(ack, m, w, d.made.size)
+	return ack, nil
+}
+
+// damagedHead reports whether err is about a machine's head.
+func damagedHead(err error) bool {
+	var c *CorruptError
+	return errors.As(err, &c) && c.Part == "head"
+}
+
+// rebuildWithoutHead returns the furthest state that the snapshots and records of a
+// machine with a damaged head lead to, nil if there is none, with a new head made
+// from them. Records may be missing at the end without a trace: only the damaged
+// head has their number and digest.
+func (r *recoverer) rebuildWithoutHead(ctx context.Context) (*rebuiltState, error) {
+	key := keyOf(r.kind.name, r.id)
+	top, err := r.db.newestItem(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	res, err := r.db.tryInOrder(ctx, rebuildTarget{kind: r.kind, id: r.id, to: top, limit: r.opt.MaxReplay, assumedSeq: top})
+	if err != nil && !rebuildable(err) {
+		return nil, err
+	}
+	r.rep.Tried = append(r.rep.Tried, res.tried...)
+	best := res.best
+	if best != nil {
+		best.newest = best.head
+		best.newest.Base, best.newest.Gaps, err = r.logFacts(ctx, key, top)
+		return best, err
+	}
+	return nil, nil
+}
+
+// logFacts returns what a head says of the log, read from the snapshots and records
+// of the machine: the base, and the gaps that earlier recoveries left.
+func (r *recoverer) logFacts(ctx context.Context, key string, top uint64) (base uint64, gaps []record.Gap, err error) {
+	if !r.kind.strategy.keepsEvents() {
+		return top, nil, nil
+	}
+	var env record.Envelope
+	want := engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
+	_, err = r.db.eng.Load(ctx, key, want, func(it engine.Item) error {
+		var s record.Snapshot
+		switch {
+		case it.Err != nil:
+		case it.Part == engine.PartSnapshot:
+			if s.Parse(it.Bytes, key) == nil && s.Pinned {
+				base = max(base, it.Seq)
+			}
+		case env.Parse(it.Bytes, nil) == nil && env.Name == replacedName && env.Reason == reasonRestored:
+			var rep RecoverReport
+			if json.Unmarshal([]byte(env.Error), &rep) == nil && rep.LostTo > 0 {
+				gaps = append(gaps, record.Gap{From: rep.LostFrom, To: rep.LostTo})
+			}
+		}
+		return ctx.Err()
+	})
+	if errors.Is(err, engine.ErrDamaged) {
+		err = nil
+	}
+	return base, gaps, err
+}
+
+// acquireIdle returns the machine locked, loaded or not, with none of its writes queued.
+// With place it also takes a place in the queue, which the caller fills or
+// releases.
 func (db *DB) acquireIdle(ctx context.Context, k *kind, id string, place bool) (*machine, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
@@ -148,11 +346,11 @@ func (db *DB) acquireIdle(ctx context.Context, k *kind, id string, place bool) (
 				return nil, err
 			}
 		}
-		m, err := db.acquireQuiet(ctx, k, id)
+		m, err := db.acquireIfSaved(ctx, k, id)
 		if m != nil {
 			return m, nil
 		}
-		if place { // saving takes one of its own
+		if place { // saving takes a place of its own
 			db.queue.Release()
 		}
 		if err == nil {
@@ -164,9 +362,9 @@ func (db *DB) acquireIdle(ctx context.Context, k *kind, id string, place bool) (
 	}
 }
 
-// acquireQuiet is hold's way to the lock. It answers nothing where writes have to
-// be saved first.
-func (db *DB) acquireQuiet(ctx context.Context, k *kind, id string) (*machine, error) {
+// acquireIfSaved is acquireIdle without the saving. It returns nil and no error where
+// writes of the machine have to be saved first.
+func (db *DB) acquireIfSaved(ctx context.Context, k *kind, id string) (*machine, error) {
 	m, err := db.locked(ctx, k, id)
 	if err != nil {
 		return nil, err
@@ -186,137 +384,14 @@ func (db *DB) acquireQuiet(ctx context.Context, k *kind, id string) (*machine, e
 	return m, nil
 }
 
-// keysOf are the keys of the newest record: what a recovery takes back was done
-// all the same. Where the newest record cannot be reached, those of the point
-// have to do.
-func (db *DB) keysOf(ctx context.Context, m *machine, known []knownKey, o RecoverOptions) []knownKey {
-	if m.known {
-		return known
-	}
-	if r, _, _, err := db.rebuild(ctx, m.kind, m.id, engine.All, o.MaxReplay); err == nil {
-		return r.keys
-	}
-	return nil
-}
-
-// search finds the state to restore and fills in the report.
-func (db *DB) search(ctx context.Context, k *kind, id string, o RecoverOptions, rep *RecoverReport) (*rebuiltState, error) {
-	var first error
-	var best *rebuiltState
-	for _, p := range append([]Point{o.To}, o.Else...) {
-		seq := engine.All
-		var err error
-		if p.what != pointLatest {
-			seq, err = db.resolve(ctx, k, id, p)
-		}
-		var r, b *rebuiltState
-		var tried []Attempt
-		if err == nil {
-			r, b, tried, err = db.rebuild(ctx, k, id, seq, o.MaxReplay)
-			if unkept := db.unkept(ctx, k, id, seq, p, err); unkept != nil {
-				err, tried, b = unkept, nil, nil // nothing is damaged
-			}
-			rep.Tried = append(rep.Tried, tried...)
-			best = furthest(best, b)
-		}
-		if err == nil && r.stored.Number == 0 {
-			err = notFoundError(newMachine(k, id))
-		}
-		if err == nil && r.head.Deleted {
-			err = fmt.Errorf("%w: at %s", ErrDeleted, p)
-		}
-		if err == nil {
-			rep.found(r)
-			rep.Status = RecoverRestored
-			if p.what == pointLatest && len(tried) == 0 {
-				rep.Status = RecoverHealthy
-			} else if p.what == pointLatest && r.source != "replaced" {
-				rep.Status = RecoverHealthy // by another way, with the same answer
-			}
-			return r, nil
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	var c *CorruptError
-	if o.Partial && best == nil && errors.As(first, &c) && c.Part == "head" {
-		r, tried, err := db.recoverWithoutHead(ctx, k, id, o.MaxReplay)
-		if err != nil {
-			return nil, errors.Join(first, err)
-		}
-		rep.Tried = append(rep.Tried, tried...)
-		best = r
-	}
-	if !o.Partial || best == nil || best.st == nil {
-		return nil, first
-	}
-	if best.head.Deleted {
-		return nil, first
-	}
-	if err := k.valid(k.value(best.st)); err != nil {
-		return nil, fmt.Errorf("the longest good prefix ends at %d with a state that is not valid: %w; %w", best.seq, err, first)
-	}
-	rep.found(best)
-	rep.Status = RecoverPartial
-	if best.stored.Seq > best.seq {
-		rep.LostFrom, rep.LostTo = best.seq+1, best.stored.Seq
-	}
-	return best, nil
-}
-
-func (rep *RecoverReport) found(r *rebuiltState) {
-	rep.Source, rep.From, rep.Seq, rep.Replayed, rep.Head = r.source, r.from, r.seq, r.replayed, r.stored.Seq
-	rep.Time = stored(r.head.Updated)
-}
-
-// restore appends the restored record.
-func (db *DB) restore(ctx context.Context, m *machine, r *rebuiltState, o RecoverOptions, rep *RecoverReport, start time.Time) (*Ack, error) {
-	wo := newWriteOptions([]WriteOption{By(o.Actor), OriginRecovery, Cause(o.Reason)})
-	m.forget()
-	m.known, m.seq, m.h, m.queued = true, r.stored.Seq, r.newest, r.stored.Seq
-	m.live, m.encoded, m.keys = r.st, encodedState{state: r.enc, seq: r.encSeq}, r.keys
-	m.pos.Store(r.stored.Pos)
-	m.durable.Store(r.stored.Seq)
-	d := newDraft(db, m, wo)
-	enc, err := m.kind.encode(m.kind.value(r.st))
-	if err != nil {
-		return nil, err
-	}
-	rep.Restored = d.seq + 1
-	if rep.LostTo > 0 {
-		d.h.Gaps = append(d.h.Gaps, record.Gap{From: rep.LostFrom, To: rep.LostTo})
-		d.h.Mark = rep.LostFrom
-	}
-	text, err := json.Marshal(rep)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.replace(reasonRestored, enc, string(text)); err != nil {
-		return nil, err
-	}
-	if err := d.snapshot(reasonRestored, nil); err != nil {
-		return nil, err
-	}
-	w, err := d.complete(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ack := newAck(opRecover, start)
-	d.publish(ack)
-	m.setQueued(ack)
-	ack.head = m.head()
-	db.pushWrite(ack, m, w, d.made.size)
-	return ack, nil
-}
-
-// Recovery is one recovery of a machine's past.
+// Recovery is a recovery of a machine in the past.
 type Recovery struct {
-	Meta
+	Meta   // of the restored record
 	Report RecoverReport
 }
 
-// Recoveries lists the recoveries of a machine, oldest first, from its records.
+// Recoveries returns the recoveries of a machine that appended a record, oldest
+// first. It reads all records; gaps between them are skipped. An error ends it.
 func (s *Store[S]) Recoveries(ctx context.Context, id string) iter.Seq2[Recovery, error] {
 	return func(yield func(Recovery, error) bool) {
 		for rec, err := range s.Events(ctx, id, EventRange{}) {
@@ -344,8 +419,11 @@ func (s *Store[S]) Recoveries(ctx context.Context, id string) iter.Seq2[Recovery
 	}
 }
 
-// Mark says that record seq of the machine ended in an error, for
-// [BeforeError]. The mark is a record of its own.
+// Mark appends an error mark, which says that record seq of the machine led to an
+// error: [BeforeError] is then the point right before record seq. The text of
+// problem is stored as Meta.Error; a nil problem is stored as "error". The
+// returned error matches ErrNoPoint if there is no record seq, ErrNotFound if
+// there is no machine.
 func (s *Store[S]) Mark(ctx context.Context, id string, seq uint64, problem error, opts ...WriteOption) (Head, error) {
 	return waitForWrite(ctx, func() *Ack {
 		o := newWriteOptions(opts)
@@ -363,74 +441,4 @@ func (s *Store[S]) Mark(ctx context.Context, id string, seq uint64, problem erro
 			return d.mark(seq, text)
 		})
 	})
-}
-
-// recoverWithoutHead rebuilds a machine whose head is damaged as far as its snapshots and
-// records lead, for a partial recovery. Nobody can say whether they are all: the
-// head alone has their number and digest. The new head is put together from
-// them.
-func (db *DB) recoverWithoutHead(ctx context.Context, k *kind, id string, limit int) (*rebuiltState, []Attempt, error) {
-	key := keyOf(k.name, id)
-	top, err := db.newestItem(ctx, key)
-	if err != nil {
-		return nil, nil, err
-	}
-	var best *rebuiltState
-	var tried []Attempt
-	p := db.newAttempt(k, id, top)
-	defer p.free()
-	p.limit, p.assumedSeq = limit, top
-	for snapTo, again := engine.All, top > 0; again; {
-		_, err := p.fromSnapshot(ctx, snapTo)
-		if err != nil && !rebuildable(err) {
-			return nil, tried, err
-		}
-		best = furthest(best, p.out)
-		if again = err != nil && p.began && p.out.from > 0; again {
-			tried = append(tried, p.failure(err))
-			snapTo = p.out.from - 1
-		}
-	}
-	if best == nil || best.seq < top {
-		if _, err := p.fromReplaced(ctx); err != nil && !rebuildable(err) {
-			return nil, tried, err
-		}
-		best = furthest(best, p.out)
-	}
-	if best == nil {
-		return nil, tried, nil
-	}
-	best.newest = best.head
-	best.newest.Base, best.newest.Gaps, err = db.begins(ctx, k, key, top)
-	return best, tried, err
-}
-
-// begins finds, without the head, where the log of a machine begins, and what
-// earlier recoveries gave up.
-func (db *DB) begins(ctx context.Context, k *kind, key string, top uint64) (base uint64, gaps []record.Gap, err error) {
-	if !k.strategy.keepsEvents() {
-		return top, nil, nil
-	}
-	var env record.Envelope
-	want := engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Events: true, To: engine.All}
-	_, err = db.eng.Load(ctx, key, want, func(it engine.Item) error {
-		var s record.Snapshot
-		switch {
-		case it.Err != nil:
-		case it.Part == engine.PartSnapshot:
-			if s.Parse(it.Bytes, key) == nil && s.Pinned {
-				base = max(base, it.Seq)
-			}
-		case env.Parse(it.Bytes, nil) == nil && env.Name == replacedName && env.Reason == reasonRestored:
-			var r RecoverReport
-			if json.Unmarshal([]byte(env.Error), &r) == nil && r.LostTo > 0 {
-				gaps = append(gaps, record.Gap{From: r.LostFrom, To: r.LostTo})
-			}
-		}
-		return ctx.Err()
-	})
-	if errors.Is(err, engine.ErrDamaged) {
-		err = nil
-	}
-	return base, gaps, err
 }

@@ -132,3 +132,55 @@ func TestStore_Recover_StateThatIsNotKept(t *testing.T) {
 		assert.EqualValues(t, 8, st.Value.Sum)
 	})
 }
+
+// TestStore_Recover_PartialNeedsAMachine recovers a machine that does not exist: Partial restores what is left of a machine,
+// it never creates one.
+func TestStore_Recover_PartialNeedsAMachine(t *testing.T) {
+	ctx := t.Context()
+	db := open(t, savepoint.Memory, nil)
+	s := register(t, db)
+	for _, dry := range []bool{true, false} {
+		rep, err := s.Recover(ctx, "nobody", savepoint.RecoverOptions{Partial: true, DryRun: dry})
+		require.ErrorIs(t, err, savepoint.ErrNotFound)
+		assert.Equal(t, savepoint.RecoverFailed, rep.Status)
+	}
+	_, err := s.Load(ctx, "nobody")
+	require.ErrorIs(t, err, savepoint.ErrNotFound)
+}
+
+// TestStore_Recover_Deleted recovers a deleted machine: the moment of the deletion is refused, with Partial too, and a moment
+// before it brings the machine back.
+func TestStore_Recover_Deleted(t *testing.T) {
+	ctx := t.Context()
+	db := open(t, savepoint.Memory, nil)
+	s, err := savepoint.Register(db, ledgerKind(4))
+	require.NoError(t, err)
+	write(t, s, "a", 1, 5)
+	_, err = s.Delete(ctx, "a")
+	require.NoError(t, err)
+	for _, o := range []savepoint.RecoverOptions{{}, {Partial: true}, {To: savepoint.AtSeq(6)}, {DryRun: true}} {
+		_, err := s.Recover(ctx, "a", o)
+		require.ErrorIs(t, err, savepoint.ErrDeleted, "%+v", o)
+	}
+	rep, err := s.Recover(ctx, "a", savepoint.RecoverOptions{Else: []savepoint.Point{savepoint.AtSeq(5)}})
+	require.NoError(t, err)
+	assert.Equal(t, savepoint.RecoverRestored, rep.Status)
+	assert.EqualValues(t, 5, rep.Seq)
+	st, err := s.Load(ctx, "a")
+	require.NoError(t, err)
+	assert.Equal(t, after(5), st.Value)
+}
+
+// TestStore_Recover_PartialAfterElse recovers a damaged machine with points that it does not have: the prefix that the first
+// point led to is not forgotten.
+func TestStore_Recover_PartialAfterElse(t *testing.T) {
+	k := ledgerKind(-1)
+	path := ledgers(t, k, nil, 8, "a")
+	spoil(t, path, "events", "a", 5)
+	_, s := reopen(t, path, k, nil)
+	o := savepoint.RecoverOptions{Else: []savepoint.Point{savepoint.AtSnapshot(99), savepoint.AtSeq(99)}, Partial: true}
+	rep, err := s.Recover(t.Context(), "a", o)
+	require.NoError(t, err)
+	assert.Equal(t, savepoint.RecoverPartial, rep.Status)
+	assert.Equal(t, []uint64{4, 5, 8}, []uint64{rep.Seq, rep.LostFrom, rep.LostTo})
+}

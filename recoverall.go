@@ -12,15 +12,18 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// RecoverAllOptions say which machines to look at, and how.
+// RecoverAllOptions say which machines RecoverAll rebuilds, and how.
 type RecoverAllOptions struct {
-	// Kinds are the names of registered kinds; none = all.
+	// Kinds are the names of registered kinds; none = all registered kinds.
 	Kinds []string
-	// Since and Until bound the times of the newest records; zero = no bound.
+	// Since and Until bound the time of a machine's newest record, both inclusive;
+	// zero = no bound.
 	Since, Until time.Time
-	// Workers look at machines at once. Default: the number of processors.
+	// Workers is how many machines are rebuilt at once. Default: the number of
+	// processors.
 	Workers int
-	// Partial recovers what cannot be rebuilt to its longest good prefix.
+	// Partial restores a machine that cannot be rebuilt to its longest good prefix,
+	// as RecoverOptions.Partial does.
 	Partial bool
 	// DryRun writes nothing.
 	DryRun bool
@@ -28,56 +31,39 @@ type RecoverAllOptions struct {
 	Progress func(done, total int)
 }
 
-// RecoverAllReport tells what RecoverAll found.
+// RecoverAllReport is what RecoverAll found and did.
 type RecoverAllReport struct {
-	Machines  int // looked at
-	Healthy   int
-	Recovered int              // partially, because Partial was set
-	Failed    []*RecoverReport // with Tried set; they are in quarantine
-	Took      time.Duration
+	Machines  int              // rebuilt, or tried
+	Healthy   int              // of these; deleted ones count
+	Recovered int              // restored to their longest good prefix, because of Partial
+	Failed    []*RecoverReport // of the machines in quarantine; Tried says why
+	Took      time.Duration    // how long it took
 }
 
-// RecoverAll rebuilds every machine once, to find those that cannot be. It does
-// not fill the cache. It answers an error only when it could not go on; what is
-// wrong with machines stands in the report.
+// RecoverAll rebuilds every machine once, to find those that cannot be rebuilt:
+// they go into quarantine. It does not load the machines into the cache. The error
+// says why it could not go on; the state of single machines is in the report.
 func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*RecoverAllReport, error) {
 	if db.closed.Load() {
 		return nil, ErrClosed
 	}
 	start := time.Now()
-	kinds, err := db.choose(o.Kinds)
+	kinds, err := db.registeredKinds(o.Kinds)
 	if err != nil {
 		return nil, err
 	}
-	type target struct {
-		kind *kind
-		id   string
-	}
-	var targets []target
-	for _, k := range kinds {
-		err := db.eng.Scan(ctx, keyOf(k.name, ""), "", 0, func(key string, eh engine.Head) error {
-			var h record.Head
-			if eh.Err == nil && h.Parse(eh.Bytes, key) == nil {
-				at := stored(h.Updated)
-				if !o.Since.IsZero() && at.Before(o.Since) || !o.Until.IsZero() && at.After(o.Until) {
-					return nil
-				}
-			}
-			_, id, _ := splitKey(key)
-			targets = append(targets, target{k, id})
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("recover all: %w", err)
-		}
+	r := &allRecoverer{db: db, opt: o}
+	machines, err := r.machines(ctx, kinds)
+	if err != nil {
+		return nil, fmt.Errorf("recover all: %w", err)
 	}
 	workers := o.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	rep := &RecoverAllReport{}
-	err = parallel.Do(ctx, workers, len(targets), func(i int) (*RecoverReport, error) {
-		return db.look(ctx, targets[i].kind, targets[i].id, o)
+	err = parallel.Do(ctx, workers, len(machines), func(i int) (*RecoverReport, error) {
+		return r.check(ctx, machines[i].kind, machines[i].id)
 	}, func(_ int, one *RecoverReport, err error) error {
 		if err != nil {
 			return err
@@ -91,7 +77,7 @@ func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*RecoverAllR
 		default:
 			rep.Recovered++
 		}
-		return reportProgress(o.Progress, rep.Machines, len(targets))
+		return reportProgress(o.Progress, rep.Machines, len(machines))
 	})
 	rep.Took = time.Since(start)
 	if err != nil {
@@ -100,8 +86,83 @@ func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*RecoverAllR
 	return rep, nil
 }
 
-// choose finds registered kinds by name.
-func (db *DB) choose(names []string) ([]*kind, error) {
+// machineID names one machine.
+type machineID struct {
+	kind *kind
+	id   string
+}
+
+// allRecoverer is one RecoverAll.
+type allRecoverer struct {
+	db  *DB
+	opt RecoverAllOptions
+}
+
+// machines returns the machines of some kinds whose newest record is from Since to
+// Until, and all machines with a damaged head.
+func (r *allRecoverer) machines(ctx context.Context, kinds []*kind) (out []machineID, err error) {
+	since, until := r.opt.Since, r.opt.Until
+	for _, k := range kinds {
+		err := r.db.eng.Scan(ctx, keyOf(k.name, ""), "", 0, func(key string, eh engine.Head) error {
+			var h record.Head
+			if eh.Err == nil && h.Parse(eh.Bytes, key) == nil {
+				at := stored(h.Updated)
+				if !since.IsZero() && at.Before(since) || !until.IsZero() && at.After(until) {
+					return nil
+				}
+			}
+			_, id, _ := splitKey(key)
+			out = append(out, machineID{k, id})
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// check rebuilds one machine. If that fails, the machine is recovered where
+// Partial allows it, and put into quarantine otherwise. A nil report means that
+// the machine is healthy; an error means that RecoverAll cannot go on.
+func (r *allRecoverer) check(ctx context.Context, k *kind, id string) (*RecoverReport, error) {
+	db := r.db
+	if db.closed.Load() {
+		return nil, ErrClosed
+	}
+	if _, err := db.awaitDurable(ctx, k, id); err != nil && ctx.Err() != nil {
+		return nil, err
+	}
+	s, _, tried, err := db.rebuild(ctx, k, id, engine.All, 0)
+	if err == nil {
+		if len(tried) > 0 {
+			db.log.Warn("recovered another way", "kind", k.name, "id", id, "attempt", tried[0].String())
+		}
+		if !s.head.Deleted {
+			db.quarantine.remove(k, id)
+		}
+		return nil, nil
+	}
+	if errors.Is(err, ErrNotFound) { // it was purged meanwhile
+		return nil, nil
+	}
+	if !rebuildable(err) {
+		return nil, err
+	}
+	if r.opt.Partial {
+		rep, err := db.recoverMachine(ctx, k, id, RecoverOptions{Partial: true, DryRun: r.opt.DryRun, Reason: "recover all"})
+		if err == nil {
+			return rep, nil
+		}
+	}
+	err = db.quarantine.add(k, id, err)
+	db.log.Error("machine quarantined", "kind", k.name, "id", id, "error", err)
+	return &RecoverReport{Kind: k.name, ID: id, To: Latest().String(), Status: RecoverFailed, Tried: tried}, nil
+}
+
+// registeredKinds returns the registered kinds with these names, all of them if there are no
+// names.
+func (db *DB) registeredKinds(names []string) ([]*kind, error) {
 	db.kinds.mu.Lock()
 	defer db.kinds.mu.Unlock()
 	var out []*kind
@@ -120,44 +181,8 @@ func (db *DB) choose(names []string) ([]*kind, error) {
 	return out, nil
 }
 
-// look rebuilds one machine, and recovers it if it has to and may. A nil report
-// means that the machine is well; an error that the whole cannot go on.
-func (db *DB) look(ctx context.Context, k *kind, id string, o RecoverAllOptions) (*RecoverReport, error) {
-	if db.closed.Load() {
-		return nil, ErrClosed
-	}
-	if _, err := db.awaitDurable(ctx, k, id); err != nil && ctx.Err() != nil {
-		return nil, err
-	}
-	r, _, tried, err := db.rebuild(ctx, k, id, engine.All, 0)
-	if err == nil {
-		if len(tried) > 0 {
-			db.log.Warn("recovered another way", "kind", k.name, "id", id, "attempt", tried[0].String())
-		}
-		if r.head.Deleted {
-			return nil, nil
-		}
-		db.quarantine.remove(k, id)
-		return nil, nil
-	}
-	if errors.Is(err, ErrNotFound) { // purged meanwhile
-		return nil, nil
-	}
-	if !rebuildable(err) {
-		return nil, err
-	}
-	if o.Partial {
-		rep, err := db.recoverMachine(ctx, k, id, RecoverOptions{Partial: true, DryRun: o.DryRun, Reason: "recover all"})
-		if err == nil {
-			return rep, nil
-		}
-	}
-	err = db.quarantine.add(k, id, err)
-	db.log.Error("machine quarantined", "kind", k.name, "id", id, "error", err)
-	return &RecoverReport{Kind: k.name, ID: id, To: Latest().String(), Status: RecoverFailed, Tried: tried}, nil
-}
-
-// recoverInBackground looks at a kind's machines after an unclean close.
+// recoverInBackground rebuilds the machines of a kind once after an unclean close,
+// to log how many cannot be rebuilt.
 func (db *DB) recoverInBackground(k *kind) {
 	rep, err := db.RecoverAll(db.background, RecoverAllOptions{Kinds: []string{k.name}, Workers: 1, DryRun: true})
 	switch {
@@ -171,7 +196,8 @@ func (db *DB) recoverInBackground(k *kind) {
 	}
 }
 
-// reportProgress calls a Progress of the caller's, if there is one.
+// reportProgress calls the caller's Progress, if there is one. A panic of it is an
+// error.
 func reportProgress(progress func(done, total int), done, total int) (err error) {
 	if progress == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 
 // The library's own events.
 const (
-	replacedName = "_replaced" // the whole state, and why
+	replacedName = "_replaced" // holds the whole state; Envelope.Reason says why
 	deletedName  = "_deleted"
 	markedName   = "_marked"
 )
@@ -24,30 +24,30 @@ const (
 	reasonCreated  = "created" // again, after a deletion
 )
 
-// replay brings a state forward, record by record.
+// replay applies records to a state, one after the other. Its methods do not check
+// that seqs are consecutive: their callers do.
 type replay struct {
 	kind *kind
 	id   string
 
-	st    any // *State[S]
-	seq   uint64
-	env   record.Envelope // of the newest record
-	meta  Meta
-	count int
+	st   any             // *State[S], after record seq
+	seq  uint64          // the newest record that was applied or skipped
+	env  record.Envelope // of that record
+	meta Meta            // what Apply got with it
 
 	events   codec.Decoder
 	typ      *eventType // of the newest event
-	rooms    []any      // of the types of events that are copied when they are applied, by place
+	scratch  []any      // what events are decoded into, by the place of their type
 	upcaster upcaster
 }
 
-// upcasterFor is the replay's.
+// upcasterFor returns the upcaster of the replay's machine.
 func (r *replay) upcasterFor() *upcaster {
 	r.upcaster.kind, r.upcaster.id = r.kind, r.id
 	return &r.upcaster
 }
 
-// begin starts at the state that enc is after record seq.
+// begin sets the state to what enc encodes, the state after record seq.
 func (r *replay) begin(seq uint64, enc []byte) error {
 	st, err := r.kind.decode(enc)
 	if err != nil {
@@ -62,16 +62,15 @@ func (r *replay) next(seq uint64, b []byte) error {
 	if err := r.env.Parse(b, &r.env); err != nil {
 		return fmt.Errorf("record %d: %w", seq, err)
 	}
-	if err := r.step(seq, &r.env); err != nil {
+	if err := r.apply(seq, &r.env); err != nil {
 		return fmt.Errorf("record %d (%s): %w", seq, r.env.Name, err)
 	}
 	r.seq = seq
-	r.count++
 	return nil
 }
 
-// pass takes record seq into account without applying it.
-func (r *replay) pass(seq uint64, b []byte) error {
+// skip reads record seq without applying it.
+func (r *replay) skip(seq uint64, b []byte) error {
 	if err := r.env.Parse(b, &r.env); err != nil {
 		return fmt.Errorf("record %d: %w", seq, err)
 	}
@@ -79,8 +78,8 @@ func (r *replay) pass(seq uint64, b []byte) error {
 	return nil
 }
 
-// step applies one envelope.
-func (r *replay) step(seq uint64, e *record.Envelope) error {
+// apply applies the envelope of record seq.
+func (r *replay) apply(seq uint64, e *record.Envelope) error {
 	name, payload := e.Name, e.Payload
 	switch name {
 	case replacedName:
@@ -121,23 +120,23 @@ func (r *replay) step(seq uint64, e *record.Envelope) error {
 	return err
 }
 
-// event decodes an event to be applied once. Where the prototype is a value,
-// Apply gets a copy of it, so one room serves all events of the type: what they
-// refer to is made anew for each.
+// event decodes an event that will be applied once. Where the prototype is a value,
+// Apply gets a copy of the event, so one scratch value serves all events of a
+// type. The decoder allocates new maps, slices and pointers for each event.
 func (r *replay) event(t *eventType, payload []byte) (any, error) {
 	if t.typ.Kind() == reflect.Pointer {
 		return t.decode(payload)
 	}
-	if r.rooms == nil {
-		r.rooms = make([]any, len(r.kind.types))
+	if r.scratch == nil {
+		r.scratch = make([]any, len(r.kind.types))
 	}
-	room := r.rooms[t.place]
-	if room == nil {
-		room = reflect.New(t.typ).Interface()
-		r.rooms[t.place] = room
+	ev := r.scratch[t.place]
+	if ev == nil {
+		ev = reflect.New(t.typ).Interface()
+		r.scratch[t.place] = ev
 	}
-	if err := r.events.Unmarshal(payload, room); err != nil {
+	if err := r.events.Unmarshal(payload, ev); err != nil {
 		return nil, fmt.Errorf("decode event %q: %w", t.name, err)
 	}
-	return room, nil
+	return ev, nil
 }

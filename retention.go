@@ -11,38 +11,42 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// RetentionPolicy says how much of a machine's log is kept. Nothing is removed
-// unless one of the limits is set: in each field zero means the default, for the
-// limits "off" unless Options say otherwise, and a negative number "off".
+// RetentionPolicy limits how much of a machine's log is kept. There are four
+// limits, MaxRecords, MaxBytes, MaxAge and ArchiveAfter, and all are off by
+// default: everything is kept. In a kind's policy a zero field takes the value of
+// Options.Retention; there, zero means the default. A negative limit is off.
 //
-// What is over a limit is removed in the background, as by [Store.Compact], at
-// each pass ([Options.RetainEvery]). The machine's state, seq and keys stay; only
-// its past is shorter.
+// A pass over all machines ([Options.RetainEvery], [DB.Retain]) removes the oldest
+// records of every machine that is over a limit, as [Store.Compact] does. The
+// machine keeps its state, its seq and its keys; points before the records that are
+// left match ErrCompacted. Machines under SnapshotOnly have no records.
 //
-// Ages are measured without the wall clock: a record is as old as the time for
-// which the file was open since a pass found it. Clocks that jump make nothing
-// older, and the time in which no process has the file open does not count.
+// The age of a record is the time for which the file has been open since the first
+// pass that saw the record. So a record never becomes older because a clock jumps
+// or because no process has the file open; it may be younger than its Time says.
 type RetentionPolicy struct {
-	// MaxRecords is how many records a machine keeps.
+	// MaxRecords is how many of its newest records a machine keeps.
 	MaxRecords int
-	// Batch is how many more than MaxRecords gather before they are removed in
-	// one go. Default: a tenth of MaxRecords, at most 1,000. Below zero: 1.
+	// Batch is how many records above MaxRecords are removed at once: fewer stay until
+	// there are that many. Default: a tenth of MaxRecords, at least 1, at most 1,000.
+	// A negative Batch is 1.
 	Batch int
-	// MaxBytes is how many bytes of records, as encoded, a machine keeps. They
-	// are removed once there is a quarter more.
+	// MaxBytes is how many bytes of its newest records a machine keeps, as they are
+	// encoded, before compression. Records are removed once there is a quarter more
+	// than that.
 	MaxBytes int64
-	// MaxAge removes records that are older.
+	// MaxAge is the age above which records are removed.
 	MaxAge time.Duration
-	// ArchiveAfter is the age of the newest record at which a finished machine,
-	// one in a phase of Kind.Final or a deleted one, goes into Options.Archive
-	// with its whole log. Load gives its state as ever; Events, At and Recover
-	// have its past again after [Store.Unarchive].
+	// ArchiveAfter is the age of its newest record at which a finished machine goes
+	// into Options.Archive with its whole log. A machine is finished in a phase of
+	// Kind.Final, and when it is deleted. Load still returns its state; Events, At
+	// and Recover reach its past after [Store.Unarchive].
 	ArchiveAfter time.Duration
 }
 
 var defaultRetentionPolicy = RetentionPolicy{MaxRecords: -1, MaxBytes: -1, MaxAge: -1, ArchiveAfter: -1}
 
-// or fills the zero fields from d.
+// or returns p with its zero fields taken from d.
 func (p RetentionPolicy) or(d RetentionPolicy) RetentionPolicy {
 	orDefault(&p.MaxRecords, d.MaxRecords)
 	orDefault(&p.Batch, d.Batch)
@@ -52,12 +56,12 @@ func (p RetentionPolicy) or(d RetentionPolicy) RetentionPolicy {
 	return p
 }
 
-// on says whether the policy ever removes anything.
+// on reports whether any limit is set.
 func (p *RetentionPolicy) on() bool {
 	return p.MaxRecords > 0 || p.MaxBytes > 0 || p.MaxAge > 0 || p.ArchiveAfter > 0
 }
 
-// batch is Batch with its default.
+// batch returns Batch, or its default.
 func (p *RetentionPolicy) batch() uint64 {
 	switch {
 	case p.Batch > 0:
@@ -68,52 +72,53 @@ func (p *RetentionPolicy) batch() uint64 {
 	return uint64(min(1000, max(1, p.MaxRecords/10)))
 }
 
-// RetentionStats tell what retention did since Open.
+// RetentionStats are counts of what retention has done since Open.
 type RetentionStats struct {
-	Passes   int64 // over all machines
-	Running  bool
-	Machines int64 // compacted, once for each time
-	Archived int64 // of those: finished machines that went into the archive
-	Records  int64 // gone
-	Bytes    int64 // of those records, as encoded
-	Failed   int64 // compactions that failed; nothing is removed then
-	Error    string
+	Passes   int64  // over all machines
+	Running  bool   // a pass is under way
+	Machines int64  // compactions; a machine counts each time
+	Archived int64  // how many of Machines were finished machines that went into the archive
+	Records  int64  // removed
+	Bytes    int64  // of these records, as encoded
+	Failed   int64  // compactions that failed and removed nothing
+	Error    string // of the last one that failed
 }
 
-// RetentionReport tells what one pass did.
+// RetentionReport is what one pass did.
 type RetentionReport struct {
-	Machines  int // looked at
-	Compacted int
-	Archived  int   // of those: finished machines
-	Records   int   // gone
-	Bytes     int64 // of those records, as encoded
-	Failed    []error
-	Took      time.Duration
+	Machines  int           // examined
+	Compacted int           // compactions; a large machine may need several
+	Archived  int           // how many of Compacted were finished machines
+	Records   int           // removed
+	Bytes     int64         // of these records, as encoded
+	Failed    []error       // of single machines, which each names; the first 100
+	Took      time.Duration // how long the pass took
 }
 
 const (
 	defaultRetainEvery = time.Hour
-	firstRetain        = time.Minute    // after the first Register, or sooner
-	sparedFor          = 24 * time.Hour // after Unarchive
-	retainMachines     = 64             // compacted in one group
-	maxFailures        = 100            // named in a report
+	firstRetain        = time.Minute    // from the first Register to the first pass, unless RetainEvery is shorter
+	sparedFor          = 24 * time.Hour // how long retention skips a machine after Unarchive
+	retainMachines     = 64             // how many compactions are pushed together
+	maxFailures        = 100            // how many errors a report holds
 )
 
-// retention is the database's part of it.
+// retention is what a database keeps for its retention passes.
 type retention struct {
-	pass   chan struct{} // one at a time
-	ages   ages
-	begun  bool // the background task; guarded by DB.mu
-	mu     sync.Mutex
+	passing chan struct{} // holds one value while a pass is under way
+	ages    ages
+	begun   bool // the background task was started; guarded by DB.mu
+
+	mu     sync.Mutex // guards the fields below
 	stats  RetentionStats
-	spared map[string]time.Time // machines that Unarchive brought back, by key
+	spared map[string]time.Time // when Unarchive brought a machine back, by key
 }
 
 func (r *retention) init() {
-	r.pass, r.spared, r.ages.start = make(chan struct{}, 1), map[string]time.Time{}, time.Now()
+	r.passing, r.spared, r.ages.start = make(chan struct{}, 1), map[string]time.Time{}, time.Now()
 }
 
-// spare leaves a machine alone for a while.
+// spare makes passes skip a machine for the time sparedFor.
 func (r *retention) spare(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -125,6 +130,7 @@ func (r *retention) spare(key string) {
 	r.spared[key] = time.Now()
 }
 
+// isSpared reports whether passes skip a machine.
 func (r *retention) isSpared(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,13 +138,14 @@ func (r *retention) isSpared(key string) bool {
 	return ok && time.Since(at) <= sparedFor
 }
 
+// snapshot returns a copy of the counts.
 func (r *retention) snapshot() RetentionStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.stats
 }
 
-// retainInBackground makes a pass now and then, until Close.
+// retainInBackground makes a pass every Options.RetainEvery, until Close.
 func (db *DB) retainInBackground() {
 	timer := time.NewTimer(min(firstRetain, db.opt.RetainEvery))
 	defer timer.Stop()
@@ -164,10 +171,11 @@ func (db *DB) retainInBackground() {
 	}
 }
 
-// Retain makes one pass over all machines of the registered kinds and removes
-// what their policies let go, as the background does by itself. It waits for a
-// pass that is under way. It answers an error only when it could not go on; what
-// went wrong with machines stands in the report.
+// Retain makes one pass over all machines of the registered kinds and removes the
+// records that are over a limit of their [RetentionPolicy], as the background does
+// every Options.RetainEvery. It first waits for a pass that is under way. The
+// error says why the pass could not be finished; errors of single machines are in
+// the report.
 func (db *DB) Retain(ctx context.Context) (*RetentionReport, error) {
 	if db.closed.Load() {
 		return nil, ErrClosed
@@ -179,12 +187,12 @@ func (db *DB) Retain(ctx context.Context) (*RetentionReport, error) {
 	return rep, nil
 }
 
-// retain makes a pass. A gentle one rests as long as it works.
+// retain makes a pass. A gentle pass rests for as long as it works.
 func (db *DB) retain(ctx context.Context, gentle bool) (*RetentionReport, error) {
 	r := &db.retention
 	select {
-	case r.pass <- struct{}{}:
-		defer func() { <-r.pass }()
+	case r.passing <- struct{}{}:
+		defer func() { <-r.passing }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -197,9 +205,10 @@ func (db *DB) retain(ctx context.Context, gentle bool) (*RetentionReport, error)
 	r.mu.Lock()
 	r.stats.Running = true
 	r.mu.Unlock()
-	p := &pass{db: db, ctx: ctx, gentle: gentle, start: time.Now(), rep: &RetentionReport{}}
+	p := &retentionPass{db: db, ctx: ctx, gentle: gentle, rep: &RetentionReport{}}
+	start := time.Now()
 	err := p.run()
-	p.rep.Took = time.Since(p.start)
+	p.rep.Took = time.Since(start)
 	r.mu.Lock()
 	r.stats.Running = false
 	r.stats.Passes++
@@ -207,22 +216,22 @@ func (db *DB) retain(ctx context.Context, gentle bool) (*RetentionReport, error)
 	return p.rep, err
 }
 
-// pass is one look at all machines.
-type pass struct {
+// retentionPass examines all machines once and compacts those that are over a limit.
+type retentionPass struct {
 	db     *DB
 	ctx    context.Context
 	gentle bool
-	start  time.Time
-	worked time.Time // since when it has not rested
+	worked time.Time // when the pass started, or rested last
 	rep    *RetentionReport
 
-	group []*compaction // planned, to be pushed together
-	final []bool        // of each: it archives a finished machine
-	bytes uint64
+	group []*compaction // planned; they are pushed together
+	final []bool        // whether group[i] archives a finished machine
+	bytes uint64        // of the records that group removes
 }
 
-func (p *pass) run() error {
-	kinds, err := p.db.choose(nil)
+// run makes the pass. Afterwards everything that it saw has an age.
+func (p *retentionPass) run() error {
+	kinds, err := p.db.registeredKinds(nil)
 	if err != nil {
 		return err
 	}
@@ -232,7 +241,7 @@ func (p *pass) run() error {
 		if !k.retention.on() || !k.strategy.keepsEvents() {
 			continue
 		}
-		if err := p.kind(k, &top); err != nil {
+		if err := p.examineKind(k, &top); err != nil {
 			return err
 		}
 	}
@@ -243,18 +252,19 @@ func (p *pass) run() error {
 	return p.db.retention.ages.save(p.ctx, p.db)
 }
 
-// due is a machine that is over a limit.
-type due struct {
+// overdue is a machine that may be over a limit.
+type overdue struct {
 	id    string
-	to    uint64
-	final bool
+	to    uint64 // its records up to this one go; engine.All = its records decide
+	final bool   // it is finished and goes into the archive
 }
 
-// kind looks at the machines of one kind, page by page.
-func (p *pass) kind(k *kind, top *uint64) error {
+// examineKind examines the machines of one kind, page by page, and raises top to the
+// highest position that it sees.
+func (p *retentionPass) examineKind(k *kind, top *uint64) error {
 	prefix, after := keyOf(k.name, ""), ""
 	for {
-		var page []due
+		var page []overdue
 		n := 0
 		err := p.db.eng.Scan(p.ctx, prefix, after, listPage, func(key string, eh engine.Head) error {
 			n++
@@ -263,7 +273,7 @@ func (p *pass) kind(k *kind, top *uint64) error {
 			_, id, _ := splitKey(key)
 			var h record.Head
 			if eh.Err == nil && h.Parse(eh.Bytes, key) == nil && !p.db.retention.isSpared(key) {
-				if d := p.over(k, id, &h, eh); d.to > h.Base || d.to == engine.All {
+				if d := p.examine(k, id, &h, eh); d.to > h.Base || d.to == engine.All {
 					page = append(page, d)
 				}
 			}
@@ -274,7 +284,7 @@ func (p *pass) kind(k *kind, top *uint64) error {
 		}
 		p.rep.Machines += n
 		for _, d := range page {
-			if err := p.machine(k, d); err != nil {
+			if err := p.compact(k, d); err != nil {
 				return err
 			}
 		}
@@ -284,10 +294,9 @@ func (p *pass) kind(k *kind, top *uint64) error {
 	}
 }
 
-// over says up to which record a machine is over its limits, as far as its head
-// tells. All means that its records have to be looked at.
-func (p *pass) over(k *kind, id string, h *record.Head, eh engine.Head) due {
-	r, d := &k.retention, due{id: id}
+// examine compares a machine's head with the limits.
+func (p *retentionPass) examine(k *kind, id string, h *record.Head, eh engine.Head) overdue {
+	r, d := &k.retention, overdue{id: id}
 	if eh.Seq == h.Base {
 		return d
 	}
@@ -304,8 +313,9 @@ func (p *pass) over(k *kind, id string, h *record.Head, eh engine.Head) due {
 	return d
 }
 
-// cut is over with a look at the records, for bytes and ages.
-func (p *pass) cut(k *kind, id string) (to uint64, err error) {
+// lastOver reads a machine's records and returns the last one that is over a limit,
+// 0 if none is.
+func (p *retentionPass) lastOver(k *kind, id string) (to uint64, err error) {
 	r := &k.retention
 	key := keyOf(k.name, id)
 	_, h, err := p.db.storedHead(p.ctx, k, id, 0, func(*record.Snapshot) {})
@@ -344,24 +354,25 @@ func (p *pass) cut(k *kind, id string) (to uint64, err error) {
 	return to, err
 }
 
-// machine plans the compaction of one machine.
-func (p *pass) machine(k *kind, d due) error {
+// compact plans the compactions of one machine. It pushes the group when that is
+// full, and before the next segment of the same machine.
+func (p *retentionPass) compact(k *kind, d overdue) error {
 	if d.to == engine.All {
 		var err error
-		if d.to, err = p.cut(k, d.id); err != nil {
-			return p.goOn(k, d.id, err)
+		if d.to, err = p.lastOver(k, d.id); err != nil {
+			return p.failed(k, d.id, err)
 		}
 	}
 	rep := &CompactReport{Kind: k.name, ID: d.id}
 	for n := 0; ; n++ {
 		c, err := p.db.planCompaction(p.ctx, k, d.id, d.to, rep)
 		if c == nil || err != nil {
-			return p.goOn(k, d.id, err)
+			return p.failed(k, d.id, err)
 		}
 		p.group, p.final = append(p.group, c), append(p.final, d.final && n == 0)
 		p.bytes += c.bytes
 		whole := c.to >= d.to
-		if !whole || len(p.group) >= retainMachines || p.bytes >= chapterBytes {
+		if !whole || len(p.group) >= retainMachines || p.bytes >= segmentBytes {
 			if err := p.flush(); err != nil {
 				return err
 			}
@@ -372,9 +383,10 @@ func (p *pass) machine(k *kind, d due) error {
 	}
 }
 
-// goOn counts what failed for one machine, and says whether the pass has to end.
-func (p *pass) goOn(k *kind, id string, err error) error {
-	if err == nil || errors.Is(err, ErrNotFound) { // purged meanwhile
+// failed counts and reports what went wrong with one machine, if anything did. It
+// returns an error if the pass has to end.
+func (p *retentionPass) failed(k *kind, id string, err error) error {
+	if err == nil || errors.Is(err, ErrNotFound) { // it was purged meanwhile
 		return nil
 	}
 	if p.ctx.Err() != nil {
@@ -396,11 +408,11 @@ func (p *pass) goOn(k *kind, id string, err error) error {
 	return nil
 }
 
-// flush pushes the planned compactions, so that they share a group, waits for
-// them, and rests if the pass is a gentle one.
-func (p *pass) flush() error {
+// flush pushes the planned compactions, so that one commit may take them all, and
+// waits for them. Then a gentle pass rests.
+func (p *retentionPass) flush() error {
 	for i, c := range p.group {
-		if err := p.goOn(c.kind, c.id, c.push(p.ctx)); err != nil {
+		if err := p.failed(c.kind, c.id, c.push(p.ctx)); err != nil {
 			p.group = p.group[:i]
 			return errors.Join(err, p.waitGroup())
 		}
@@ -418,8 +430,8 @@ func (p *pass) flush() error {
 	return context.Cause(p.ctx)
 }
 
-// waitGroup waits for what was pushed and counts it.
-func (p *pass) waitGroup() error {
+// waitGroup waits for the compactions that were pushed and counts them.
+func (p *retentionPass) waitGroup() error {
 	var first error
 	for i, c := range p.group {
 		if c.ack == nil { // not pushed
@@ -428,7 +440,7 @@ func (p *pass) waitGroup() error {
 		before := *c.rep
 		err := c.wait(p.ctx)
 		p.count(c, &before, p.final[i], err == nil)
-		if err := p.goOn(c.kind, c.id, err); err != nil && first == nil {
+		if err := p.failed(c.kind, c.id, err); err != nil && first == nil {
 			first = err
 		}
 	}
@@ -436,7 +448,9 @@ func (p *pass) waitGroup() error {
 	return first
 }
 
-func (p *pass) count(c *compaction, before *CompactReport, final, done bool) {
+// count adds a compaction to the report and to the counts. before is its report
+// before it was waited for.
+func (p *retentionPass) count(c *compaction, before *CompactReport, final, done bool) {
 	records, bytes := c.rep.Records-before.Records, c.rep.Bytes-before.Bytes
 	p.rep.Records += records
 	p.rep.Bytes += bytes

@@ -1,47 +1,57 @@
 package savepoint
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// Divergence is a place where a replay does not give what is stored.
+// Divergence is a place where a replay differs from what is stored.
 type Divergence struct {
-	Seq  uint64 // the first record after which they part, as near as can be told
-	Name string // its event
-	At   uint64 // the record whose stored state or phase differs
-	What string
+	Seq  uint64 // the first record after which the difference was seen; its cause may be an earlier record
+	Name string // the event of that record
+	At   uint64 // the record whose stored phase, snapshot or state differs
+	What string // what differs
 }
 
 func (d Divergence) String() string {
 	return fmt.Sprintf("record %d (%s): %s", d.Seq, d.Name, d.What)
 }
 
-// VerifyReport tells what Verify found.
+// VerifyReport is what Verify found.
 type VerifyReport struct {
-	Kind, ID    string
-	Events      int // replayed
-	Upcast      int // of those, replayed as the kind's version has them, or passed where it cannot read them: not compared
-	Snapshots   int // compared
-	Head        uint64
+	Kind, ID string
+	// Events is how many records were read.
+	Events int
+	// Upcast is how many of Events were not compared with what is stored. These
+	// are the records that an older version of the kind wrote, those applied to a
+	// state that an older version wrote, and those that this program cannot read:
+	// what is stored of them has another form than the replay.
+	Upcast int
+	// Snapshots is how many snapshots were compared.
+	Snapshots int
+	// Head is the seq of the newest record.
+	Head uint64
+	// Divergences are the differences, in the order of At.
 	Divergences []Divergence
-	Gaps        []GapError // records that recoveries gave up, passed over
+	// Gaps are the records that recoveries gave up. The replay starts again after
+	// each of them.
+	Gaps []GapError
 }
 
-// OK says that the replay gave what is stored.
+// OK reports whether the replay found no difference.
 func (r *VerifyReport) OK() bool { return len(r.Divergences) == 0 }
 
-// Verify replays a machine from the base of its log and compares what it gets
-// with every stored snapshot, with the phases in the records, and with the
-// newest state. A difference means that an Apply changed, or cheats: reads a
-// clock, a random source, or something outside. Damaged bytes are an error, not
-// a divergence.
+// Verify replays a machine from the base of its log. It compares the result with
+// every stored snapshot, with the phase in every record, and with the live state.
+// A difference means that an Apply was changed, or that it depends on something
+// else than the state and the event: a clock, a random source. Differences are in
+// the report; damaged bytes are an error. Verify writes nothing.
 func (s *Store[S]) Verify(ctx context.Context, id string) (*VerifyReport, error) {
 	rep, err := s.db.verify(ctx, s.kind, id)
 	if err != nil {
@@ -50,66 +60,55 @@ func (s *Store[S]) Verify(ctx context.Context, id string) (*VerifyReport, error)
 	return rep, nil
 }
 
-// verifier is one Verify.
+func (db *DB) verify(ctx context.Context, k *kind, id string) (*VerifyReport, error) {
+	for n := 1; ; n++ {
+		v := &verifier{db: db, kind: k, rep: &VerifyReport{Kind: k.name, ID: id}}
+		err := v.verify(ctx)
+		if err == nil || n >= maxAttempts || !db.logChanged(ctx, k, id, v.start, err) {
+			return v.rep, err
+		}
+	}
+}
+
+// verifier replays the log of one machine from snapshot to snapshot, and compares.
+//
+//  1. After each comparison the replay goes on from what is stored, so that one
+//     difference is reported once.
+//  2. The digest covers every record, also those that are not applied.
+//  3. States are compared only if this version of the kind wrote all of them.
 type verifier struct {
 	db   *DB
 	kind *kind
 	m    *machine
 	rep  *VerifyReport
-	head record.Head
 
-	number uint64 // of the machine
-	replay replay
-	last   uint64 // where replay and store were last known to be the same
-	digest record.Digest
-	parted bool // a phase differed since then; it was reported
-	upcast bool // the replay stands on a state of an older version: what follows is nothing to compare with
-	inGap  bool // or on one that this program cannot read: what follows is not applied
+	start logStart
+	head  record.Head
+
+	replay       replay
+	startSeq     uint64        // the snapshot that the replay started at
+	digest       record.Digest // of the records up to replay.seq
+	phaseDiffers bool          // since startSeq; it is reported
+	upcast       bool          // the replay's state comes from one that an older version wrote
+	unreadable   bool          // this program cannot read the newest whole state: records are skipped up to the next one
 }
 
-func (db *DB) verify(ctx context.Context, k *kind, id string) (rep *VerifyReport, err error) {
-	for n := 1; ; n++ {
-		var seen logStart
-		if rep, err = db.verifyOnce(ctx, k, id, &seen); err == nil || n >= maxAttempts || !db.cutMeanwhile(ctx, k, id, seen, err) {
-			return rep, err
-		}
-	}
-}
-
-func (db *DB) verifyOnce(ctx context.Context, k *kind, id string, seen *logStart) (*VerifyReport, error) {
-	rep := &VerifyReport{Kind: k.name, ID: id}
-	m, err := db.awaitDurable(ctx, k, id)
-	if err != nil {
-		return rep, err
-	}
-	v := &verifier{db: db, kind: k, m: m, rep: rep}
-	snaps, err := v.snapshots(ctx)
-	if err != nil {
-		return rep, err
-	}
-	*seen = logStart{v.number, v.head.Base}
-	for _, g := range v.head.Gaps {
-		rep.Gaps = append(rep.Gaps, GapError{From: g.From, To: g.To})
-	}
-	return rep, v.through(ctx, snaps)
-}
-
-// through begins at the first snapshot and replays through the others to the
-// head.
-func (v *verifier) through(ctx context.Context, snaps []record.Snapshot) error {
-	if err := v.start(&snaps[0]); err != nil {
+func (v *verifier) verify(ctx context.Context) (err error) {
+	if v.m, err = v.db.awaitDurable(ctx, v.kind, v.rep.ID); err != nil {
 		return err
 	}
-	for i := range snaps[1:] {
-		if err := v.upTo(ctx, &snaps[i+1]); err != nil {
-			return err
-		}
+	snaps, err := v.snapshots(ctx)
+	if err != nil {
+		return err
 	}
-	return v.toHead(ctx, v.rep.Head)
+	for _, g := range v.head.Gaps {
+		v.rep.Gaps = append(v.rep.Gaps, GapError{From: g.From, To: g.To})
+	}
+	return v.compareAll(ctx, snaps)
 }
 
-// snapshots are all snapshots from the base on, oldest first, and the head of
-// the same moment.
+// snapshots returns all snapshots from the base on, oldest first, and sets the
+// head to that of the same moment.
 func (v *verifier) snapshots(ctx context.Context) (out []record.Snapshot, err error) {
 	k, id := v.kind, v.m.id
 	head, err := v.db.eng.Load(ctx, v.m.key, engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All}, func(it engine.Item) error {
@@ -129,10 +128,11 @@ func (v *verifier) snapshots(ctx context.Context) (out []record.Snapshot, err er
 	if head.Number == 0 {
 		return nil, notFoundError(newMachine(k, id))
 	}
-	v.rep.Head, v.number = head.Seq, head.Number
+	v.rep.Head = head.Seq
 	if err := v.head.Parse(head.Bytes, v.m.key); err != nil {
 		return nil, corrupt(k, id, "head", head.Seq, err)
 	}
+	v.start = logStart{head.Number, v.head.Base}
 	out = slices.DeleteFunc(out, func(s record.Snapshot) bool { return s.Seq < v.head.Base })
 	if len(out) == 0 {
 		return nil, corrupt(k, id, "snapshot", v.head.Base, errors.New("the base of the log is not there"))
@@ -140,23 +140,37 @@ func (v *verifier) snapshots(ctx context.Context) (out []record.Snapshot, err er
 	return out, nil
 }
 
-// start begins at a stored state.
-func (v *verifier) start(s *record.Snapshot) error {
+// compareAll replays from the first snapshot to each of the others and to the head.
+func (v *verifier) compareAll(ctx context.Context, snaps []record.Snapshot) error {
+	if err := v.startAt(&snaps[0]); err != nil {
+		return err
+	}
+	for i := range snaps[1:] {
+		if err := v.compareSnapshot(ctx, &snaps[i+1]); err != nil {
+			return err
+		}
+	}
+	return v.compareHead(ctx)
+}
+
+// startAt starts the replay at a snapshot. One that only another version can read is
+// not an error: the records after it are skipped up to the next whole state.
+func (v *verifier) startAt(s *record.Snapshot) error {
 	v.replay = replay{kind: v.kind, id: v.m.id}
-	v.last, v.digest, v.parted = s.Seq, s.Digest, false
+	v.startSeq, v.digest, v.phaseDiffers = s.Seq, s.Digest, false
 	v.replay.env.To = s.Phase
 	v.upcast = v.kind.upcasts(s.Version)
-	err := v.begin(&v.replay, s)
-	v.inGap = foreign(err)
+	err := v.beginReplay(&v.replay, s)
+	v.unreadable = unknownVersion(err)
 	v.replay.seq = s.Seq
-	if v.inGap {
+	if v.unreadable {
 		v.upcast, err = true, nil
 	}
 	return err
 }
 
-// begin starts a replay at a stored state.
-func (v *verifier) begin(r *replay, s *record.Snapshot) error {
+// beginReplay sets a replay's state from a snapshot.
+func (v *verifier) beginReplay(r *replay, s *record.Snapshot) error {
 	enc, err := r.upcasterFor().state(s.Seq, s.Version, s.State)
 	if err == nil {
 		err = r.begin(s.Seq, enc)
@@ -167,54 +181,53 @@ func (v *verifier) begin(r *replay, s *record.Snapshot) error {
 	return nil
 }
 
-// upTo replays up to a snapshot and compares. Behind a gap it begins again
-// there.
-func (v *verifier) upTo(ctx context.Context, s *record.Snapshot) error {
-	if v.crosses(s.Seq) {
-		return v.start(s)
+// compareSnapshot replays up to a snapshot, compares, and goes on from there. If a
+// recovery gave up records before the snapshot, there is nothing to compare.
+func (v *verifier) compareSnapshot(ctx context.Context, s *record.Snapshot) error {
+	if v.gapBefore(s.Seq) {
+		return v.startAt(s)
 	}
-	if err := v.forward(ctx, &v.replay, s.Seq, v.watch); err != nil {
+	if err := v.advance(ctx, &v.replay, s.Seq, v.compareRecord); err != nil {
 		return err
 	}
 	if s.Digest != v.digest {
-		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "chain", Seq: s.Seq, Why: fmt.Errorf("the digest of the records is %x, the snapshot says %x", v.digest, s.Digest)}
+		return v.wrongDigest("snapshot", s.Seq, s.Digest)
 	}
 	if v.upcast || v.kind.upcasts(s.Version) {
-		return v.start(s)
+		return v.startAt(s)
 	}
 	stored, err := v.kind.decode(s.State)
 	if err != nil {
 		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "snapshot", Seq: s.Seq, Why: err}
 	}
 	v.rep.Snapshots++
-	if same, how := v.kind.equal(v.kind.value(v.replay.st), v.kind.value(stored)); !same && !v.parted {
-		if err := v.diverged(ctx, s.Seq, fmt.Sprintf("the stored snapshot %d", s.Seq), how); err != nil {
+	if same, how := v.kind.equal(v.kind.value(v.replay.st), v.kind.value(stored)); !same && !v.phaseDiffers {
+		if err := v.addDivergence(ctx, s.Seq, fmt.Sprintf("the stored snapshot %d", s.Seq), how); err != nil {
 			return err
 		}
 	}
-	// From here on compare with what is stored, so that one difference is told once.
-	return v.start(s)
+	return v.startAt(s)
 }
 
-// crosses says whether a recovery gave records up between here and there.
-func (v *verifier) crosses(to uint64) bool {
+// gapBefore reports whether a recovery gave up records between the replay and seq.
+func (v *verifier) gapBefore(seq uint64) bool {
 	for _, g := range v.head.Gaps {
-		if g.From > v.replay.seq && g.From <= to {
+		if g.From > v.replay.seq && g.From <= seq {
 			return true
 		}
 	}
 	return false
 }
 
-// watch compares the phase after each record.
-func (v *verifier) watch(seq uint64, e *record.Envelope, b []byte) error {
+// compareRecord counts a record that was replayed, and compares the phase after it.
+func (v *verifier) compareRecord(seq uint64, e *record.Envelope, b []byte) error {
 	v.rep.Events++
 	v.digest = v.digest.Next(b)
-	lifts := v.kind.upcasts(e.Version)
-	if e.Name == replacedName || v.inGap {
-		v.upcast = lifts || v.inGap
+	older := v.kind.upcasts(e.Version)
+	if e.Name == replacedName || v.unreadable {
+		v.upcast = older || v.unreadable
 	}
-	if v.upcast || lifts {
+	if v.upcast || older {
 		v.rep.Upcast++
 		return nil
 	}
@@ -225,31 +238,32 @@ func (v *verifier) watch(seq uint64, e *record.Envelope, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if phase != e.To && !v.parted && e.Reason != reasonMigrated { // a newer program that rolled back names phases its own way
-		v.parted = true
+	if phase != e.To && !v.phaseDiffers && e.Reason != reasonMigrated { // a newer program that rolled back has phase names of its own
+		v.phaseDiffers = true
 		v.rep.Divergences = append(v.rep.Divergences, Divergence{Seq: seq, Name: e.Name, At: seq,
 			What: fmt.Sprintf("a replay leads to phase %q, the record says %q", phase, e.To)})
 	}
 	return nil
 }
 
-// diverged finds the first record after which two replays from the last common
-// state part. If they never do, Apply is not what it was. from is what the state
-// at seq to was compared with.
-func (v *verifier) diverged(ctx context.Context, to uint64, from string, how []string) error {
+// addDivergence reports that the replay differs from what is stored at seq to. It
+// replays twice from the last snapshot: the first record after which the two
+// differ has an Apply that is not deterministic. If they never differ, Apply was
+// changed. stored names what the state at to was compared with.
+func (v *verifier) addDivergence(ctx context.Context, to uint64, stored string, how []string) error {
 	d := Divergence{Seq: to, At: to, Name: v.replay.env.Name}
-	d.What = fmt.Sprintf("a replay differs from %s after record %d: %s", from, v.last, joined(how))
-	a, err := v.from(ctx, v.last)
+	d.What = fmt.Sprintf("a replay differs from %s after record %d: %s", stored, v.startSeq, firstOf(how))
+	a, err := v.replayFrom(ctx, v.startSeq)
 	if err != nil {
 		return err
 	}
-	b, err := v.from(ctx, v.last)
+	b, err := v.replayFrom(ctx, v.startSeq)
 	if err != nil {
 		return err
 	}
-	for seq := v.last + 1; seq <= to; seq++ {
+	for seq := v.startSeq + 1; seq <= to; seq++ {
 		for _, r := range []*replay{a, b} {
-			if err := v.forward(ctx, r, seq, nil); err != nil {
+			if err := v.advance(ctx, r, seq, nil); err != nil {
 				return err
 			}
 		}
@@ -263,22 +277,16 @@ func (v *verifier) diverged(ctx context.Context, to uint64, from string, how []s
 	return nil
 }
 
-func joined(how []string) string {
+// firstOf returns the first few differences as text.
+func firstOf(how []string) string {
 	if len(how) > 3 {
 		how = append(how[:3:3], "...")
 	}
-	var b bytes.Buffer
-	for i, h := range how {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(h)
-	}
-	return b.String()
+	return strings.Join(how, ", ")
 }
 
-// from is a replay that stands at a stored snapshot.
-func (v *verifier) from(ctx context.Context, seq uint64) (*replay, error) {
+// replayFrom returns a new replay that starts at the stored snapshot of record seq.
+func (v *verifier) replayFrom(ctx context.Context, seq uint64) (*replay, error) {
 	r := &replay{kind: v.kind, id: v.m.id}
 	var s record.Snapshot
 	var parse error
@@ -292,37 +300,21 @@ func (v *verifier) from(ctx context.Context, seq uint64) (*replay, error) {
 	if s.Seq != seq {
 		return nil, fmt.Errorf("%w: snapshot %d was pruned meanwhile: verify again", ErrNoPoint, seq)
 	}
-	return r, v.begin(r, &s)
+	return r, v.beginReplay(r, &s)
 }
 
-// verifyPage is how many records one look at the engine copies.
+// verifyPage is how many records one load copies.
 const verifyPage = 1024
 
-// forward replays up to a record.
-func (v *verifier) forward(ctx context.Context, r *replay, to uint64, each func(uint64, *record.Envelope, []byte) error) error {
+// advance replays up to record to and calls each, if it is not nil, after every record.
+func (v *verifier) advance(ctx context.Context, r *replay, to uint64, each func(uint64, *record.Envelope, []byte) error) error {
 	for r.seq < to {
-		var items [][]byte
 		first := r.seq + 1
-		_, err := v.db.eng.Load(ctx, v.m.key, engine.LoadRange{Events: true, After: r.seq, To: to}, func(it engine.Item) error {
-			if it.Err != nil {
-				return it.Err
-			}
-			if it.Seq != first+uint64(len(items)) {
-				return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "event", Seq: first + uint64(len(items)), Why: errNotThere}
-			}
-			if len(items) >= verifyPage {
-				return engine.Stop
-			}
-			items = append(items, append([]byte(nil), it.Bytes...))
-			return nil
-		})
+		page, err := v.records(ctx, first, to)
 		if err != nil {
-			return v.db.wrapEngineError(v.kind, v.m.id, err)
+			return err
 		}
-		if len(items) == 0 {
-			return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "event", Seq: first, Why: errNotThere}
-		}
-		for i, b := range items {
+		for i, b := range page {
 			if err := v.next(r, first+uint64(i), b); err != nil {
 				return corrupt(v.kind, v.m.id, "event", first+uint64(i), err)
 			}
@@ -336,53 +328,91 @@ func (v *verifier) forward(ctx context.Context, r *replay, to uint64, each func(
 	return nil
 }
 
-// next replays a record, or, where this program cannot read it, passes it and
-// what follows up to the next whole state.
+// records returns the records from first on, up to to, at most verifyPage. One that is
+// damaged or missing is an error.
+func (v *verifier) records(ctx context.Context, first, to uint64) (page [][]byte, err error) {
+	missing := func(seq uint64) error {
+		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "event", Seq: seq, Why: errNotThere}
+	}
+	_, err = v.db.eng.Load(ctx, v.m.key, engine.LoadRange{Events: true, After: first - 1, To: to}, func(it engine.Item) error {
+		if it.Err != nil {
+			return it.Err
+		}
+		if next := first + uint64(len(page)); it.Seq != next {
+			return missing(next)
+		}
+		if len(page) >= verifyPage {
+			return engine.Stop
+		}
+		page = append(page, append([]byte(nil), it.Bytes...))
+		return nil
+	})
+	if err != nil {
+		return nil, v.db.wrapEngineError(v.kind, v.m.id, err)
+	}
+	if len(page) == 0 {
+		return nil, missing(first)
+	}
+	return page, nil
+}
+
+// next applies a record. One that this program cannot read is skipped, and so are
+// the records after it up to the next whole state.
 func (v *verifier) next(r *replay, seq uint64, b []byte) error {
-	if v.inGap {
-		if err := r.pass(seq, b); err != nil || r.env.Name != replacedName {
+	if v.unreadable {
+		if err := r.skip(seq, b); err != nil || r.env.Name != replacedName {
 			return err
 		}
 		r.seq = seq - 1
 	}
 	err := r.next(seq, b)
-	if v.inGap = foreign(err); v.inGap {
-		return r.pass(seq, b)
+	if v.unreadable = unknownVersion(err); v.unreadable {
+		return r.skip(seq, b)
 	}
 	return err
 }
 
-// foreign says that an error is only of versions that this program does not know.
-func foreign(err error) bool { return errors.Is(err, ErrNewer) || errors.Is(err, ErrNoMigration) }
+// unknownVersion reports whether err says that this program does not know the version
+// of what is stored.
+func unknownVersion(err error) bool {
+	return errors.Is(err, ErrNewer) || errors.Is(err, ErrNoMigration)
+}
 
-// toHead replays the rest and compares with the head and, if the machine is in
-// memory, with its live state.
-func (v *verifier) toHead(ctx context.Context, seq uint64) error {
-	if v.crosses(seq) {
-		return nil // a partial recovery stores a snapshot; without it nothing can be said
+// compareHead replays the records after the last snapshot and compares with the head
+// and, if the machine is in memory, with its live state.
+func (v *verifier) compareHead(ctx context.Context) error {
+	seq := v.rep.Head
+	if v.gapBefore(seq) {
+		return nil // a partial recovery stores a snapshot; if that is lost, there is nothing to start at
 	}
-	if err := v.forward(ctx, &v.replay, seq, v.watch); err != nil {
+	if err := v.advance(ctx, &v.replay, seq, v.compareRecord); err != nil {
 		return err
 	}
 	if v.digest != v.head.Digest {
-		return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "chain", Seq: seq, Why: fmt.Errorf("the digest of the records is %x, the head says %x", v.digest, v.head.Digest)}
+		return v.wrongDigest("head", seq, v.head.Digest)
 	}
-	same, how, err := v.live(ctx, seq)
+	same, how, err := v.sameAsLive(ctx, seq)
 	if err != nil || same {
 		return err
 	}
-	return v.diverged(ctx, seq, "the live state", how)
+	return v.addDivergence(ctx, seq, "the live state", how)
 }
 
-// live compares with the live state, if there is one at seq.
-func (v *verifier) live(ctx context.Context, seq uint64) (same bool, how []string, err error) {
+// sameAsLive compares the replay with the live state. Where there is none at seq,
+// or none that can be compared, it returns true.
+func (v *verifier) sameAsLive(ctx context.Context, seq uint64) (same bool, how []string, err error) {
 	if err := v.m.acquire(ctx); err != nil {
 		return false, nil, err
 	}
 	defer v.m.release()
-	if v.m.live == nil || v.m.seq != seq || v.m.gone || v.m.failed.Load() || v.head.Deleted || v.parted || v.upcast {
+	if v.m.live == nil || v.m.seq != seq || v.m.gone || v.m.failed.Load() || v.head.Deleted || v.phaseDiffers || v.upcast {
 		return true, nil, nil
 	}
 	same, how = v.kind.equal(v.kind.value(v.replay.st), v.kind.value(v.m.live))
 	return same, how, nil
+}
+
+func (v *verifier) wrongDigest(part string, seq uint64, stored record.Digest) error {
+	return &CorruptError{Kind: v.kind.name, ID: v.m.id, Part: "chain", Seq: seq,
+		Why: fmt.Errorf("the digest of the records is %x, the %s says %x", v.digest, part, stored)}
 }
