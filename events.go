@@ -12,54 +12,59 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// Record is an event as it was stored, or, where Meta.Lifted is set, as the
-// kind's version has it. The library's own are [*Replaced], [*Deleted],
-// [*Marked] and [*Dropped].
+// Record is an event with its Meta. The event is as it was stored or, if
+// Meta.Upcast is set, as migrations have made it of an older version. The
+// library's own events are [*Replaced], [*Deleted], [*Marked] and [*Dropped].
 type Record[S any] struct {
 	Meta
-	Event Event[S] // in the prototype's form, the caller's own
+	Event Event[S] // in the prototype's form; it belongs to the caller
 }
 
-// Replaced is the library's event behind saved, restored, forked, migrated and
-// created states; Meta.Reason says which.
+// Replaced is the library's event that holds a whole state: one that was saved,
+// restored, forked, migrated or created. Meta.Reason says which.
 type Replaced[S any] struct{ State S }
 
-// Apply puts the whole state in the place of the other.
+// Apply replaces the state by the one that the event holds.
 func (r *Replaced[S]) Apply(s *S, _ Meta) error { *s = r.State; return nil }
 
-// Deleted is the library's event of a deletion.
+// Deleted is the library's event for the deletion of a machine.
 type Deleted[S any] struct{}
 
-// Apply changes nothing: a later event begins with a new state.
+// Apply changes nothing. A later event is applied to a new state.
 func (*Deleted[S]) Apply(*S, Meta) error { return nil }
 
-// Marked is the library's event of an error mark: Meta.Marked and Meta.Error
-// say where and what.
+// Marked is the library's event for an error mark, see [Store.Mark]. Meta.Marked
+// is the record that the mark is about, Meta.Error the text.
 type Marked[S any] struct{}
 
 // Apply changes nothing.
 func (*Marked[S]) Apply(*S, Meta) error { return nil }
 
-// Dropped stands for an event that a migration dropped. Meta.Name is the name it
-// had.
+// Dropped takes the place of an event that a migration dropped. Meta.Name is the
+// name under which the event was stored.
 type Dropped[S any] struct{}
 
 // Apply changes nothing.
 func (*Dropped[S]) Apply(*S, Meta) error { return nil }
 
-// EventRange says which records of a machine to read. The zero value means all,
-// oldest first.
+// EventRange says which records of a machine to read. The zero value means all
+// records, oldest first.
 type EventRange struct {
 	After  uint64 // only records with a greater seq
-	To     uint64 // only records up to and including this seq; 0 = all
+	To     uint64 // only records up to and including this seq; 0 = no bound
 	Newest bool   // newest first
-	Limit  int    // at most so many; 0 = all
+	Limit  int    // how many records at most; 0 = no limit
 }
 
-// Events reads the machine's records. It shows what was written before the
-// call. Records that are damaged, or that a recovery gave up, come as a
-// *GapError with the range, and the reading goes on behind them; any other
-// error ends it.
+// Events returns the machine's records, at least those written before the call.
+// Records before the base of the log are left out. No lock is held while the
+// loop's body runs.
+//
+// Two kinds of errors come with the Meta of a record, and the reading goes on
+// after them: a *GapError for records that are damaged or that a recovery gave up,
+// and the error of a single record that this program cannot read, for example
+// ErrNewer or a *MigrationError. Any other error ends the reading: it matches
+// ErrNotFound if there is no machine.
 func (s *Store[S]) Events(ctx context.Context, id string, r EventRange) iter.Seq2[Record[S], error] {
 	return func(yield func(Record[S], error) bool) {
 		m, err := s.db.awaitDurable(ctx, s.kind, id)
@@ -67,11 +72,11 @@ func (s *Store[S]) Events(ctx context.Context, id string, r EventRange) iter.Seq
 			yield(Record[S]{}, fmt.Errorf("events of %s %.60q: %w", s.kind.name, id, err))
 			return
 		}
-		w := logReader{db: s.db, kind: s.kind, machine: m, r: r, upcaster: upcaster{kind: s.kind, id: id}}
+		log := logReader{db: s.db, kind: s.kind, machine: m, want: r, upcaster: upcaster{kind: s.kind, id: id}}
 		for {
-			entries, more, err := w.page(ctx)
+			entries, more, err := log.page(ctx)
 			for i := range entries {
-				rec, err := entry[S](&w, &entries[i])
+				rec, err := entry[S](&log, &entries[i])
 				if !yield(rec, err) {
 					return
 				}
@@ -87,24 +92,25 @@ func (s *Store[S]) Events(ctx context.Context, id string, r EventRange) iter.Seq
 	}
 }
 
-// entry is one record in its typed form.
-func entry[S any](w *logReader, e *logEntry) (Record[S], error) {
+// entry returns a log entry as the caller's record, or its gap as the error.
+func entry[S any](r *logReader, e *logEntry) (Record[S], error) {
 	if e.gap != nil {
-		return Record[S]{Meta: Meta{Kind: w.kind.name, ID: w.machine.id, Seq: e.gap.From}}, e.gap
+		return Record[S]{Meta: Meta{Kind: r.kind.name, ID: r.machine.id, Seq: e.gap.From}}, e.gap
 	}
-	rec, err := typed[S](&w.upcaster, e.seq, e.pos, &e.env)
+	rec, err := typed[S](&r.upcaster, e.seq, e.pos, &e.env)
 	rec.Took = e.sincePrevious
 	return rec, err
 }
 
-// typed is the record of an envelope in its typed form.
-func typed[S any](l *upcaster, seq, pos uint64, env *record.Envelope) (rec Record[S], err error) {
-	k, id := l.kind, l.id
+// typed returns the record of an envelope with an event of the kind's types, upcast
+// if need be.
+func typed[S any](u *upcaster, seq, pos uint64, env *record.Envelope) (rec Record[S], err error) {
+	k, id := u.kind, u.id
 	rec.Meta = metaOf(k, id, seq, pos, env)
 	defer guard("the decoding of a record", &err)
 	switch env.Name {
 	case replacedName:
-		b, err := l.state(seq, env.Version, env.Payload)
+		b, err := u.state(seq, env.Version, env.Payload)
 		if err != nil {
 			return rec, corrupt(k, id, "event", seq, err)
 		}
@@ -118,7 +124,7 @@ func typed[S any](l *upcaster, seq, pos uint64, env *record.Envelope) (rec Recor
 	case markedName:
 		rec.Event = &Marked[S]{}
 	default:
-		name, b, err := l.event(seq, env.Version, env.Name, env.Payload)
+		name, b, err := u.event(seq, env.Version, env.Name, env.Payload)
 		if err != nil {
 			return rec, corrupt(k, id, "event", seq, err)
 		}
@@ -140,27 +146,26 @@ func typed[S any](l *upcaster, seq, pos uint64, env *record.Envelope) (rec Recor
 	return rec, nil
 }
 
-// eventsPage is how many records one look at the engine copies.
+// eventsPage is how many records one load copies.
 const eventsPage = 512
 
-// logReader reads a machine's records page by page, in one direction. What it cannot
-// show it names: every seq behind the base comes as a record or within a gap.
+// logReader reads a machine's records page by page, in one direction. Every seq after
+// the base is in a record or in a gap that it returns: none is left out.
 type logReader struct {
 	db       *DB
 	kind     *kind
-	machine  *machine // only its key and id
-	r        EventRange
+	machine  *machine // only its key and id are used
+	want     EventRange
 	upcaster upcaster
 
-	begun  bool
-	number uint64 // of the machine
-	head   record.Head
-	damage error  // of the head: what is newest is unknown
-	low    uint64 // every seq above it, up to top, has to be there
-	top    uint64
-	next   uint64 // the seq expected next, in the walk's direction
-	given  int
-	before *logEntry // the record shown last
+	begun    bool        // the fields below are set
+	number   uint64      // of the machine
+	head     record.Head // its base is raised when a compaction is seen
+	damage   error       // of the head; the newest record is unknown then
+	low, top uint64      // every seq in (low, top] must be there
+	next     uint64      // the seq expected next, in the direction of reading
+	returned int         // how many records; gaps do not count
+	previous *logEntry   // the record returned last; nil after a gap
 }
 
 // logEntry is one record, or a gap.
@@ -171,99 +176,101 @@ type logEntry struct {
 	gap           *GapError
 }
 
-// begin reads the head.
-func (w *logReader) begin(ctx context.Context) error {
-	head, err := w.db.eng.Load(ctx, w.machine.key, engine.LoadRange{}, nil)
+// begin reads the head and sets the bounds.
+func (r *logReader) begin(ctx context.Context) error {
+	head, err := r.db.eng.Load(ctx, r.machine.key, engine.LoadRange{}, nil)
 	if err != nil && !errors.Is(err, engine.ErrDamaged) {
 		return err
 	}
 	if err == nil {
 		if head.Number == 0 {
-			return notFoundError(newMachine(w.kind, w.machine.id))
+			return notFoundError(newMachine(r.kind, r.machine.id))
 		}
-		err = w.head.Parse(head.Bytes, w.machine.key)
+		err = r.head.Parse(head.Bytes, r.machine.key)
 	}
-	w.begun, w.number = true, head.Number
-	w.top = w.r.To
-	if w.top == 0 {
-		w.top = engine.All
+	r.begun, r.number = true, head.Number
+	r.top = r.want.To
+	if r.top == 0 {
+		r.top = engine.All
 	}
 	if err == nil {
-		w.top = min(w.top, head.Seq)
+		r.top = min(r.top, head.Seq)
 	} else {
-		w.damage = &CorruptError{Kind: w.kind.name, ID: w.machine.id, Part: "head", Seq: head.Seq, Why: err}
-		w.head.Base = engine.All // nothing is known of what has to be there
+		r.damage = &CorruptError{Kind: r.kind.name, ID: r.machine.id, Part: "head", Seq: head.Seq, Why: err}
+		r.head.Base = engine.All // no record is known to be missing
 	}
-	w.low = max(w.r.After, w.head.Base)
-	w.next = w.r.After + 1
-	if w.r.Newest {
-		w.next = w.top
+	r.low = max(r.want.After, r.head.Base)
+	r.next = r.want.After + 1
+	if r.want.Newest {
+		r.next = r.top
 	}
 	return nil
 }
 
-// page gives the next records; more says that there may be further ones.
-func (w *logReader) page(ctx context.Context) (out []logEntry, more bool, err error) {
-	if w.db.closed.Load() {
+// page returns the next entries. more reports whether there may be further ones.
+func (r *logReader) page(ctx context.Context) (out []logEntry, more bool, err error) {
+	if r.db.closed.Load() {
 		return nil, false, ErrClosed
 	}
-	if !w.begun {
-		if err := w.begin(ctx); err != nil {
+	if !r.begun {
+		if err := r.begin(ctx); err != nil {
 			return nil, false, err
 		}
 	}
-	if w.full() || w.top <= w.r.After {
+	if r.full() || r.top <= r.want.After {
 		return nil, false, nil
 	}
-	want := engine.LoadRange{Events: true, After: w.r.After, To: w.top, Newest: w.r.Newest}
-	if w.r.Newest {
-		want.To = w.next
+	want := engine.LoadRange{Events: true, After: r.want.After, To: r.top, Newest: r.want.Newest}
+	if r.want.Newest {
+		want.To = r.next
 	} else {
-		want.After = w.next - 1
+		want.After = r.next - 1
 	}
 	n := 0
-	head, err := w.db.eng.Load(ctx, w.machine.key, want, func(it engine.Item) error {
-		if n++; n > eventsPage || w.full() {
-			more = !w.full()
+	head, err := r.db.eng.Load(ctx, r.machine.key, want, func(it engine.Item) error {
+		if n++; n > eventsPage || r.full() {
+			more = !r.full()
 			return engine.Stop
 		}
-		out = w.take(out, it)
+		out = r.add(out, it)
 		return nil
 	})
 	if errors.Is(err, engine.ErrDamaged) {
-		err = nil // of the head; it is told at the end
+		err = nil // the head is; r.damage is returned at the end
 	}
-	if errors.Is(err, engine.ErrChanged) { // what was taken is right; the rest is looked at anew
+	if errors.Is(err, engine.ErrChanged) { // the records added are right; the next page reads the rest
 		err, more = nil, true
 	}
-	if err == nil && !more && !w.full() {
-		if w.r.Newest {
-			out = w.lost(out, w.low+1, w.next)
+	if err == nil && !more && !r.full() {
+		if r.want.Newest {
+			out = r.addMissing(out, r.low+1, r.next)
 		} else {
-			out = w.lost(out, w.next, w.top)
+			out = r.addMissing(out, r.next, r.top)
 		}
-		err = w.damage
+		err = r.damage
 	}
-	if slices.ContainsFunc(out, missed) {
-		out = w.cut(head, out)
+	if slices.ContainsFunc(out, isMissing) {
+		out = r.dropCompacted(head, out)
 	}
 	return out, more, err
 }
 
-// missed says that records are not where they have to be.
-func missed(e logEntry) bool { return e.gap != nil && e.gap.Why == errNotThere }
+// isMissing reports whether an entry is a gap of records that must be there and are
+// not.
+func isMissing(e logEntry) bool { return e.gap != nil && e.gap.Why == errNotThere }
 
-// cut takes out of the gaps what a compaction had removed by the moment of the
-// page, which is that of its head: a moment later it may be there again.
-func (w *logReader) cut(at engine.Head, out []logEntry) []logEntry {
+// dropCompacted removes from the gaps of a page what a compaction has removed. at is
+// the head that the page's load returned: the records of a later moment may be
+// others, since an archive may put them back.
+func (r *logReader) dropCompacted(at engine.Head, out []logEntry) []logEntry {
 	var h record.Head
-	if h.Parse(at.Bytes, w.machine.key) != nil || h.Base <= w.head.Base {
+	if h.Parse(at.Bytes, r.machine.key) != nil || h.Base <= r.head.Base {
 		return out
 	}
-	w.head.Base = h.Base
-	w.low = max(w.low, h.Base)
+	r.head.Base = h.Base
+	r.low = max(r.low, h.Base)
 	return slices.DeleteFunc(out, func(e logEntry) bool {
-		if !missed(e) || e.gap.From > h.Base {
+		if !isMissing(e) || e.gap.From > h.Base {
 			return false
 		}
 		e.gap.From = h.Base + 1 // the entry shares it
@@ -271,64 +278,67 @@ func (w *logReader) cut(at engine.Head, out []logEntry) []logEntry {
 	})
 }
 
-func (w *logReader) full() bool { return w.r.Limit > 0 && w.given >= w.r.Limit }
+// full reports whether the limit is reached.
+func (r *logReader) full() bool { return r.want.Limit > 0 && r.returned >= r.want.Limit }
 
-// take adds an item, and before it what is missing between it and the last.
-func (w *logReader) take(out []logEntry, it engine.Item) []logEntry {
+// add appends an item, and before it a gap for what is missing since the last one.
+func (r *logReader) add(out []logEntry, it engine.Item) []logEntry {
 	e := logEntry{seq: it.Seq, pos: it.Pos}
 	err, last := it.Err, it.Seq
 	if err == nil {
 		err = e.env.Parse(append([]byte(nil), it.Bytes...), nil)
 	} else {
-		last = min(max(it.Seq, it.Last), w.top)
+		last = min(max(it.Seq, it.Last), r.top)
 	}
-	if w.r.Newest {
-		out = w.lost(out, last+1, w.next)
-		w.next = it.Seq - 1
+	if r.want.Newest {
+		out = r.addMissing(out, last+1, r.next)
+		r.next = it.Seq - 1
 	} else {
-		out = w.lost(out, w.next, it.Seq-1)
-		w.next = last + 1
+		out = r.addMissing(out, r.next, it.Seq-1)
+		r.next = last + 1
 	}
-	if given, up := w.givenUp(it.Seq); up {
-		return w.gap(out, given.From, given.To, nil)
+	if gap, ok := r.gapAround(it.Seq); ok {
+		return r.addGap(out, gap.From, gap.To, nil)
 	}
 	if err != nil {
-		return w.gap(out, it.Seq, last, err)
+		return r.addGap(out, it.Seq, last, err)
 	}
-	if w.r.Newest {
+	if r.want.Newest {
 		if len(out) > 0 && out[len(out)-1].gap == nil && out[len(out)-1].seq == it.Seq+1 {
 			out[len(out)-1].sincePrevious = between(&e, &out[len(out)-1])
 		}
-	} else if w.before != nil && w.before.seq+1 == it.Seq {
-		e.sincePrevious = between(w.before, &e)
+	} else if r.previous != nil && r.previous.seq+1 == it.Seq {
+		e.sincePrevious = between(r.previous, &e)
 	}
-	w.before = &logEntry{seq: e.seq, env: record.Envelope{Time: e.env.Time}}
-	w.given++
+	r.previous = &logEntry{seq: e.seq, env: record.Envelope{Time: e.env.Time}}
+	r.returned++
 	return append(out, e)
 }
 
+// between returns the time from record a to record b, 0 if the clock was set back.
 func between(a, b *logEntry) time.Duration {
 	return max(0, time.Duration(b.env.Time-a.env.Time)*time.Microsecond)
 }
 
-// lost names the records from to to, if they have to be there.
-func (w *logReader) lost(out []logEntry, from, to uint64) []logEntry {
-	from = max(from, w.low+1)
+// addMissing appends a gap for the records from to to, if they must be there.
+func (r *logReader) addMissing(out []logEntry, from, to uint64) []logEntry {
+	from = max(from, r.low+1)
 	if to == engine.All || from > to {
 		return out
 	}
-	if given, up := w.givenUp(from); up {
-		return w.gap(out, given.From, given.To, nil)
+	if gap, ok := r.gapAround(from); ok {
+		return r.addGap(out, gap.From, gap.To, nil)
 	}
-	return w.gap(out, from, to, errNotThere)
+	return r.addGap(out, from, to, errNotThere)
 }
 
 var errNotThere = errors.New("the records are not there")
 
-// gap adds a gap once, and joins damage that goes on.
-func (w *logReader) gap(out []logEntry, from, to uint64, why error) []logEntry {
-	w.before = nil
-	from, to = max(from, w.r.After+1), min(to, w.top)
+// addGap appends a gap, unless it is there already. Damage next to damage becomes one
+// gap. A nil why is a gap that a recovery left.
+func (r *logReader) addGap(out []logEntry, from, to uint64, why error) []logEntry {
+	r.previous = nil
+	from, to = max(from, r.want.After+1), min(to, r.top)
 	if n := len(out); n > 0 && out[n-1].gap != nil {
 		g := out[n-1].gap
 		if why == nil && g.Why == nil && g.From == from && g.To == to {
@@ -342,9 +352,9 @@ func (w *logReader) gap(out []logEntry, from, to uint64, why error) []logEntry {
 	return append(out, logEntry{seq: from, gap: &GapError{From: from, To: to, Why: why}})
 }
 
-// givenUp finds the gap that a recovery left around seq.
-func (w *logReader) givenUp(seq uint64) (record.Gap, bool) {
-	for _, g := range w.head.Gaps {
+// gapAround returns the gap that a recovery left around seq, if there is one.
+func (r *logReader) gapAround(seq uint64) (record.Gap, bool) {
+	for _, g := range r.head.Gaps {
 		if seq >= g.From && seq <= g.To {
 			return g, true
 		}

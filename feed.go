@@ -12,32 +12,36 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// AnyRecord is a record of any kind. Where its kind is registered, Event is what
-// [Record] of that kind has: an event in the prototype's form, *Replaced[S],
-// *Deleted[S], *Marked[S] or *Dropped[S]. Else, and where its type cannot take
-// it, it is the document that was stored, a [Doc] if that has fields.
+// AnyRecord is a record of any kind. If the kind is registered, Event is what the
+// kind's [Record] has: an event in the prototype's form, *Replaced[S],
+// *Deleted[S], *Marked[S] or *Dropped[S]. If it is not, or if the event's type
+// cannot hold what was stored, Event is the stored document: a [Doc] if that has
+// named fields, nil if it is empty.
 type AnyRecord struct {
 	Meta
 	Event any
 }
 
-// Feed gives the records of all machines in the order of their positions, those
-// behind from, and then those that come: it ends with ctx, with ErrClosed when
-// the database is closed, or, after a failure of the disk, with an error that
-// matches ErrStopped. Only what is durable is shown. To go on later, also after
-// a restart, pass the Pos of the last record seen; 0 is the beginning.
+// Feed returns the records of all machines, in the order of their positions. It
+// starts after position from: 0 is the start of the file, the Pos of the last
+// record seen continues an earlier feed, also of an earlier process. When it has
+// returned all durable records it waits for new ones. It ends with the cause of
+// ctx; with one that matches ErrClosed when the database is closed; with one that
+// matches ErrStopped when a failure of the disk has ended all writing; with
+// ErrUnsupported if the engine does not keep the order.
 //
-// Positions ascend, but they are not consecutive: machines under [SnapshotOnly]
-// use some up without a record, and records of machines that were purged are
-// passed over in silence, also those that have been purged since. Where records
-// behind from were lost by a compaction, a single error that matches
-// ErrCompacted tells so before the first record behind them, with the Meta of
-// the first one lost: what is built from the feed has to be built anew from
-// states. A damaged record comes as a *CorruptError. Both times the feed goes on
-// if the caller does.
+// Positions ascend, but they are not consecutive: writes under [SnapshotOnly] use
+// positions without a record, and the records of purged machines are left out.
+// Two errors do not end the feed, if the caller's loop goes on:
 //
-// While the loop's body runs, the feed holds neither a lock nor a transaction:
-// a slow one holds nobody back, and it may use the database.
+//   - ErrCompacted: records after from were removed by a compaction. It is returned
+//     once, before the next record that is left, with the Meta of the first record
+//     removed. What the caller builds from records is incomplete: build it from
+//     states.
+//   - *CorruptError: a record is damaged. Its Meta is returned with the error.
+//
+// While the loop's body runs, the feed holds no lock and no transaction: a slow
+// body delays nobody, and it may call the database.
 func (db *DB) Feed(ctx context.Context, from uint64) iter.Seq2[AnyRecord, error] {
 	return func(yield func(AnyRecord, error) bool) {
 		if err := db.feed(ctx, from, yield); !errors.Is(err, engine.Stop) {
@@ -46,7 +50,8 @@ func (db *DB) Feed(ctx context.Context, from uint64) iter.Seq2[AnyRecord, error]
 	}
 }
 
-// feed yields until something ends it; [engine.Stop] is the caller.
+// feed yields records until something ends it. engine.Stop means that the caller
+// left its loop.
 func (db *DB) feed(ctx context.Context, at uint64, yield func(AnyRecord, error) bool) error {
 	f, ok := db.eng.(engine.Feeder)
 	if !ok {
@@ -65,21 +70,21 @@ type feedReader struct {
 	db     *DB
 	engine engine.Feeder
 	at     uint64
-	warned bool // that records were lost
+	warned bool // ErrCompacted was returned
 	page   recordPage
 }
 
-// next yields a page, or waits where there is none.
+// next yields a page of records. If there is none it waits for one.
 func (r *feedReader) next(ctx context.Context, yield func(AnyRecord, error) bool) error {
 	db := r.db
 	if db.closed.Load() {
 		return ErrClosed
 	}
-	bell := db.notifier.subscribe("")
-	defer db.notifier.unsubscribe("", bell)
-	stopped := db.committer.stopped.Load() // before the look: it sees all that is durable then
-	r.page.empty()
-	upTo, err := r.engine.Feed(ctx, r.at, r.page.take)
+	sub := db.notifier.subscribe("") // before the read: no commit after it is missed
+	defer db.notifier.unsubscribe("", sub)
+	stopped := db.committer.stopped.Load() // before the read: what is durable by now will be read
+	r.page.reset()
+	upTo, err := r.engine.Feed(ctx, r.at, r.page.add)
 	for i := range r.page.records {
 		rec := &r.page.records[i]
 		lost := errors.Is(rec.Err, engine.ErrTrimmed)
@@ -87,24 +92,25 @@ func (r *feedReader) next(ctx context.Context, yield func(AnyRecord, error) bool
 			continue
 		}
 		r.warned = r.warned || lost
-		if !yield(db.show(rec)) {
+		if !yield(r.decode(rec)) {
 			return engine.Stop
 		}
 	}
 	r.at = upTo
 	if err == nil && len(r.page.records) == 0 {
-		err = db.waitForCommit(ctx, bell, stopped)
+		err = db.waitForCommit(ctx, sub, stopped)
 	}
 	return err
 }
 
-// waitForCommit waits for the bell, or tells why there is nothing to wait for.
-func (db *DB) waitForCommit(ctx context.Context, b *subscription, stopped *error) error {
+// waitForCommit waits until the subscription is notified. It returns an error if
+// no notification can come any more: stopped is what ended all writing.
+func (db *DB) waitForCommit(ctx context.Context, sub *subscription, stopped *error) error {
 	if stopped != nil {
 		return fmt.Errorf("%w: %w", ErrStopped, *stopped)
 	}
 	select {
-	case <-b.signal:
+	case <-sub.signal:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -113,20 +119,21 @@ func (db *DB) waitForCommit(ctx context.Context, b *subscription, stopped *error
 	}
 }
 
-// recordPage is some records with memory of their own.
+// recordPage is a page of records with memory of their own.
 type recordPage struct {
 	records []engine.Record
 	bytes   int
 }
 
-// Limits of a page: the engine's callback ends with the first one that is reached.
+// Limits of a page. It is full when the first of them is reached.
 const (
 	recordPageLen   = 256
 	recordPageBytes = 1 << 20
 )
 
-// take is the callback of an engine.
-func (p *recordPage) take(r engine.Record) error {
+// add copies a record into the page. It is a callback of the engine and returns
+// engine.Stop when the page is full.
+func (p *recordPage) add(r engine.Record) error {
 	r.Bytes = append([]byte(nil), r.Bytes...)
 	p.records = append(p.records, r)
 	if p.bytes += len(r.Bytes); p.bytes >= recordPageBytes || len(p.records) >= recordPageLen {
@@ -135,33 +142,34 @@ func (p *recordPage) take(r engine.Record) error {
 	return nil
 }
 
-func (p *recordPage) empty() {
+func (p *recordPage) reset() {
 	clear(p.records)
 	p.records, p.bytes = p.records[:0], 0
 }
 
-// show is a record as the caller sees it.
-func (db *DB) show(r *engine.Record) (AnyRecord, error) {
-	name, id, ok := splitKey(r.Machine)
-	out := AnyRecord{Meta: Meta{Kind: name, ID: id, Seq: r.Seq, Pos: r.Pos}}
+// decode returns an engine's record in the caller's form.
+func (r *feedReader) decode(rec *engine.Record) (AnyRecord, error) {
+	name, id, ok := splitKey(rec.Machine)
+	out := AnyRecord{Meta: Meta{Kind: name, ID: id, Seq: rec.Seq, Pos: rec.Pos}}
 	k := &kind{name: name}
 	switch {
-	case errors.Is(r.Err, engine.ErrTrimmed):
-		return out, fmt.Errorf("%w: record %d of %s %q, at position %d, and perhaps more: build from states what was built from records", ErrCompacted, r.Seq, name, id, r.Pos)
-	case r.Err != nil:
-		return out, db.wrapEngineError(k, id, r.Err)
+	case errors.Is(rec.Err, engine.ErrTrimmed):
+		return out, fmt.Errorf("%w: record %d of %s %q, at position %d, and perhaps more: build from states what was built from records", ErrCompacted, rec.Seq, name, id, rec.Pos)
+	case rec.Err != nil:
+		return out, r.db.wrapEngineError(k, id, rec.Err)
 	case !ok:
-		return out, &CorruptError{Kind: name, ID: id, Part: "head", Seq: r.Seq, Why: fmt.Errorf("key %.60q is none of a machine", r.Machine)}
+		return out, &CorruptError{Kind: name, ID: id, Part: "head", Seq: rec.Seq, Why: fmt.Errorf("%.60q is not the key of a machine", rec.Machine)}
 	}
 	var env record.Envelope
-	if err := env.Parse(r.Bytes, nil); err != nil {
-		return out, corrupt(k, id, "event", r.Seq, err)
+	if err := env.Parse(rec.Bytes, nil); err != nil {
+		return out, corrupt(k, id, "event", rec.Seq, err)
 	}
-	return db.shown(name, id, r.Seq, r.Pos, &env)
+	return r.db.decodeRecord(name, id, rec.Seq, rec.Pos, &env)
 }
 
-// shown is the record of an envelope.
-func (db *DB) shown(name, id string, seq, pos uint64, env *record.Envelope) (out AnyRecord, err error) {
+// decodeRecord returns the record of an envelope: in the form of its kind if that
+// is registered and can read it, otherwise with a document.
+func (db *DB) decodeRecord(name, id string, seq, pos uint64, env *record.Envelope) (out AnyRecord, err error) {
 	if k := db.kind(name); k != nil {
 		meta, ev, err := k.shown(&upcaster{kind: k, id: id}, seq, pos, env)
 		if err == nil {
@@ -184,14 +192,15 @@ func (db *DB) shown(name, id string, seq, pos uint64, env *record.Envelope) (out
 	return out, nil
 }
 
-// kind is the registered kind of a name, nil if there is none.
+// kind returns the registered kind with a name, nil if there is none.
 func (db *DB) kind(name string) *kind {
 	return db.kinds.find(name)
 }
 
-// longestFeedName bounds the name of a feed's position.
+// longestFeedName is how many bytes the name of a feed position has at most.
 const longestFeedName = 255
 
+// feedNote returns the name of the note that holds a feed position.
 func feedNote(name string) (string, error) {
 	if name == "" || len(name) > longestFeedName {
 		return "", fmt.Errorf("%w: the name of a feed's position has %d bytes, not 1 to %d", ErrBadID, len(name), longestFeedName)
@@ -199,9 +208,10 @@ func feedNote(name string) (string, error) {
 	return "feed/" + name, nil
 }
 
-// SaveFeedPos keeps how far a reader of the feed has come, under a name of its
-// own of 1 to 255 bytes. It is durable on return. It costs a transaction, so call
-// it every now and then, and expect the records since once more after a crash.
+// SaveFeedPos stores how far a reader of the feed has come, under a name of 1 to
+// 255 bytes. It is durable on return. Each call costs a transaction of the engine:
+// call it after many records, and expect those after the last call once more
+// after a crash.
 func (db *DB) SaveFeedPos(ctx context.Context, name string, pos uint64) error {
 	note, err := feedNote(name)
 	if err == nil {
@@ -216,7 +226,8 @@ func (db *DB) SaveFeedPos(ctx context.Context, name string, pos uint64) error {
 	return nil
 }
 
-// FeedPos is the position that SaveFeedPos kept last, 0 if it never did.
+// FeedPos returns the position that SaveFeedPos stored last under a name, 0 if
+// there is none.
 func (db *DB) FeedPos(ctx context.Context, name string) (uint64, error) {
 	note, err := feedNote(name)
 	var b []byte

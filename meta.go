@@ -31,7 +31,7 @@ type Meta struct {
 	RevisionName string        // empty where the number is the name
 	Marked       uint64        // of an error mark: the seq of the record that it marks
 	Error        string        // of an error mark: the error; of a Save: the text of Because; of a recovery: its report as JSON
-	Took         time.Duration // since the record before; set by Events only, never negative
+	Took         time.Duration // time since the previous record of the machine; only Events sets it; never negative
 }
 
 // Origin says where an event came from. It is a WriteOption.

@@ -73,7 +73,7 @@ func (w *watcher[S]) next(ctx context.Context, yield func(Record[S], error) bool
 // read yields the records that are stored, and reports whether there were any.
 func (w *watcher[S]) read(ctx context.Context, yield func(Record[S], error) bool) (seen bool, err error) {
 	k := w.store.kind
-	reader := logReader{db: w.store.db, kind: k, machine: w.machine, r: EventRange{After: w.after}, upcaster: upcaster{kind: k, id: w.machine.id}}
+	reader := logReader{db: w.store.db, kind: k, machine: w.machine, want: EventRange{After: w.after}, upcaster: upcaster{kind: k, id: w.machine.id}}
 	for more := true; more; {
 		var entries []logEntry
 		entries, more, err = reader.page(ctx)
