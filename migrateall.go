@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
@@ -12,18 +11,18 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// MigrateOptions say which version the machines of a kind are to have.
+// MigrateOptions say to which version the machines of a kind are migrated, and how.
 type MigrateOptions struct {
-	// To is the version; zero means the kind's. An older one rolls back: Down
-	// makes the states, and a program of that version can register the kind again
-	// once all machines are there. End this program then: its next write to a
-	// machine goes up again. Records of the newer version stay, and answer
-	// ErrNewer in the older program.
+	// To is the version; zero means the kind's. With an older version Migrate rolls
+	// back: Down makes the states, and once every machine is back, a program of that
+	// version can register the kind again. End this program then, because its next
+	// write to a machine migrates the machine again. Records of newer versions stay,
+	// and match ErrNewer in the older program.
 	To Version
 	// Restore rolls back without Down: each machine gets the newest snapshot that
-	// To stored of it. What was written since stays in its history only.
+	// version To stored of it. Later records stay in its history only.
 	Restore bool
-	// Workers migrate machines at once. Default 16.
+	// Workers is how many machines are migrated at once. Default 16.
 	Workers int
 	// Progress is called after each machine, from one goroutine at a time.
 	Progress func(done, total int)
@@ -31,76 +30,134 @@ type MigrateOptions struct {
 	DryRun bool
 }
 
-// MigrateReport tells what Migrate did.
+// MigrateReport is what Migrate did.
 type MigrateReport struct {
 	Kind     string
 	To       Version
 	DryRun   bool
-	Machines int     // that were of another version
-	Migrated int     // in a dry run: that could be
-	Failed   []error // of the others, each naming its machine; they stayed as they were
-	// Changes are what a dry run would make of the states of its first 100
+	Machines int     // that have another version
+	Migrated int     // of these; in a dry run, those that could be migrated
+	Failed   []error // of the others, which each names; they were not changed
+	// Changes are what a dry run would change in the states of its first 100
 	// machines, in the order of their ids.
 	Changes []MachineChange
-	Took    time.Duration
+	Took    time.Duration // how long the migration took
 }
 
-// MachineChange is what a migration makes of one machine's state.
+// MachineChange is what a migration changes in the state of one machine.
 type MachineChange struct {
 	ID          string
-	Seq         uint64 // the stored state is right after this record
+	Seq         uint64 // the state that was compared is right after this record
 	From, To    Version
-	Differences []string // `players[2].score: 5 != 7`; at most 10
+	Differences []string // `players[2].score: 5 != 7`; the first 10
 }
 
-// mostChanges is how many machines a dry run tells the changes of.
+// mostChanges is for how many machines a dry run lists the changes.
 const mostChanges = 100
 
-// Migrate brings all machines of the kind to its version, or, with To, back to
-// an older one: each in a step of its own, with a record "migrated". What a
-// crash or ctx leaves undone, the next Migrate does. Machines that are used
-// meanwhile are migrated by their own writes. The snapshot from before is kept.
+// Migrate brings all machines of the kind to its version or, with To, back to an
+// older one. Each machine gets a record "migrated", and the snapshot before it is
+// kept. Migrate may be repeated: it continues where a crash or the end of ctx
+// stopped it. Machines may be in use meanwhile; their own writes migrate them too.
+// Machines whose state is read unchanged are left alone, and, on the way back,
+// those of versions older than To.
 //
-// It answers an error only when it could not go on, or when To is older and
-// machines are left above it; what is wrong with single machines stands in the
-// report. Machines of a version that is read as it is are left alone, on the way
-// back those of To and of older ones.
+// The error says why Migrate could not go on, or that machines newer than To are
+// left; errors of single machines are in the report.
 func (s *Store[S]) Migrate(ctx context.Context, o MigrateOptions) (*MigrateReport, error) {
-	rep, err := s.db.migrateAll(ctx, s.kind, o)
+	orDefault(&o.To, s.kind.version)
+	m := &migrator{db: s.db, kind: s.kind, opt: o, rep: &MigrateReport{Kind: s.kind.name, To: o.To, DryRun: o.DryRun}}
+	start := time.Now()
+	err := m.run(ctx)
+	m.rep.Took = time.Since(start)
 	if err != nil {
-		return rep, fmt.Errorf("migrate %s: %w", s.kind.name, err)
+		err = fmt.Errorf("migrate %s: %w", s.kind.name, err)
 	}
-	return rep, nil
+	return m.rep, err
 }
 
-func (db *DB) migrateAll(ctx context.Context, k *kind, o MigrateOptions) (*MigrateReport, error) {
-	start := time.Now()
-	orDefault(&o.To, k.version)
-	if o.Workers <= 0 {
-		o.Workers = 16
+// migrator is one Migrate.
+type migrator struct {
+	db   *DB
+	kind *kind
+	opt  MigrateOptions
+	rep  *MigrateReport
+}
+
+func (m *migrator) run(ctx context.Context) error {
+	if err := m.checkTarget(); err != nil {
+		return err
 	}
-	rep := &MigrateReport{Kind: k.name, To: o.To, DryRun: o.DryRun}
-	if err := k.leadsBack(o.To); err != nil {
-		return rep, err
+	if m.db.closed.Load() {
+		return ErrClosed
 	}
-	if db.closed.Load() {
-		return rep, ErrClosed
+	if err := m.db.writable(); err != nil && !m.opt.DryRun {
+		return err
 	}
-	if err := db.writable(); err != nil && !o.DryRun {
-		return rep, err
-	}
-	ids, err := db.otherVersions(ctx, k, o.To)
+	ids, err := m.machines(ctx)
 	if err != nil {
-		return rep, err
+		return err
 	}
+	if err := m.migrateAll(ctx, ids); err != nil {
+		return err
+	}
+	if m.opt.DryRun || m.opt.To == m.kind.version {
+		return nil
+	}
+	return m.allowOlderProgram(ctx)
+}
+
+// checkTarget returns why the kind's machines cannot have version To.
+func (m *migrator) checkTarget() error {
+	to := m.opt.To
+	if to == m.kind.version {
+		return nil
+	}
+	if _, err := m.kind.path(to); err != nil {
+		return err
+	}
+	if len(m.kind.migrations.hops[to]) == 0 {
+		return fmt.Errorf("%w: none starts at version %s", ErrNoMigration, to)
+	}
+	return nil
+}
+
+// machines returns the ids of the machines that have another version. Those with a
+// damaged head are included: the attempt to migrate them reports it.
+func (m *migrator) machines(ctx context.Context) (ids []string, err error) {
+	err = m.db.eng.Scan(ctx, keyOf(m.kind.name, ""), "", 0, func(key string, eh engine.Head) error {
+		_, id, _ := splitKey(key)
+		var h record.Head
+		if eh.Err != nil || h.Parse(eh.Bytes, key) != nil || m.changes(h.Version) {
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// changes reports whether a machine of a version has to be changed.
+func (m *migrator) changes(version uint64) bool {
+	if m.opt.To == m.kind.version {
+		return m.kind.upcasts(version)
+	}
+	return version > m.opt.To.pack()
+}
+
+// migrateAll migrates the machines, several at once, and fills in the report.
+func (m *migrator) migrateAll(ctx context.Context, ids []string) error {
+	rep := m.rep
 	rep.Machines = len(ids)
 	changes := make([]*MachineChange, min(len(ids), mostChanges))
-	done := 0
-	err = parallel.Do(ctx, o.Workers, len(ids), func(i int) (*MachineChange, error) {
-		if o.DryRun {
-			return db.tryMigration(ctx, k, ids[i], o.To, o.Restore)
+	done, workers := 0, m.opt.Workers
+	if workers <= 0 {
+		workers = 16
+	}
+	err := parallel.Do(ctx, workers, len(ids), func(i int) (*MachineChange, error) {
+		if m.opt.DryRun {
+			return m.try(ctx, ids[i])
 		}
-		return nil, db.migrateOne(ctx, k, ids[i], o)
+		return nil, m.migrate(ctx, ids[i])
 	}, func(i int, change *MachineChange, err error) error {
 		done++
 		if i < len(changes) {
@@ -109,82 +166,41 @@ func (db *DB) migrateAll(ctx context.Context, k *kind, o MigrateOptions) (*Migra
 		switch {
 		case err == nil:
 			rep.Migrated++
-		case errors.Is(err, ErrNotFound): // purged meanwhile
+		case errors.Is(err, ErrNotFound): // it was purged meanwhile
 		case ctx.Err() != nil || errors.Is(err, ErrStopped) || errors.Is(err, ErrClosed) || errors.Is(err, ErrInDoubt) || errors.Is(err, ErrDiskFull):
 			return err
 		default:
 			rep.Failed = append(rep.Failed, err)
 		}
-		return reportProgress(o.Progress, done, len(ids))
+		return reportProgress(m.opt.Progress, done, len(ids))
 	})
 	for _, c := range changes {
 		if c != nil {
 			rep.Changes = append(rep.Changes, *c)
 		}
 	}
-	if err == nil && !o.DryRun && o.To != k.version {
-		err = db.rolledBack(ctx, k, o.To)
-	}
-	rep.Took = time.Since(start)
-	return rep, err
+	return err
 }
 
-// leadsBack says why machines cannot go to a version.
-func (k *kind) leadsBack(to Version) error {
-	if to == k.version {
-		return nil
-	}
-	if _, err := k.path(to); err != nil {
-		return err
-	}
-	if len(k.migrations.hops[to]) == 0 {
-		return fmt.Errorf("%w: none begins at version %s", ErrNoMigration, to)
-	}
-	return nil
-}
-
-// otherVersions are the ids of the machines that have to be changed to have
-// version to.
-func (db *DB) otherVersions(ctx context.Context, k *kind, to Version) (ids []string, err error) {
-	err = db.eng.Scan(ctx, keyOf(k.name, ""), "", 0, func(key string, eh engine.Head) error {
-		_, id, _ := splitKey(key)
-		var h record.Head
-		if eh.Err != nil || h.Parse(eh.Bytes, key) != nil || k.changes(h.Version, to) {
-			ids = append(ids, id) // one with a damaged head answers for itself
-		}
-		return nil
-	})
-	return ids, err
-}
-
-// changes says whether a machine of a version has to be changed to have version
-// to.
-func (k *kind) changes(version uint64, to Version) bool {
-	if to == k.version {
-		return k.upcasts(version)
-	}
-	return version > to.pack()
-}
-
-// migrateOne is one machine's part, in a step of its own.
-func (db *DB) migrateOne(ctx context.Context, k *kind, id string, o MigrateOptions) error {
+// migrate migrates one machine, in a step of its own.
+func (m *migrator) migrate(ctx context.Context, id string) error {
 	own := newWriteOptions([]WriteOption{OriginSystem})
-	ack := db.write(ctx, request{k, id, opMigrate, own}, func(d *draft) error {
+	ack := m.db.write(ctx, request{m.kind, id, opMigrate, own}, func(d *draft) error {
 		if d.m.seq == 0 {
 			return notFoundError(d.m)
 		}
-		if !k.changes(d.h.Version, o.To) {
+		if !m.changes(d.h.Version) {
 			return nil
 		}
 		deleted := d.h.Deleted
 		var err error
-		if o.To == k.version {
+		if m.opt.To == m.kind.version {
 			err = d.migrateHere()
 		} else {
-			err = migrateBack(ctx, d, o.To, o.Restore)
+			err = m.migrateBack(ctx, d)
 		}
-		if err == nil && deleted { // it is again
-			err = d.tombstone(o.To.pack())
+		if err == nil && deleted { // the whole state made it live again
+			err = d.tombstone(m.opt.To.pack())
 		}
 		return err
 	})
@@ -192,116 +208,19 @@ func (db *DB) migrateOne(ctx context.Context, k *kind, id string, o MigrateOptio
 	return err
 }
 
-// tryMigration does on a copy what migrateOne does.
-func (db *DB) tryMigration(ctx context.Context, k *kind, id string, to Version, restore bool) (*MachineChange, error) {
-	if _, err := db.awaitDurable(ctx, k, id); err != nil {
-		return nil, err
-	}
-	r, _, _, err := db.rebuild(ctx, k, id, engine.All, 0) // lifts, applies and validates
-	if err != nil {
-		return nil, err
-	}
-	if r.stored.Number == 0 {
-		return nil, notFoundError(newMachine(k, id))
-	}
-	l := &upcaster{kind: k, id: id}
-	if to != k.version {
-		return db.tryBack(ctx, l, r, to, restore)
-	}
-	s, err := db.newestSnapshot(ctx, k, id, func(s *record.Snapshot) bool { return k.upcasts(s.Version) })
-	if err != nil || s == nil {
-		return nil, err
-	}
-	up, err := l.state(s.Seq, s.Version, s.State)
-	if err != nil {
-		return nil, err
-	}
-	again, err := l.state(s.Seq, s.Version, s.State)
-	if err == nil {
-		err = l.steady(s.Seq, s.Version, up, again)
-	}
-	return &MachineChange{ID: id, Seq: s.Seq, From: unpackVersion(s.Version), To: to, Differences: differences(s.State, up)}, err
-}
-
-// tryBack does on a copy what migrateBack does.
-func (db *DB) tryBack(ctx context.Context, l *upcaster, r *rebuiltState, to Version, restore bool) (*MachineChange, error) {
-	now, err := l.kind.encode(l.kind.value(r.st))
-	if err != nil {
-		return nil, err
-	}
-	down, _, err := db.backTo(ctx, l, r.seq, to, now, restore)
-	if err != nil {
-		return nil, err
-	}
-	c := &MachineChange{ID: l.id, Seq: r.seq, From: l.kind.version, To: to, Differences: differences(now, down)}
-	up, err := l.state(r.seq, to.pack(), down)
-	if err != nil {
-		return c, err
-	}
-	st, err := l.kind.decode(up)
-	if err == nil && !r.head.Deleted {
-		err = l.kind.valid(l.kind.value(st))
-	}
-	if err != nil {
-		return c, l.failed(r.seq, to.pack(), "", err)
-	}
-	return c, nil
-}
-
-// backTo is an encoded state as version to has it: what Down makes of the newest
-// one, or the newest snapshot that the version stored.
-func (db *DB) backTo(ctx context.Context, l *upcaster, seq uint64, to Version, now []byte, restore bool) (b []byte, from string, err error) {
-	if !restore {
-		b, err = l.lower(seq, to, now)
-		return b, fmt.Sprintf("from version %s to %s", l.kind.version, to), err
-	}
-	s, err := db.newestSnapshot(ctx, l.kind, l.id, func(s *record.Snapshot) bool { return s.Version == to.pack() })
-	if err == nil && s == nil {
-		err = fmt.Errorf("%w: %s %q: no snapshot of version %s is kept", ErrNoPoint, l.kind.name, l.id, to)
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	return s.State, fmt.Sprintf("from version %s to %s: restored from snapshot %d", l.kind.version, to, s.Seq), nil
-}
-
-// newestSnapshot is the machine's newest good one that fits, nil if there is
-// none.
-func (db *DB) newestSnapshot(ctx context.Context, k *kind, id string, fits func(*record.Snapshot) bool) (found *record.Snapshot, err error) {
-	key := keyOf(k.name, id)
-	want := engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: true}
-	_, err = db.eng.Load(ctx, key, want, func(it engine.Item) error {
-		var s record.Snapshot
-		if it.Err != nil || s.Parse(append([]byte(nil), it.Bytes...), key) != nil || !fits(&s) {
-			return ctx.Err()
-		}
-		found = &s
-		return engine.Stop
-	})
-	return found, db.wrapEngineError(k, id, err)
-}
-
-// steady says that a migration gave two answers.
-func (l *upcaster) steady(seq, version uint64, a, b []byte) error {
-	if how := differences(a, b); len(how) > 0 {
-		return l.failed(seq, version, "", fmt.Errorf("it is not deterministic: %s", strings.Join(how, "; ")))
-	}
-	return nil
-}
-
-// migrateBack records the state as an older version has it.
-func migrateBack(ctx context.Context, d *draft, to Version, restore bool) error {
-	k := d.m.kind
-	l := &upcaster{kind: k, id: d.m.id}
+// migrateBack records the state of a draft's machine as version To has it.
+func (m *migrator) migrateBack(ctx context.Context, d *draft) error {
+	k, to := m.kind, m.opt.To
+	u := &upcaster{kind: k, id: d.m.id}
 	now, err := k.encode(d.value())
 	if err != nil {
 		return err
 	}
-	old, cause, err := d.db.backTo(ctx, l, d.seq, to, now, restore)
+	old, cause, err := m.olderState(ctx, u, d.seq, now)
 	if err != nil {
 		return err
 	}
-	up, err := l.state(d.seq, to.pack(), old) // what this program makes of it again
+	up, err := u.state(d.seq, to.pack(), old) // the live state is of this program's version
 	if err != nil {
 		return err
 	}
@@ -323,10 +242,104 @@ func migrateBack(ctx context.Context, d *draft, to Version, restore bool) error 
 	return nil
 }
 
-// rolledBack lets a program of the older version register the kind again, once
-// no machine is of a newer one.
-func (db *DB) rolledBack(ctx context.Context, k *kind, to Version) error {
-	counts, err := db.eng.Versions(ctx, k.number)
+// try does on a copy what migrate does.
+func (m *migrator) try(ctx context.Context, id string) (*MachineChange, error) {
+	if _, err := m.db.awaitDurable(ctx, m.kind, id); err != nil {
+		return nil, err
+	}
+	r, _, _, err := m.db.rebuild(ctx, m.kind, id, engine.All, 0) // upcasts, applies and validates
+	if err != nil {
+		return nil, err
+	}
+	if r.stored.Number == 0 {
+		return nil, notFoundError(newMachine(m.kind, id))
+	}
+	u := &upcaster{kind: m.kind, id: id}
+	if m.opt.To != m.kind.version {
+		return m.tryBack(ctx, u, r)
+	}
+	s, err := m.newestSnapshot(ctx, id, func(s *record.Snapshot) bool { return m.kind.upcasts(s.Version) })
+	if err != nil || s == nil {
+		return nil, err
+	}
+	up, err := u.state(s.Seq, s.Version, s.State)
+	if err != nil {
+		return nil, err
+	}
+	again, err := u.state(s.Seq, s.Version, s.State)
+	if err == nil {
+		err = u.checkSame(s.Seq, s.Version, up, again)
+	}
+	return &MachineChange{ID: id, Seq: s.Seq, From: unpackVersion(s.Version), To: m.opt.To, Differences: differences(s.State, up)}, err
+}
+
+// tryBack does on a copy what migrateBack does.
+func (m *migrator) tryBack(ctx context.Context, u *upcaster, r *rebuiltState) (*MachineChange, error) {
+	k, to := m.kind, m.opt.To
+	now, err := k.encode(k.value(r.st))
+	if err != nil {
+		return nil, err
+	}
+	old, _, err := m.olderState(ctx, u, r.seq, now)
+	if err != nil {
+		return nil, err
+	}
+	c := &MachineChange{ID: u.id, Seq: r.seq, From: k.version, To: to, Differences: differences(now, old)}
+	up, err := u.state(r.seq, to.pack(), old)
+	if err != nil {
+		return c, err
+	}
+	st, err := k.decode(up)
+	if err == nil && !r.head.Deleted {
+		err = k.valid(k.value(st))
+	}
+	if err != nil {
+		return c, u.failed(r.seq, to.pack(), "", err)
+	}
+	return c, nil
+}
+
+// olderState returns a state of a machine as version To has it, and a text of how it was
+// made: Down of now, the newest state, or the newest snapshot that version To
+// stored.
+func (m *migrator) olderState(ctx context.Context, u *upcaster, seq uint64, now []byte) (b []byte, cause string, err error) {
+	to := m.opt.To
+	cause = fmt.Sprintf("from version %s to %s", m.kind.version, to)
+	if !m.opt.Restore {
+		b, err = u.downcast(seq, to, now)
+		return b, cause, err
+	}
+	s, err := m.newestSnapshot(ctx, u.id, func(s *record.Snapshot) bool { return s.Version == to.pack() })
+	if err == nil && s == nil {
+		err = fmt.Errorf("%w: %s %q: no snapshot of version %s is kept", ErrNoPoint, m.kind.name, u.id, to)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return s.State, fmt.Sprintf("%s: restored from snapshot %d", cause, s.Seq), nil
+}
+
+// newestSnapshot returns a machine's newest readable snapshot for which fits is true,
+// nil if there is none.
+func (m *migrator) newestSnapshot(ctx context.Context, id string, fits func(*record.Snapshot) bool) (found *record.Snapshot, err error) {
+	key := keyOf(m.kind.name, id)
+	want := engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: true}
+	_, err = m.db.eng.Load(ctx, key, want, func(it engine.Item) error {
+		var s record.Snapshot
+		if it.Err != nil || s.Parse(append([]byte(nil), it.Bytes...), key) != nil || !fits(&s) {
+			return ctx.Err()
+		}
+		found = &s
+		return engine.Stop
+	})
+	return found, m.db.wrapEngineError(m.kind, id, err)
+}
+
+// allowOlderProgram lets a program of version To register the kind again. It returns an
+// error if machines of newer versions are left.
+func (m *migrator) allowOlderProgram(ctx context.Context) error {
+	to := m.opt.To
+	counts, err := m.db.eng.Versions(ctx, m.kind.number)
 	if err != nil {
 		return err
 	}
@@ -339,29 +352,30 @@ func (db *DB) rolledBack(ctx context.Context, k *kind, to Version) error {
 	if left > 0 {
 		return fmt.Errorf("%d machines are of a newer version than %s: a program of that version cannot register the kind", left, to)
 	}
-	return db.kinds.lowerVersion(ctx, k, to)
+	return m.db.kinds.lowerVersion(ctx, m.kind, to)
 }
 
-// MigrationStatus tells which versions the machines of a kind have.
+// MigrationStatus is how many machines of a kind have which version.
 type MigrationStatus struct {
 	Kind     string
 	Version  Version         // of the kind
 	Versions []VersionStatus // that machines have, oldest first
 }
 
-// VersionStatus tells about the machines of one version.
+// VersionStatus is about the machines of one version.
 type VersionStatus struct {
 	Version  Version
-	Machines int64 // deleted ones included
-	// Path are the versions through which migrations lead to the kind's. Empty:
-	// what the version wrote is read as it is, or, with Err, not at all.
+	Machines int64 // with this version; deleted ones count
+	// Path are the versions that migrations pass on the way to the kind's. It is
+	// empty if states of this version are read unchanged, or, with Err, not at all.
 	Path []Version
-	// Back says that all migrations of the path have a Down.
+	// Back says that all migrations of states on the path have a Down.
 	Back bool
-	Err  error // ErrNoMigration or ErrNewer
+	// Err is nil, or matches ErrNoMigration or ErrNewer.
+	Err error
 }
 
-// Done says that nothing is left to be migrated.
+// Done reports whether no machine is left to be migrated.
 func (s MigrationStatus) Done() bool {
 	for _, v := range s.Versions {
 		if len(v.Path) > 0 || v.Err != nil {
@@ -371,8 +385,8 @@ func (s MigrationStatus) Done() bool {
 	return true
 }
 
-// MigrationStatus counts the machines of the kind per version, as they are on
-// disk, from counts that are kept with them: it looks at no machine.
+// MigrationStatus returns how many machines of the kind have which version. The
+// engine keeps these counts, so that no machine is read.
 func (s *Store[S]) MigrationStatus(ctx context.Context) (MigrationStatus, error) {
 	k := s.kind
 	st := MigrationStatus{Kind: k.name, Version: k.version}
@@ -385,15 +399,15 @@ func (s *Store[S]) MigrationStatus(ctx context.Context) (MigrationStatus, error)
 	}
 	for _, v := range inOrder(counts) {
 		vs := VersionStatus{Version: unpackVersion(v), Machines: counts[v]}
-		legs, err := k.path(vs.Version)
+		path, err := k.path(vs.Version)
 		vs.Err = err
-		if len(legs) > 0 {
+		if len(path) > 0 {
 			vs.Back = true
 			vs.Path = append(vs.Path, vs.Version)
 		}
-		for _, l := range legs {
-			vs.Path = append(vs.Path, l.to)
-			vs.Back = vs.Back && (l.state == nil || l.state.Down != nil)
+		for _, h := range path {
+			vs.Path = append(vs.Path, h.to)
+			vs.Back = vs.Back && (h.state == nil || h.state.Down != nil)
 		}
 		st.Versions = append(st.Versions, vs)
 	}

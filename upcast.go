@@ -3,14 +3,16 @@ package savepoint
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/liap-tui/savepoint/internal/codec"
 )
 
-// StructMigration makes the Up or the Down of a [Migration] from a function of structs: the
-// state, or the event, as it was and as it is to be. Keep the old struct in the
-// program, under another name, as long as there are files with it. A field of
-// the document that Old does not have is an error: it would be lost.
+// StructMigration returns an Up or a Down for a [Migration], made from a function of
+// structs: Old is the state, or the event, before the change, New after
+// it. Keep Old in the program, under another name, as long as there
+// are files that hold it. A document with a field that Old does not have is an
+// error, because the field would be lost.
 func StructMigration[Old, New any](change func(Old) (New, error)) func(Doc) (Doc, error) {
 	return func(d Doc) (Doc, error) {
 		var old Old
@@ -39,7 +41,8 @@ func StructMigration[Old, New any](change func(Old) (New, error)) func(Doc) (Doc
 	}
 }
 
-// droppedFields names a field of a document that another one lacks.
+// droppedFields returns the path of a field that from has and to does not, empty if
+// there is none.
 func droppedFields(path string, from, to any) string {
 	switch from := from.(type) {
 	case map[string]any:
@@ -66,7 +69,7 @@ func droppedFields(path string, from, to any) string {
 
 var errNoDocument = errors.New("it is not a document with named fields")
 
-// document reads encoded fields.
+// document decodes a document with named fields.
 func document(b []byte) (Doc, error) {
 	v, err := codec.Document(b)
 	if err != nil {
@@ -79,61 +82,62 @@ func document(b []byte) (Doc, error) {
 	return d, nil
 }
 
-// upcaster brings what older versions of a kind stored about a machine to the
-// version of now.
+// upcaster brings what older versions of a kind stored about a machine to the kind's
+// version. It is not for several goroutines.
 type upcaster struct {
 	kind *kind
 	id   string
 
-	from uint64 // where path begins; 0 = it is not known yet
+	from uint64 // the version at which path starts; 0 = there is no path yet
 	path []*hop
 }
 
-// hops are the way from a version.
-func (l *upcaster) hops(from uint64) ([]*hop, error) {
-	if from == l.kind.packed {
+// hops returns the path from a version to the kind's. It remembers the last one,
+// because records in a row mostly have the same version.
+func (u *upcaster) hops(from uint64) ([]*hop, error) {
+	if from == u.kind.packed {
 		return nil, nil
 	}
-	if from != l.from || l.from == 0 {
-		path, err := l.kind.path(unpackVersion(from))
+	if from != u.from || u.from == 0 {
+		path, err := u.kind.path(unpackVersion(from))
 		if err != nil {
 			return nil, err
 		}
-		l.from, l.path = from, path
+		u.from, u.path = from, path
 	}
-	return l.path, nil
+	return u.path, nil
 }
 
-// state is the encoded state that a version stored, as the kind's version has
-// it. Where nothing has to be done it is b itself.
-func (l *upcaster) state(seq, version uint64, b []byte) ([]byte, error) {
-	legs, err := l.hops(version)
-	if err != nil || len(legs) == 0 {
+// state returns the encoded state b of a version as the kind's version has it. Where
+// there is nothing to do that is b itself.
+func (u *upcaster) state(seq, version uint64, b []byte) ([]byte, error) {
+	path, err := u.hops(version)
+	if err != nil || len(path) == 0 {
 		return b, err
 	}
-	up := make([]*Migration, 0, len(legs))
-	for _, leg := range legs {
-		if leg.state != nil {
-			up = append(up, leg.state)
+	up := make([]*Migration, 0, len(path))
+	for _, h := range path {
+		if h.state != nil {
+			up = append(up, h.state)
 		}
 	}
-	return l.run(seq, up, b, (*Migration).up)
+	return u.run(seq, up, b, (*Migration).up)
 }
 
-// lower is the way back: an encoded state of the kind's version as an older one
-// has it.
-func (l *upcaster) lower(seq uint64, to Version, b []byte) ([]byte, error) {
-	legs, err := l.hops(to.pack())
+// downcast returns the encoded state b of the kind's version as an older version has
+// it.
+func (u *upcaster) downcast(seq uint64, to Version, b []byte) ([]byte, error) {
+	path, err := u.hops(to.pack())
 	if err != nil {
 		return nil, err
 	}
-	down := make([]*Migration, 0, len(legs))
-	for i := len(legs) - 1; i >= 0; i-- {
-		if m := legs[i].state; m != nil {
+	down := make([]*Migration, 0, len(path))
+	for i := len(path) - 1; i >= 0; i-- {
+		if m := path[i].state; m != nil {
 			down = append(down, m)
 		}
 	}
-	b, err = l.run(seq, down, b, (*Migration).down)
+	b, err = u.run(seq, down, b, (*Migration).down)
 	var m *MigrationError
 	if errors.As(err, &m) {
 		m.From, m.To = m.To, m.From
@@ -141,20 +145,20 @@ func (l *upcaster) lower(seq uint64, to Version, b []byte) ([]byte, error) {
 	return b, err
 }
 
-// event is an event that a version stored, and its name, as the kind's version
-// has them. The name is empty where it was dropped.
-func (l *upcaster) event(seq, version uint64, name string, b []byte) (string, []byte, error) {
-	legs, err := l.hops(version)
+// event returns the name and the encoded event b of a version as the kind's version
+// has them. The name is empty if the event was dropped.
+func (u *upcaster) event(seq, version uint64, name string, b []byte) (string, []byte, error) {
+	path, err := u.hops(version)
 	if err != nil {
 		return "", nil, err
 	}
-	last := renamed(legs, name)
-	if len(legs) == 0 || last == "" {
+	last := renamed(path, name)
+	if len(path) == 0 || last == "" {
 		return last, b, nil
 	}
 	var up []*Migration
-	for _, leg := range legs {
-		m := leg.events[name]
+	for _, h := range path {
+		m := h.events[name]
 		if m == nil {
 			continue
 		}
@@ -165,12 +169,12 @@ func (l *upcaster) event(seq, version uint64, name string, b []byte) (string, []
 			name = m.Rename
 		}
 	}
-	b, err = l.run(seq, up, b, (*Migration).up)
+	b, err = u.run(seq, up, b, (*Migration).up)
 	return last, b, err
 }
 
-// run takes encoded fields through migrations, one after the other.
-func (l *upcaster) run(seq uint64, list []*Migration, b []byte, way func(*Migration, Doc) (Doc, error)) ([]byte, error) {
+// run applies Up or Down of each migration in list to the encoded document b.
+func (u *upcaster) run(seq uint64, list []*Migration, b []byte, way func(*Migration, Doc) (Doc, error)) ([]byte, error) {
 	if len(list) == 0 {
 		return b, nil
 	}
@@ -181,37 +185,48 @@ func (l *upcaster) run(seq uint64, list []*Migration, b []byte, way func(*Migrat
 		}
 		if err == nil {
 			if b, err = codec.Marshal(d); err == nil && i+1 < len(list) {
-				d, err = document(b) // whatever types it put in
+				d, err = document(b) // so that the next one gets the promised types, whatever this one put in
 			}
 		}
 		if err != nil {
-			return nil, &MigrationError{Kind: l.kind.name, ID: l.id, Seq: seq, Event: m.Event, From: m.From, To: m.To, Err: err}
+			return nil, &MigrationError{Kind: u.kind.name, ID: u.id, Seq: seq, Event: m.Event, From: m.From, To: m.To, Err: err}
 		}
 	}
 	return b, nil
 }
 
-// failed says that what was lifted is not what the kind's functions take.
-func (l *upcaster) failed(seq, version uint64, event string, err error) error {
-	return &MigrationError{Kind: l.kind.name, ID: l.id, Seq: seq, Event: event, From: unpackVersion(version), To: l.kind.version, Err: err}
+// checkSame returns an error if migrations made two different states, a and b, of one.
+func (u *upcaster) checkSame(seq, version uint64, a, b []byte) error {
+	if how := differences(a, b); len(how) > 0 {
+		return u.failed(seq, version, "", fmt.Errorf("it is not deterministic: %s", strings.Join(how, "; ")))
+	}
+	return nil
 }
 
+// failed returns the error for a state or an event that was upcast, and that the
+// kind's functions refuse.
+func (u *upcaster) failed(seq, version uint64, event string, err error) error {
+	return &MigrationError{Kind: u.kind.name, ID: u.id, Seq: seq, Event: event, From: unpackVersion(version), To: u.kind.version, Err: err}
+}
+
+// up calls Up. A panic is an error.
 func (m *Migration) up(d Doc) (_ Doc, err error) {
 	defer guard("Up", &err)
-	return ownDoc(m.Up(d))
+	return notNil(m.Up(d))
 }
 
+// down calls Down. A panic is an error.
 func (m *Migration) down(d Doc) (_ Doc, err error) {
 	if m.Down == nil {
 		return nil, fmt.Errorf("%w: it has no Down", ErrNoMigration)
 	}
 	defer guard("Down", &err)
-	return ownDoc(m.Down(d))
+	return notNil(m.Down(d))
 }
 
-var errNilDoc = errors.New("it gave no document")
+var errNilDoc = errors.New("it returned a nil document")
 
-func ownDoc(d Doc, err error) (Doc, error) {
+func notNil(d Doc, err error) (Doc, error) {
 	if err == nil && d == nil {
 		err = errNilDoc
 	}
