@@ -149,7 +149,7 @@ func (db *DB) Outcome(ctx context.Context, token string) (stored bool, err error
 		return head.Token == digest, nil
 	}
 	kindName, id, _ := splitKey(key)
-	kinds, err := db.registeredKinds([]string{kindName})
+	kinds, err := db.kinds.named([]string{kindName})
 	if err != nil {
 		return false, fmt.Errorf("outcome: %w", err)
 	}

@@ -170,8 +170,8 @@ func (r *feedReader) decode(rec *engine.Record) (AnyRecord, error) {
 // decodeRecord returns the record of an envelope: in the form of its kind if that
 // is registered and can read it, otherwise with a document.
 func (db *DB) decodeRecord(name, id string, seq, pos uint64, env *record.Envelope) (out AnyRecord, err error) {
-	if k := db.kind(name); k != nil {
-		meta, ev, err := k.shown(&upcaster{kind: k, id: id}, seq, pos, env)
+	if k := db.kinds.find(name); k != nil {
+		meta, ev, err := k.asRecord(&upcaster{kind: k, id: id}, seq, pos, env)
 		if err == nil {
 			return AnyRecord{meta, ev}, nil
 		}
@@ -190,11 +190,6 @@ func (db *DB) decodeRecord(name, id string, seq, pos uint64, env *record.Envelop
 	}
 	out.Event = doc
 	return out, nil
-}
-
-// kind returns the registered kind with a name, nil if there is none.
-func (db *DB) kind(name string) *kind {
-	return db.kinds.find(name)
 }
 
 // longestFeedName is how many bytes the name of a feed position has at most.

@@ -124,7 +124,7 @@ type kindFuncs struct {
 	equal    func(a, b any) (same bool, differences []string)
 	merge    func(base, mine, theirs any) (enc []byte, err error)                        // nil if there is no Merge
 	plain    func(value any) any                                                         // the S of a *S
-	shown    func(l *upcaster, seq, pos uint64, env *record.Envelope) (Meta, any, error) // the Meta of a record and its Event[S], or nil
+	asRecord func(u *upcaster, seq, pos uint64, env *record.Envelope) (Meta, any, error) // the Meta of a record and its Event[S], or nil
 }
 
 // eventType is one event of a kind.
@@ -248,8 +248,8 @@ func eraseFuncs[S any](k *Kind[S]) kindFuncs {
 		},
 		equal: func(a, b any) (bool, []string) { return sameState(a, b) },
 		plain: func(value any) any { return *value.(*S) },
-		shown: func(l *upcaster, seq, pos uint64, env *record.Envelope) (Meta, any, error) {
-			rec, err := typed[S](l, seq, pos, env)
+		asRecord: func(u *upcaster, seq, pos uint64, env *record.Envelope) (Meta, any, error) {
+			rec, err := typed[S](u, seq, pos, env)
 			return rec.Meta, rec.Event, err
 		},
 	}

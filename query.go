@@ -246,7 +246,7 @@ func (c *pageCollector[T]) matches(kind string, e *record.Envelope) bool {
 // kindNumber returns the number of a kind, registered or not; 0 if the file does
 // not know the kind.
 func (db *DB) kindNumber(ctx context.Context, name string) (uint32, error) {
-	if k := db.kind(name); k != nil {
+	if k := db.kinds.find(name); k != nil {
 		return k.number, nil
 	}
 	b, err := db.eng.Note(ctx, kindNoteName(name))

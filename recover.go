@@ -330,60 +330,6 @@ func (r *recoverer) logFacts(ctx context.Context, key string, top uint64) (base 
 	return base, gaps, err
 }
 
-// acquireIdle returns the machine locked, loaded or not, with none of its writes queued.
-// With place it also takes a place in the queue, which the caller fills or
-// releases.
-func (db *DB) acquireIdle(ctx context.Context, k *kind, id string, place bool) (*machine, error) {
-	if err := checkID(id); err != nil {
-		return nil, err
-	}
-	if db.closed.Load() {
-		return nil, ErrClosed
-	}
-	for {
-		if place {
-			if err := db.reserve(ctx, false, false); err != nil {
-				return nil, err
-			}
-		}
-		m, err := db.acquireIfSaved(ctx, k, id)
-		if m != nil {
-			return m, nil
-		}
-		if place { // saving takes a place of its own
-			db.queue.Release()
-		}
-		if err == nil {
-			err = db.save(ctx, k, id, nil)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-// acquireIfSaved is acquireIdle without the saving. It returns nil and no error where
-// writes of the machine have to be saved first.
-func (db *DB) acquireIfSaved(ctx context.Context, k *kind, id string) (*machine, error) {
-	m, err := db.locked(ctx, k, id)
-	if err != nil {
-		return nil, err
-	}
-	if len(m.unsaved) > 0 && !m.failed.Load() {
-		m.release()
-		return nil, nil
-	}
-	err = m.awaitQueued(ctx)
-	if err == nil && m.failed.Load() {
-		err = db.reload(ctx, m)
-	}
-	if err != nil {
-		db.release(m)
-		return nil, err
-	}
-	return m, nil
-}
-
 // Recovery is a recovery of a machine in the past.
 type Recovery struct {
 	Meta   // of the restored record

@@ -48,7 +48,7 @@ func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*RecoverAllR
 		return nil, ErrClosed
 	}
 	start := time.Now()
-	kinds, err := db.registeredKinds(o.Kinds)
+	kinds, err := db.kinds.named(o.Kinds)
 	if err != nil {
 		return nil, err
 	}
@@ -158,27 +158,6 @@ func (r *allRecoverer) check(ctx context.Context, k *kind, id string) (*RecoverR
 	err = db.quarantine.add(k, id, err)
 	db.log.Error("machine quarantined", "kind", k.name, "id", id, "error", err)
 	return &RecoverReport{Kind: k.name, ID: id, To: Latest().String(), Status: RecoverFailed, Tried: tried}, nil
-}
-
-// registeredKinds returns the registered kinds with these names, all of them if there are no
-// names.
-func (db *DB) registeredKinds(names []string) ([]*kind, error) {
-	db.kinds.mu.Lock()
-	defer db.kinds.mu.Unlock()
-	var out []*kind
-	for _, name := range names {
-		r := db.kinds.byName[name]
-		if r == nil {
-			return nil, fmt.Errorf("savepoint: kind %q is not registered", name)
-		}
-		out = append(out, r.kind)
-	}
-	if len(names) == 0 {
-		for _, r := range db.kinds.byName {
-			out = append(out, r.kind)
-		}
-	}
-	return out, nil
 }
 
 // recoverInBackground rebuilds the machines of a kind once after an unclean close,

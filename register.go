@@ -59,6 +59,26 @@ func (r *kindRegister) find(name string) *kind {
 	return nil
 }
 
+// named returns the registered kinds with these names, or all of them if there are
+// no names. One that is not registered is an error.
+func (r *kindRegister) named(names []string) (out []*kind, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range names {
+		known := r.byName[name]
+		if known == nil {
+			return nil, fmt.Errorf("savepoint: kind %q is not registered", name)
+		}
+		out = append(out, known.kind)
+	}
+	if len(names) == 0 {
+		for _, known := range r.byName {
+			out = append(out, known.kind)
+		}
+	}
+	return out, nil
+}
+
 // kindNote is what the file knows of a kind.
 type kindNote struct {
 	Number  uint32

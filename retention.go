@@ -231,7 +231,7 @@ type retentionPass struct {
 
 // run makes the pass. Afterwards everything that it saw has an age.
 func (p *retentionPass) run() error {
-	kinds, err := p.db.registeredKinds(nil)
+	kinds, err := p.db.kinds.named(nil)
 	if err != nil {
 		return err
 	}
