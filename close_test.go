@@ -79,8 +79,6 @@ func TestDB_Close_EveryMethod(t *testing.T) {
 			"Watch":           func() error { return only(s.Watch(ctx, "g", 0)) },
 			"Migrate":         func() error { _, err := s.Migrate(ctx, savepoint.MigrateOptions{}); return err },
 			"Compact":         func() error { _, err := s.Compact(ctx, "g", savepoint.AtSeq(1)); return err },
-			"Analyze":         func() error { _, err := s.Analyze(ctx, "g", savepoint.AnalyzeOptions{}); return err },
-			"AnalyzeAll":      func() error { _, err := s.AnalyzeAll(ctx, savepoint.AnalyzeOptions{}); return err },
 			"Unarchive":       func() error { _, err := s.Unarchive(ctx, "g"); return err },
 			"MigrationStatus": func() error { _, err := s.MigrationStatus(ctx); return err },
 			"Fork":            func() error { _, err := s.Fork(ctx, "g", savepoint.AtSeq(1), "f"); return err },

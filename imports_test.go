@@ -42,6 +42,7 @@ var rules = []rule{
 	{"internal/format", []string{root + "/engine", snappy}},
 	{"internal/crashload", []string{root}},
 	{"internal/*", nil},
+	{"analysis", []string{root, root + "/internal/histogram"}},
 	{"savepointtest", []string{root, root + "/engine", root + "/engine/memory", root + "/internal/codec", root + "/internal/record"}},
 	{"examples/*", []string{root, root + "/examples/*"}},
 	{"cmd/*", []string{root}},
