@@ -6,32 +6,13 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/bolt"
 )
 
 // libraryVersion is kept in the file, for whoever looks at it later.
 const libraryVersion = "0.1.0"
 
-// OpenEngine opens the file at path as [Open] does, with the options that concern
-// the file, and returns the engine without anything above it: for tools and
-// benchmarks that have ready bytes. It may be given to Open as [Options.Engine].
-// The caller closes it. Its method OpenReport() OpenReport is that of [DB].
-func OpenEngine(path string, opts *Options) (engine.Engine, error) {
-	if err := opts.validate(); err != nil {
-		return nil, err
-	}
-	if path == "" || path == Memory {
-		return nil, fmt.Errorf("savepoint: open the engine: %q is no file: name one, or use package engine/memory", path)
-	}
-	o := opts.withDefaults()
-	e, err := openFile(path, &o)
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
-}
-
+// openFile opens the engine of the file at path with those options that concern the file.
 func openFile(path string, o *Options) (*bolt.Engine, error) {
 	e, err := bolt.Open(path, &bolt.Options{ReadOnly: o.ReadOnly, LockTimeout: o.LockTimeout, NoCompression: o.NoCompression,
 		Logger: o.Logger, Version: libraryVersion, Journal: o.Journal})

@@ -255,15 +255,8 @@ func notFoundError(m *machine) error {
 	return fmt.Errorf("%w: %s %q", ErrNotFound, m.kind.name, m.id)
 }
 
-// OpenReport and its parts are described in package engine.
-type (
-	// OpenReport says what Open found in the file, and what it did.
-	OpenReport = engine.OpenReport
-	// PageCheck is the part of an OpenReport about the pages of the file.
-	PageCheck = engine.PageCheck
-	// JournalReplay is the part of an OpenReport about the journal.
-	JournalReplay = engine.JournalReplay
-)
+// OpenReport says what Open found in the file, and what it did.
+type OpenReport = engine.OpenReport
 
 // OpenReport returns what Open found and did. Of a database in memory it says only that
 // the close was clean; of an [Options.Engine] it is the engine's own report, if the

@@ -4,9 +4,9 @@ import (
 	"context"
 	"path/filepath"
 
-	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/bench/workload"
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/engine/bolt"
 )
 
 // engineStore is savepoint's engine for files, fed with ready bytes by
@@ -26,7 +26,7 @@ func openEngine(dir string, _ *workload.Load) (Store, error) { return OpenEngine
 
 // OpenEngine opens the engine in dir with a ring of that many bytes.
 func OpenEngine(dir string, journal int64) (Store, error) {
-	e, err := savepoint.OpenEngine(filepath.Join(dir, "game.db"), &savepoint.Options{Journal: journal})
+	e, err := bolt.Open(filepath.Join(dir, "game.db"), &bolt.Options{Journal: journal})
 	if err != nil {
 		return nil, err
 	}
@@ -34,10 +34,10 @@ func OpenEngine(dir string, journal int64) (Store, error) {
 }
 
 // Reporter is a store that tells what opening it took.
-type Reporter interface{ OpenReport() savepoint.OpenReport }
+type Reporter interface{ OpenReport() engine.OpenReport }
 
 // OpenReport is the engine's.
-func (s *engineStore) OpenReport() savepoint.OpenReport { return s.engine.(Reporter).OpenReport() }
+func (s *engineStore) OpenReport() engine.OpenReport { return s.engine.(Reporter).OpenReport() }
 
 func (s *engineStore) Start(*Append) (Pending, error) { panic("peer: an engine is used in batches") }
 

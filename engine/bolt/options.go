@@ -1,6 +1,8 @@
 package bolt
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -17,13 +19,20 @@ type Options struct {
 }
 
 // Open opens the file at path and, unless opts.ReadOnly is set, creates it if it
-// does not exist. The caller must close the Engine. Errors match engine.ErrLocked,
-// engine.ErrForeign, engine.ErrCorrupt, engine.ErrNewer, engine.ErrDiskFull or an
-// error of io/fs.
+// does not exist. Tools and benchmarks that have ready bytes use the Engine as it
+// is; it can also be given to savepoint.Open as Options.Engine. The caller must
+// close it. Errors match engine.ErrLocked, engine.ErrForeign, engine.ErrCorrupt,
+// engine.ErrNewer, engine.ErrDiskFull or an error of io/fs.
 func Open(path string, opts *Options) (*Engine, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
+	}
+	if path == "" {
+		return nil, errors.New("bolt: open: the path is empty: name a file")
+	}
+	if o.LockTimeout < 0 {
+		return nil, fmt.Errorf("bolt: open %s: Options.LockTimeout is %v: use a time above zero, or 0 for the default", path, o.LockTimeout)
 	}
 	first, most := journalSizes(o.Journal)
 	return openWith(path, config{readOnly: o.ReadOnly, lockTimeout: o.LockTimeout, noCompression: o.NoCompression,
