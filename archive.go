@@ -6,103 +6,59 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/liap-tui/savepoint/archive"
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/codec"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
 // reasonCompacted is why a snapshot became the base of a log.
 const reasonCompacted = "compacted"
 
-// Archive keeps what compactions take out of the file. [ArchiveDir] is a ready
-// one. Its methods are called from several goroutines, outside of any lock; a
-// panic counts as an error.
-type Archive interface {
-	// Put keeps a chapter durably: the records are removed once it answers nil,
-	// and stay if it does not. The same chapter, or a longer one with the same
-	// beginning, may come again. The chapter is lent until Put returns.
-	Put(ctx context.Context, c *ArchiveSegment) error
-	// Get gives the chapter that ends with record to, where the digest of the
-	// machine's records is digest. Where there is none the error matches
-	// ErrNotFound.
-	Get(ctx context.Context, kind, id string, to uint64, digest string) (*ArchiveSegment, error)
-}
-
-// ArchiveSegment is a stretch of a machine's log that leaves the file. The one before it
-// ends where this one begins.
-type ArchiveSegment struct {
-	Kind, ID string
-	After    uint64 // its records are After+1 to To
-	To       uint64
-	Digest   string           // of the machine's records up to To, 32 hex digits
-	Base     []byte           // the snapshot After, as the file has it: where a replay begins
-	Records  []ArchivedRecord // in the order of their seq; what a recovery gave up may be missing
-}
-
-// ArchivedRecord is a record that leaves the file.
-type ArchivedRecord struct {
-	Meta
-	Bytes []byte // the record as the file has it, exact
-
-	payload []byte
-}
-
-// Event is the event as a document, to be looked at.
-func (a *ArchivedRecord) Event() (any, error) {
-	return codec.Document(a.payload)
-}
-
-// parse reads what Bytes say of the record seq at pos.
-func (a *ArchivedRecord) parse(kind, id string, seq, pos uint64) error {
-	var env record.Envelope
-	if err := env.Parse(a.Bytes, nil); err != nil {
-		return fmt.Errorf("record %d: %w", seq, err)
-	}
-	a.Meta, a.payload = metaStored(kind, id, seq, pos, &env), env.Payload
-	return nil
-}
-
-// archive has the archive keep what a compaction removes.
+// archive stores in Options.Archive what the compaction removes.
 func (c *compaction) archive(ctx context.Context) error {
 	if c.db.opt.Archive == nil {
 		return nil
 	}
-	err := putChapter(ctx, c.db.opt.Archive, &ArchiveSegment{Kind: c.kind.name, ID: c.id, After: c.from, To: c.to,
+	err := putSegment(ctx, c.db.opt.Archive, &archive.Segment{Kind: c.kind.name, ID: c.id, After: c.from, To: c.to,
 		Digest: fmt.Sprintf("%x", c.base.Digest), Base: c.before, Records: c.records})
 	if err != nil {
 		return fmt.Errorf("nothing is removed: the archive did not keep the records %d to %d: %w", c.from+1, c.to, err)
 	}
-	c.rep.Chapters++
+	c.rep.Segments++
 	return nil
 }
 
-func putChapter(ctx context.Context, a Archive, c *ArchiveSegment) (err error) {
+func putSegment(ctx context.Context, a archive.Archive, c *archive.Segment) (err error) {
 	defer guard("Archive.Put", &err)
 	return a.Put(ctx, c)
 }
 
-func getChapter(ctx context.Context, a Archive, kind, id string, to uint64, digest string) (c *ArchiveSegment, err error) {
+func getSegment(ctx context.Context, a archive.Archive, kind, id string, to uint64, digest string) (c *archive.Segment, err error) {
 	defer guard("Archive.Get", &err)
-	if c, err = a.Get(ctx, kind, id, to, digest); err == nil && c == nil {
-		err = errors.New("Archive.Get answered nothing")
+	c, err = a.Get(ctx, kind, id, to, digest)
+	switch {
+	case errors.Is(err, archive.ErrNotFound):
+		err = fmt.Errorf("%w: %w", ErrNotFound, err)
+	case err == nil && c == nil:
+		err = errors.New("Archive.Get returned neither a segment nor an error")
 	}
 	return c, err
 }
 
-// UnarchiveReport tells what Unarchive put back.
+// UnarchiveReport is what Unarchive put back.
 type UnarchiveReport struct {
 	Kind, ID string
 	Base     uint64 // the log begins right after this record
 	Records  int    // put back
 	Bytes    int64  // of those records, as encoded
-	Chapters int
+	Segments int
 }
 
-// Unarchive puts the chapters of a machine back from Options.Archive, newest
-// first, down to where the archive has no older one: Events and At show them as
-// before, with the positions they had. The machine may have gone on meanwhile.
-// Retention leaves it alone for a day, or until the file is opened again. Where
-// nothing of the machine is in the archive, it answers ErrNotFound.
+// Unarchive puts the segments of a machine back from Options.Archive, newest
+// first, until the archive has no older one: Events and At show their records as
+// before, with the positions they had. Records that were appended meanwhile stay.
+// Retention does not touch the machine for a day, or until the file is opened
+// again. If the archive has nothing of the machine, the error is ErrNotFound.
 func (s *Store[S]) Unarchive(ctx context.Context, id string) (*UnarchiveReport, error) {
 	rep := &UnarchiveReport{Kind: s.kind.name, ID: id}
 	err := s.db.unarchive(ctx, s.kind, id, rep)
@@ -141,8 +97,8 @@ func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *UnarchiveR
 		if base == nil || base.Seq != h.Base {
 			return &CorruptError{Kind: k.name, ID: id, Part: "snapshot", Seq: h.Base, Why: errNotThere}
 		}
-		c, err := getChapter(ctx, db.opt.Archive, k.name, id, h.Base, fmt.Sprintf("%x", base.Digest))
-		if errors.Is(err, ErrNotFound) && rep.Chapters > 0 {
+		c, err := getSegment(ctx, db.opt.Archive, k.name, id, h.Base, fmt.Sprintf("%x", base.Digest))
+		if errors.Is(err, ErrNotFound) && rep.Segments > 0 {
 			return nil
 		}
 		if err != nil {
@@ -154,23 +110,24 @@ func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *UnarchiveR
 	}
 }
 
-// check proves that a chapter is what ends at base, and gives the snapshot it
-// begins with. Only what a recovery gave up may be missing.
-func (c *ArchiveSegment) check(k *kind, id string, base *record.Snapshot, gaps []record.Gap) (before record.Snapshot, err error) {
+// checkSegment proves that a segment is the one that ends at base, and returns the
+// snapshot it starts with. Only what a recovery gave up may be missing.
+func checkSegment(c *archive.Segment, k *kind, id string, base *record.Snapshot, gaps []record.Gap) (before record.Snapshot, err error) {
 	if err := before.Parse(c.Base, keyOf(k.name, id)); err != nil {
 		return before, err
 	}
 	if c.Kind != k.name || c.ID != id || c.To != base.Seq || before.Seq != c.After || c.After >= c.To {
-		return before, fmt.Errorf("it is the chapter %d to %d of %s %q, with a base at %d", c.After, c.To, c.Kind, c.ID, before.Seq)
+		return before, fmt.Errorf("it is the segment %d to %d of %s %q, with a base at %d", c.After, c.To, c.Kind, c.ID, before.Seq)
 	}
 	digest, next, last, gapped := before.Digest, c.After+1, uint64(0), false
 	for i := range c.Records {
 		a := &c.Records[i]
-		if err := a.parse(k.name, id, a.Seq, a.Pos); err != nil {
-			return before, err
+		var env record.Envelope
+		if err := env.Parse(a.Bytes, nil); err != nil {
+			return before, fmt.Errorf("record %d: %w", a.Seq, err)
 		}
 		if a.Seq <= last || a.Seq > c.To {
-			return before, fmt.Errorf("record %d stands behind %d", a.Seq, last)
+			return before, fmt.Errorf("record %d comes after %d", a.Seq, last)
 		}
 		if last = a.Seq; a.Seq <= c.After {
 			continue // of a time when the kind kept no records
@@ -190,15 +147,15 @@ func (c *ArchiveSegment) check(k *kind, id string, base *record.Snapshot, gaps [
 	return before, nil
 }
 
-// putBack puts one chapter under the base of the log.
-func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *ArchiveSegment, rep *UnarchiveReport) error {
+// putBack puts one segment under the base of the log.
+func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *archive.Segment, rep *UnarchiveReport) error {
 	start := time.Now()
 	m, err := db.acquireIdle(ctx, k, id, true)
 	if err != nil {
 		return err
 	}
 	ack := newAck(opUnarchive, start)
-	w, h, bytes, err := db.withChapter(ctx, k, id, number, base, c)
+	w, h, bytes, err := db.withSegment(ctx, k, id, number, base, c)
 	if err == nil {
 		err = db.fits(&w, bytes)
 	}
@@ -212,14 +169,14 @@ func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, ba
 		return err
 	}
 	rep.Base = h.Base
-	rep.Chapters++
+	rep.Segments++
 	rep.Records += len(w.Restore)
 	rep.Bytes += bytes
 	return db.rest(ctx, m)
 }
 
-// withChapter is the write that puts a chapter back. The machine is held.
-func (db *DB) withChapter(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *ArchiveSegment) (w engine.Write, h *record.Head, bytes int64, err error) {
+// withSegment returns the write that puts a segment back. The machine is held.
+func (db *DB) withSegment(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *archive.Segment) (w engine.Write, h *record.Head, bytes int64, err error) {
 	head, h, err := db.storedHead(ctx, k, id, 0, func(*record.Snapshot) {})
 	if err != nil {
 		return w, nil, 0, err
@@ -227,15 +184,19 @@ func (db *DB) withChapter(ctx context.Context, k *kind, id string, number uint64
 	if head.Number != number || h.Base != base.Seq {
 		return w, nil, 0, fmt.Errorf("%w: it was purged or compacted meanwhile", ErrConflict)
 	}
-	before, err := c.check(k, id, base, h.Gaps)
+	before, err := checkSegment(c, k, id, base, h.Gaps)
 	if err != nil {
-		return w, nil, 0, fmt.Errorf("%w: the chapter %d to %d: %w", ErrCorrupt, c.After, c.To, err)
+		return w, nil, 0, fmt.Errorf("%w: the segment %d to %d: %w", ErrCorrupt, c.After, c.To, err)
 	}
 	w = engine.Write{Expect: head.Seq, Seq: head.Seq, Token: head.Token}
 	for i := range c.Records {
 		a := &c.Records[i]
+		var env record.Envelope
+		if err := env.Parse(a.Bytes, nil); err != nil {
+			return w, nil, 0, fmt.Errorf("%w: record %d: %w", ErrCorrupt, a.Seq, err)
+		}
 		w.Restore = append(w.Restore, engine.StoredEvent{Seq: a.Seq, Pos: a.Pos, Event: engine.Event{Bytes: a.Bytes,
-			Terms: engine.Terms{Name: a.Name, From: a.From, To: a.To, Actor: a.Actor, Origin: uint8(a.Origin), Time: micros(a.Time)}}})
+			Terms: engine.Terms{Name: env.Name, From: env.From, To: env.To, Actor: env.Actor, Origin: env.Origin, Time: env.Time}}})
 		bytes += int64(len(a.Bytes))
 	}
 	loose := *base
@@ -247,7 +208,7 @@ func (db *DB) withChapter(ctx context.Context, k *kind, id string, number uint64
 	return w, h, bytes, nil
 }
 
-// rest lets a machine that nobody uses leave the memory.
+// rest drops a machine that nobody uses from memory.
 func (db *DB) rest(ctx context.Context, m *machine) error {
 	if err := m.acquire(ctx); err != nil {
 		return err

@@ -1,15 +1,12 @@
 package savepoint_test
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/archive"
 )
 
 // chapterFiles are the files below an archive's directory.
@@ -39,7 +37,7 @@ func TestArchiveDir_ChaptersComeBack(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "to", "archive")
 	k := kindOf(savepoint.Versioned)
 	k.Snapshot.Events = 3
-	onEachKind(t, savepoint.Options{Archive: savepoint.ArchiveDir(dir)}, k, func(t *testing.T, s *savepoint.Store[table]) {
+	onEachKind(t, savepoint.Options{Archive: archive.Dir(dir)}, k, func(t *testing.T, s *savepoint.Store[table]) {
 		ctx := t.Context()
 		defer func() { require.NoError(t, os.RemoveAll(dir)) }()
 		ids := []string{"g", "../../G Ü", strings.Repeat("long ", 51), "g-5"}
@@ -55,7 +53,7 @@ func TestArchiveDir_ChaptersComeBack(t *testing.T) {
 			for _, id := range ids {
 				rep, err := s.Compact(ctx, id, savepoint.AtSeq(to))
 				require.NoError(t, err)
-				assert.Equal(t, 1, rep.Chapters)
+				assert.Equal(t, 1, rep.Segments)
 			}
 		}
 		assert.Len(t, chapterFiles(t, dir), 16)
@@ -64,7 +62,7 @@ func TestArchiveDir_ChaptersComeBack(t *testing.T) {
 			assert.Zero(t, recordsOf(t, s, id)-map[string]int{"g": 1}[id])
 			rep, err := s.Unarchive(ctx, id)
 			require.NoError(t, err, id)
-			assert.Equal(t, 4, rep.Chapters)
+			assert.Equal(t, 4, rep.Segments)
 			assert.Equal(t, 13, rep.Records)
 			back := pastOf(t, s, id, 0)
 			assert.Equal(t, full[i].events, back.events[:13], "with the positions they had")
@@ -79,45 +77,9 @@ func TestArchiveDir_ChaptersComeBack(t *testing.T) {
 	})
 }
 
-func TestArchiveDir_IsToBeRead(t *testing.T) {
-	dir := t.TempDir()
-	db := open(t, savepoint.Memory, &savepoint.Options{Archive: savepoint.ArchiveDir(dir)})
-	s, err := savepoint.Register(db, savepoint.DocKind("docs"))
-	require.NoError(t, err)
-	_, err = s.Append(t.Context(), "g", savepoint.Transition{Action: "go", To: "turn", Payload: math.Inf(1),
-		Update: map[string]any{"hands": map[int]any{3: "7H"}}}, savepoint.By("ann"), savepoint.Tag("first"))
-	require.NoError(t, err)
-	_, err = s.Compact(t.Context(), "g", savepoint.Latest())
-	require.NoError(t, err)
-	files := chapterFiles(t, dir)
-	require.Len(t, files, 1)
-	f, err := os.Open(files[0])
-	require.NoError(t, err)
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	require.NoError(t, err)
-	var lines []map[string]any
-	for text := bufio.NewScanner(z); text.Scan(); {
-		var line map[string]any
-		require.NoError(t, json.Unmarshal(text.Bytes(), &line))
-		delete(line, "base")
-		delete(line, "record")
-		lines = append(lines, line)
-	}
-	require.Len(t, lines, 3)
-	assert.Equal(t, "docs", lines[0]["Kind"])
-	assert.Equal(t, map[string]any{}, lines[0]["State"])
-	assert.Equal(t, "ann", lines[1]["Actor"])
-	assert.Equal(t, "turn", lines[1]["To"])
-	event := lines[1]["Event"].(map[string]any)
-	assert.Equal(t, "+Inf", event["Payload"])
-	assert.Equal(t, map[string]any{"hands": map[string]any{"3": "7H"}}, event["Update"])
-	assert.Equal(t, map[string]any{"end": true, "Records": 1.0}, lines[2])
-}
-
 func TestArchiveDir_Damage(t *testing.T) {
 	dir := t.TempDir()
-	o := savepoint.Options{Archive: savepoint.ArchiveDir(dir)}
+	o := savepoint.Options{Archive: archive.Dir(dir)}
 	onEachKind(t, o, tableKind(), func(t *testing.T, s *savepoint.Store[table]) {
 		ctx := t.Context()
 		begin(t, s, "g", 6)
@@ -209,7 +171,7 @@ func TestUnarchive_ProvesTheRecords(t *testing.T) {
 			_, err := s.Compact(ctx, id, savepoint.Latest())
 			require.NoError(t, err)
 		}
-		var g, other *savepoint.ArchiveSegment
+		var g, other *archive.Segment
 		for _, c := range a.chapters {
 			if c.ID == "g" {
 				g = c
@@ -292,7 +254,7 @@ func TestUnarchive_RecordedGames(t *testing.T) {
 	want := moments(t, lines)
 	var now time.Time
 	dir := t.TempDir()
-	db := open(t, engines["file"](t), &savepoint.Options{Now: func() time.Time { return now }, Archive: savepoint.ArchiveDir(dir)})
+	db := open(t, engines["file"](t), &savepoint.Options{Now: func() time.Time { return now }, Archive: archive.Dir(dir)})
 	s, err := savepoint.Register(db, recordedKind(savepoint.Hybrid))
 	require.NoError(t, err)
 	ctx := t.Context()

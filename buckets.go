@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/liap-tui/savepoint/engine/bolt"
+	"github.com/liap-tui/savepoint/internal/record"
 )
 
 // libraryVersion is kept in the file, for whoever looks at it later.
@@ -62,18 +63,8 @@ func badID(id string) error {
 	return nil
 }
 
-// keyOf is the engine's key of a machine: the kind's length, the kind, the id.
-// No two pairs share a key, and a kind's machines stand together in the order of
-// their ids.
-func keyOf(kind, id string) string {
-	return string(append(append(append(make([]byte, 0, 1+len(kind)+len(id)), byte(len(kind))), kind...), id...))
-}
+// keyOf returns the engine's key of a machine.
+func keyOf(kind, id string) string { return record.MachineKey(kind, id) }
 
 // splitKey is the opposite of keyOf.
-func splitKey(key string) (kind, id string, ok bool) {
-	if key == "" || len(key) < 1+int(key[0]) {
-		return "", "", false
-	}
-	n := 1 + int(key[0])
-	return key[1:n], key[n:], true
-}
+func splitKey(key string) (kind, id string, ok bool) { return record.SplitMachineKey(key) }

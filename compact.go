@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/liap-tui/savepoint/archive"
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
 )
@@ -20,7 +21,7 @@ type CompactReport struct {
 	Records   int           // removed
 	Bytes     int64         // of these records, as encoded, before compression
 	Snapshots int           // removed
-	Chapters  int           // segments of the log that the archive stored
+	Segments  int           // segments of the log that the archive stored
 	Took      time.Duration // how long the compaction took
 }
 
@@ -106,7 +107,7 @@ type compaction struct {
 	base   record.Snapshot // at to
 	bytes  uint64          // of the records after from, up to to
 
-	records   []ArchivedRecord // to be removed
+	records   []archive.Record // to be removed
 	before    []byte           // the snapshot at from
 	snapshots []uint64         // to be removed
 
@@ -182,6 +183,7 @@ func checkAgreement(rep *VerifyReport, what string) error {
 // readRecords copies the records to be removed and sets to to the end of the segment.
 func (c *compaction) readRecords(ctx context.Context, gaps []record.Gap) error {
 	size, more := 0, false
+	var env record.Envelope
 	key := keyOf(c.kind.name, c.id)
 	_, err := c.db.eng.Load(ctx, key, engine.LoadRange{Events: true, To: c.to}, func(it engine.Item) error {
 		if it.Err != nil {
@@ -194,8 +196,8 @@ func (c *compaction) readRecords(ctx context.Context, gaps []record.Gap) error {
 			more = true
 			return engine.Stop
 		}
-		a := ArchivedRecord{Bytes: append([]byte(nil), it.Bytes...)}
-		if err := a.parse(c.kind.name, c.id, it.Seq, it.Pos); err != nil {
+		a := archive.Record{Seq: it.Seq, Pos: it.Pos, Bytes: append([]byte(nil), it.Bytes...)}
+		if err := env.Parse(a.Bytes, nil); err != nil {
 			return corrupt(c.kind, c.id, "event", it.Seq, err)
 		}
 		c.records = append(c.records, a)
@@ -258,7 +260,7 @@ func (c *compaction) useSnapshot(snaps []record.Snapshot) {
 	}
 	c.to = c.base.Seq
 	c.base.Pinned, c.base.Bytes = true, 0
-	c.records = slices.DeleteFunc(c.records, func(a ArchivedRecord) bool {
+	c.records = slices.DeleteFunc(c.records, func(a archive.Record) bool {
 		if a.Seq > c.to && a.Seq > c.from {
 			c.bytes -= uint64(len(a.Bytes))
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/archive"
 	"github.com/liap-tui/savepoint/engine"
 )
 
@@ -163,7 +164,7 @@ func TestCompact_ManySegments(t *testing.T) {
 		want := load(t, s, "g")
 		rep, err := s.Compact(t.Context(), "g", savepoint.AtSeq(24))
 		require.NoError(t, err)
-		assert.Equal(t, 2, rep.Chapters)
+		assert.Equal(t, 2, rep.Segments)
 		assert.Equal(t, 24, rep.Records)
 		assert.EqualValues(t, 24, rep.Base)
 		assert.Greater(t, rep.Bytes, int64(24*900_000))
@@ -244,7 +245,7 @@ func TestCompact_PurgedMeanwhile(t *testing.T) {
 	onEachKind(t, savepoint.Options{Archive: a}, tableKind(), func(t *testing.T, s *savepoint.Store[table]) {
 		ctx := t.Context()
 		begin(t, s, "g", 8)
-		a.put = func(*savepoint.ArchiveSegment) error {
+		a.put = func(*archive.Segment) error {
 			a.put = nil
 			require.NoError(t, s.Purge(ctx, "g"))
 			note(t, s, "g", 12)

@@ -4,18 +4,18 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/archive"
 )
 
 // shelf is an archive in memory; put, if not nil, is called before each Put and may fail it.
 type shelf struct {
-	chapters map[string]*savepoint.ArchiveSegment
-	put      func(*savepoint.ArchiveSegment) error
+	chapters map[string]*archive.Segment
+	put      func(*archive.Segment) error
 }
 
-func newShelf() *shelf { return &shelf{chapters: map[string]*savepoint.ArchiveSegment{}} }
+func newShelf() *shelf { return &shelf{chapters: map[string]*archive.Segment{}} }
 
-func (a *shelf) Put(_ context.Context, c *savepoint.ArchiveSegment) error {
+func (a *shelf) Put(_ context.Context, c *archive.Segment) error {
 	if a.put != nil {
 		if err := a.put(c); err != nil {
 			return err
@@ -25,9 +25,9 @@ func (a *shelf) Put(_ context.Context, c *savepoint.ArchiveSegment) error {
 	return nil
 }
 
-func (a *shelf) Get(_ context.Context, kind, id string, to uint64, digest string) (*savepoint.ArchiveSegment, error) {
+func (a *shelf) Get(_ context.Context, kind, id string, to uint64, digest string) (*archive.Segment, error) {
 	if c := a.chapters[fmt.Sprint(kind, id, to, digest)]; c != nil {
 		return c, nil
 	}
-	return nil, savepoint.ErrNotFound
+	return nil, archive.ErrNotFound
 }

@@ -42,8 +42,9 @@ var rules = []rule{
 	{"internal/format", []string{root + "/engine", snappy}},
 	{"internal/crashload", []string{root}},
 	{"internal/*", nil},
+	{"archive", []string{root + "/engine", root + "/internal/codec", root + "/internal/record"}},
 	{"analysis", []string{root, root + "/internal/histogram"}},
-	{"savepointtest", []string{root, root + "/engine", root + "/engine/memory", root + "/internal/codec", root + "/internal/record"}},
+	{"savepointtest", []string{root, root + "/archive", root + "/engine", root + "/engine/memory", root + "/internal/codec", root + "/internal/record"}},
 	{"examples/*", []string{root, root + "/examples/*"}},
 	{"cmd/*", []string{root}},
 }
@@ -54,6 +55,7 @@ var testRules = []rule{
 	{"*damage*_test.go", list(rootTestsMay, bbolt)},
 	{"*.go", rootTestsMay},
 	{"examples/*", []string{root + "/savepointtest"}},
+	{"archive", []string{root}},
 	{"engine", []string{root + "/engine/*"}},
 	{"engine/*", []string{root + "/engine/*", bbolt}},
 	{"engine/bolt/internal/*", []string{bbolt}},
@@ -63,7 +65,7 @@ var testRules = []rule{
 
 var (
 	rootMay = []string{
-		root + "/engine", root + "/engine/*",
+		root + "/archive", root + "/engine", root + "/engine/*",
 		root + "/internal/commit", root + "/internal/record", root + "/internal/codec", root + "/internal/histogram", root + "/internal/parallel",
 	}
 	rootTestsMay = list(rootMay, root, root+"/examples/*", root+"/internal/crashload", root+"/internal/format")

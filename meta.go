@@ -1,7 +1,6 @@
 package savepoint
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -47,14 +46,7 @@ const (
 	OriginAdmin
 )
 
-var originNames = [...]string{"", "user", "system", "timeout", "recovery", "admin"}
-
-func (o Origin) String() string {
-	if int(o) < len(originNames) {
-		return originNames[o]
-	}
-	return fmt.Sprintf("origin(%d)", uint8(o))
-}
+func (o Origin) String() string { return record.OriginName(uint8(o)) }
 
 // micros returns a time as it is stored, in microseconds since 1970.
 func micros(t time.Time) int64 { return t.UnixMicro() }

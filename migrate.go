@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/liap-tui/savepoint/internal/codec"
+	"github.com/liap-tui/savepoint/internal/record"
 )
 
 // Migration is one change between two versions of a kind: of its state, or of one
@@ -412,7 +413,8 @@ func (v Version) pack() uint64 {
 }
 
 func unpackVersion(p uint64) Version {
-	return Version{uint16(p >> 32), uint16(p >> 16), uint16(p)}
+	major, minor, patch := record.SplitVersion(p)
+	return Version{major, minor, patch}
 }
 
 // reads reports whether version v of a kind may read what version old wrote

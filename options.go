@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/liap-tui/savepoint/archive"
 	"github.com/liap-tui/savepoint/engine"
 )
 
@@ -36,7 +37,7 @@ type Options struct {
 	Anomalies *AnomalyOptions
 	// Archive gets the records that a compaction or retention removes, before they are
 	// removed. Default nil: they are not kept.
-	Archive Archive
+	Archive archive.Archive
 	// NoCompression stores values uncompressed, which takes more space and a little less
 	// processor time.
 	NoCompression bool

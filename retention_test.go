@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/archive"
 	"github.com/liap-tui/savepoint/engine"
 )
 
@@ -271,15 +272,15 @@ func TestRetention_FinishedMachinesAreArchivedAndComeBack(t *testing.T) {
 // TestRetention_FailingArchive lets the archive fail and panic for one machine: nothing of that machine is removed, and the
 // others are not affected.
 func TestRetention_FailingArchive(t *testing.T) {
-	for what, put := range map[string]func(*savepoint.ArchiveSegment) error{
-		"error": func(*savepoint.ArchiveSegment) error { return errDisk },
-		"panic": func(*savepoint.ArchiveSegment) error { panic(errDisk) },
+	for what, put := range map[string]func(*archive.Segment) error{
+		"error": func(*archive.Segment) error { return errDisk },
+		"panic": func(*archive.Segment) error { panic(errDisk) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx := t.Context()
 				a := newShelf()
-				a.put = func(c *savepoint.ArchiveSegment) error {
+				a.put = func(c *archive.Segment) error {
 					if c.ID == "good" {
 						return nil
 					}

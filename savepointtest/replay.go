@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/archive"
 )
 
 // Replay replays every machine of the kind in a real file, deleted ones included,
@@ -53,8 +54,8 @@ func Replay[S any](t testing.TB, path string, k savepoint.Kind[S]) {
 // unread is an empty archive, for kinds that need an archive to be registered.
 type unread struct{}
 
-func (unread) Put(context.Context, *savepoint.ArchiveSegment) error { return savepoint.ErrReadOnly }
+func (unread) Put(context.Context, *archive.Segment) error { return savepoint.ErrReadOnly }
 
-func (unread) Get(context.Context, string, string, uint64, string) (*savepoint.ArchiveSegment, error) {
-	return nil, savepoint.ErrNotFound
+func (unread) Get(context.Context, string, string, uint64, string) (*archive.Segment, error) {
+	return nil, archive.ErrNotFound
 }
