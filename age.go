@@ -35,8 +35,6 @@ type ageNote struct {
 	Marks []ageMark
 }
 
-const agesNote = "ages"
-
 // maxAgeMarks is how many marks are kept. Fewer marks make records count as younger.
 const maxAgeMarks = 512
 
@@ -47,7 +45,7 @@ func (a *ages) load(ctx context.Context, db *DB) error {
 	if a.loaded {
 		return nil
 	}
-	b, err := db.eng.Note(ctx, agesNote)
+	b, err := db.eng.Note(ctx, noteAges)
 	if err != nil {
 		return err
 	}
@@ -109,7 +107,7 @@ func (a *ages) save(ctx context.Context, db *DB) error {
 	loaded := a.loaded
 	a.mu.Unlock()
 	if err == nil && loaded {
-		err = db.setNote(ctx, agesNote, b)
+		err = db.setNote(ctx, noteAges, b)
 	}
 	if err != nil {
 		return fmt.Errorf("store the ages: %w", err)

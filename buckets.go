@@ -1,11 +1,13 @@
 package savepoint
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/bolt"
 	"github.com/liap-tui/savepoint/internal/record"
 )
@@ -63,8 +65,56 @@ func badID(id string) error {
 	return nil
 }
 
+// Notes are the few values that the database keeps beside its machines. These
+// are all names of notes.
+const (
+	noteAges  = "ages"  // how old records are, see ages
+	noteKinds = "kinds" // the last number that a kind got
+	noteKind  = "kind/" // what the file knows of a kind, by its name
+	noteFeed  = "feed/" // the position of a reader of the feed, by its name
+)
+
+func kindNoteName(kind string) string { return noteKind + kind }
+
+// longestFeedName bounds the name of a feed's position.
+const longestFeedName = 255
+
+func feedNoteName(name string) (string, error) {
+	if name == "" || len(name) > longestFeedName {
+		return "", fmt.Errorf("%w: the name of a feed's position has %d bytes, not 1 to %d", ErrBadID, len(name), longestFeedName)
+	}
+	return noteFeed + name, nil
+}
+
 // keyOf returns the engine's key of a machine.
 func keyOf(kind, id string) string { return record.MachineKey(kind, id) }
 
 // splitKey is the opposite of keyOf.
 func splitKey(key string) (kind, id string, ok bool) { return record.SplitMachineKey(key) }
+
+// Buckets returns what takes the space of the database: for each bucket of the
+// file the number of its entries, the bytes of their keys and values as they are
+// stored, and its pages; the free pages, the length of the file; and what is
+// stored in the journal only.
+//
+// It reads the pages of the file, about as fast as the disk does, in short read
+// transactions between which writes go on and free pages are used again. So each
+// bucket is of about one moment, and the sums are exact if nothing is written
+// meanwhile. A ctx that ends, ends it with its error. It works in a file opened
+// for reading, too. In memory the buckets are those of package engine/memory, and
+// there are no pages. If Options.Engine is not an [engine.Bucketer], the error is
+// ErrUnsupported; pages that are damaged are ErrCorrupt.
+func (db *DB) Buckets(ctx context.Context) (engine.Usage, error) {
+	if db.closed.Load() {
+		return engine.Usage{}, ErrClosed
+	}
+	b, ok := db.eng.(engine.Bucketer)
+	if !ok {
+		return engine.Usage{}, fmt.Errorf("buckets of %s: %w: the engine does not know what takes its space", db.path, ErrUnsupported)
+	}
+	u, err := b.Buckets(ctx)
+	if err != nil {
+		return engine.Usage{}, fmt.Errorf("buckets of %s: %w", db.path, err)
+	}
+	return u, nil
+}

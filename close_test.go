@@ -51,6 +51,7 @@ func TestDB_Close_EveryMethod(t *testing.T) {
 		never := func(tx *savepoint.Tx) error { t.Error("it ran"); return nil }
 		harmless := func() error { return savepoint.ErrClosed }
 		ofDB := map[string]func() error{
+			"Buckets":     func() error { _, err := db.Buckets(ctx); return err },
 			"Close":       harmless,
 			"Shutdown":    func() error { assert.NoError(t, db.Shutdown(ctx)); return savepoint.ErrClosed },
 			"Flush":       func() error { return db.Flush(ctx) },

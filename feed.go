@@ -13,8 +13,7 @@ import (
 )
 
 // AnyRecord is a record of any kind. If the kind is registered, Event is what the
-// kind's [Record] has: an event in the prototype's form, *Replaced[S],
-// *Deleted[S], *Marked[S] or *Dropped[S]. If it is not, or if the event's type
+// kind's [Record] has: an event in the prototype's form, *Replaced[S], *Deleted[S], *Marked[S] or *Dropped[S]. If it is not, or if the event's type
 // cannot hold what was stored, Event is the stored document: a [Doc] if that has
 // named fields, nil if it is empty.
 type AnyRecord struct {
@@ -192,23 +191,12 @@ func (db *DB) decodeRecord(name, id string, seq, pos uint64, env *record.Envelop
 	return out, nil
 }
 
-// longestFeedName is how many bytes the name of a feed position has at most.
-const longestFeedName = 255
-
-// feedNote returns the name of the note that holds a feed position.
-func feedNote(name string) (string, error) {
-	if name == "" || len(name) > longestFeedName {
-		return "", fmt.Errorf("%w: the name of a feed's position has %d bytes, not 1 to %d", ErrBadID, len(name), longestFeedName)
-	}
-	return "feed/" + name, nil
-}
-
 // SaveFeedPos stores how far a reader of the feed has come, under a name of 1 to
 // 255 bytes. It is durable on return. Each call costs a transaction of the engine:
 // call it after many records, and expect those after the last call once more
 // after a crash.
 func (db *DB) SaveFeedPos(ctx context.Context, name string, pos uint64) error {
-	note, err := feedNote(name)
+	note, err := feedNoteName(name)
 	if err == nil {
 		err = db.writable()
 	}
@@ -224,7 +212,7 @@ func (db *DB) SaveFeedPos(ctx context.Context, name string, pos uint64) error {
 // FeedPos returns the position that SaveFeedPos stored last under a name, 0 if
 // there is none.
 func (db *DB) FeedPos(ctx context.Context, name string) (uint64, error) {
-	note, err := feedNote(name)
+	note, err := feedNoteName(name)
 	var b []byte
 	if err == nil {
 		b, err = db.eng.Note(ctx, note)

@@ -88,8 +88,6 @@ type kindNote struct {
 	Last    map[string]uint64 // the last version that each event was registered with
 }
 
-func kindNoteName(name string) string { return "kind/" + name }
-
 // Register makes a kind known to the database and returns the Store for its machines. A
 // kind must be registered before its machines can be used, after each Open.
 //
@@ -286,7 +284,7 @@ func (r *kindRegister) lowerVersion(ctx context.Context, k *kind, to Version) er
 // so that no number is given twice.
 func (r *kindRegister) nextNumber(ctx context.Context) (uint32, error) {
 	var n uint32
-	b, err := r.eng.Note(ctx, "kinds")
+	b, err := r.eng.Note(ctx, noteKinds)
 	if err != nil {
 		return 0, err
 	}
@@ -302,7 +300,7 @@ func (r *kindRegister) nextNumber(ctx context.Context) (uint32, error) {
 	if b, err = codec.Marshal(n); err != nil {
 		return 0, err
 	}
-	return n, r.setNote(ctx, "kinds", b)
+	return n, r.setNote(ctx, noteKinds, b)
 }
 
 // checkEvents refuses a kind that lacks an event of which the file has records, unless

@@ -184,6 +184,25 @@ func (tx *txn) journalRoot() (root uint64, there bool) {
 	return uint64(b.Root()), true
 }
 
+// listRoot returns the root page of the list of buckets.
+func (tx *txn) listRoot() uint64 { return uint64(tx.tx.Cursor().Bucket().Root()) }
+
+// names returns the names of all buckets, in order.
+func (tx *txn) names() (names []string, err error) {
+	err = tx.tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
+		names = append(names, string(name))
+		return nil
+	})
+	return names, err
+}
+
+// tree returns the bucket of that name.
+func (tx *txn) tree(name string) tree { return tree{tx: tx.tx, name: []byte(name)} }
+
+// root returns the root page of the bucket, 0 if the bucket is stored in the list
+// of buckets.
+func (t *tree) root() uint64 { return uint64(t.bucket().Root()) }
+
 // createJournal creates the bucket and stores the journal's value in it.
 func (tx *txn) createJournal(value []byte) error {
 	b, err := tx.tx.CreateBucket(bucketJournal)
@@ -199,6 +218,7 @@ func (tx *txn) removeJournal() error { return tx.tx.DeleteBucket(bucketJournal) 
 func (h *handle) pageSize() int64 { return int64(h.db.Info().PageSize) }
 
 func (tx *txn) id() uint64      { return uint64(tx.tx.ID()) }
+func (tx *txn) size() int64     { return tx.tx.Size() } // of its pages, not of the file
 func (tx *txn) commit() error   { return tx.tx.Commit() }
 func (tx *txn) rollback() error { return tx.tx.Rollback() }
 

@@ -76,6 +76,7 @@ func Run(t *testing.T, c Config) {
 		{"Notes", testNotes},
 		{"Versions", testVersions},
 		{"Size", testSize},
+		{"Buckets", testBuckets},
 		{"Context", testContext},
 		{"Close", testClose},
 		{"Close_WhileReading", testCloseWhileReading},

@@ -14,9 +14,10 @@ import (
 )
 
 var (
-	_ engine.Engine  = (*Engine)(nil)
-	_ engine.Feeder  = (*Engine)(nil)
-	_ engine.Querier = (*Engine)(nil)
+	_ engine.Engine   = (*Engine)(nil)
+	_ engine.Feeder   = (*Engine)(nil)
+	_ engine.Querier  = (*Engine)(nil)
+	_ engine.Bucketer = (*Engine)(nil)
 )
 
 // Engine is an engine.Engine that exists in memory only: Close removes everything.
