@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 )
 
 // TestDB_Close_EveryMethod calls every exported method of DB and Store after Close: each returns ErrClosed or is one of those
@@ -118,7 +119,7 @@ func TestDB_Close_EveryMethod(t *testing.T) {
 				}
 			}
 		}
-		_, err = savepoint.Register(db, savepoint.DocKind("late"))
+		_, err = savepoint.Register(db, document.Kind("late"))
 		require.ErrorIs(t, err, savepoint.ErrClosed)
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/archive"
+	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/engine"
 )
 
@@ -364,7 +365,7 @@ func TestCompact_AcrossAMigration(t *testing.T) {
 	f := newFaulty()
 	f.stays = true
 	docsOf := func(v uint16) (*savepoint.DB, *savepoint.Store[savepoint.Doc]) {
-		k := savepoint.DocKind("game")
+		k := document.Kind("game")
 		k.Version = savepoint.V(v, 0, 0)
 		k.Snapshot = savepoint.SnapshotPolicy{Events: 10, Every: -1, NoClose: true}
 		if v == 2 {

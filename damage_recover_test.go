@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 )
 
 // TestDamage_Recover_Partial damages one event of one machine:
@@ -204,7 +205,7 @@ func TestDamage_RecoverAll(t *testing.T) {
 	k := ledgerKind(-1)
 	path := filepath.Join(t.TempDir(), "game.db")
 	db, s := reopen(t, path, k, o)
-	docs, err := savepoint.Register(db, savepoint.DocKind("wallet"))
+	docs, err := savepoint.Register(db, document.Kind("wallet"))
 	require.NoError(t, err)
 	ctx := t.Context()
 	start := c.Now()
@@ -219,7 +220,7 @@ func TestDamage_RecoverAll(t *testing.T) {
 		spoil(t, path, "events", fmt.Sprintf("m-%02d", i), 3)
 	}
 	db, s = reopen(t, path, k, o)
-	docs, err = savepoint.Register(db, savepoint.DocKind("wallet"))
+	docs, err = savepoint.Register(db, document.Kind("wallet"))
 	require.NoError(t, err)
 
 	var progress []int

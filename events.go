@@ -14,7 +14,7 @@ import (
 
 // Record is an event with its Meta. The event is as it was stored or, if
 // Meta.Upcast is set, as migrations have made it of an older version. The
-// library's own events are [*Replaced], [*Deleted], [*Marked] and [*Dropped].
+// library's own events are [*Replaced] and [*Unchanged].
 type Record[S any] struct {
 	Meta
 	Event Event[S] // in the prototype's form; it belongs to the caller
@@ -27,25 +27,14 @@ type Replaced[S any] struct{ State S }
 // Apply replaces the state by the one that the event holds.
 func (r *Replaced[S]) Apply(s *S, _ Meta) error { *s = r.State; return nil }
 
-// Deleted is the library's event for the deletion of a machine.
-type Deleted[S any] struct{}
+// Unchanged is the library's event that changes no state. Meta.Name says what it
+// is: "_deleted" is a deletion; "_marked" is an error mark, see [Store.Mark], with
+// the record in Meta.Marked and the text in Meta.Error; any other name is the one
+// under which an event was stored that a migration dropped.
+type Unchanged[S any] struct{}
 
-// Apply changes nothing. A later event is applied to a new state.
-func (*Deleted[S]) Apply(*S, Meta) error { return nil }
-
-// Marked is the library's event for an error mark, see [Store.Mark]. Meta.Marked
-// is the record that the mark is about, Meta.Error the text.
-type Marked[S any] struct{}
-
-// Apply changes nothing.
-func (*Marked[S]) Apply(*S, Meta) error { return nil }
-
-// Dropped takes the place of an event that a migration dropped. Meta.Name is the
-// name under which the event was stored.
-type Dropped[S any] struct{}
-
-// Apply changes nothing.
-func (*Dropped[S]) Apply(*S, Meta) error { return nil }
+// Apply changes nothing. An event after a deletion is applied to a new state.
+func (*Unchanged[S]) Apply(*S, Meta) error { return nil }
 
 // EventRange says which records of a machine to read. The zero value means all
 // records, oldest first.
@@ -119,17 +108,15 @@ func typed[S any](u *upcaster, seq, pos uint64, env *record.Envelope) (rec Recor
 			return rec, corrupt(k, id, "event", seq, err)
 		}
 		rec.Event = &Replaced[S]{State: st.(*State[S]).Value}
-	case deletedName:
-		rec.Event = &Deleted[S]{}
-	case markedName:
-		rec.Event = &Marked[S]{}
+	case deletedName, markedName:
+		rec.Event = &Unchanged[S]{}
 	default:
 		name, b, err := u.event(seq, env.Version, env.Name, env.Payload)
 		if err != nil {
 			return rec, corrupt(k, id, "event", seq, err)
 		}
 		if name == "" {
-			rec.Event = &Dropped[S]{}
+			rec.Event = &Unchanged[S]{}
 			return rec, nil
 		}
 		rec.Name = name

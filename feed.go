@@ -13,9 +13,10 @@ import (
 )
 
 // AnyRecord is a record of any kind. If the kind is registered, Event is what the
-// kind's [Record] has: an event in the prototype's form, *Replaced[S], *Deleted[S], *Marked[S] or *Dropped[S]. If it is not, or if the event's type
-// cannot hold what was stored, Event is the stored document: a [Doc] if that has
-// named fields, nil if it is empty.
+// kind's [Record] has: an event in the prototype's form, *Replaced[S] or
+// *Unchanged[S]. If it is not, or if the event's type cannot hold what was stored,
+// Event is the stored document: a [Doc] if that has named fields, nil if it is
+// empty.
 type AnyRecord struct {
 	Meta
 	Event any

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/memory"
 )
@@ -38,7 +39,7 @@ func inOrder(t *testing.T, db *savepoint.DB, from uint64, n int) (out []string, 
 func TestFeed_OrderAndResume(t *testing.T) {
 	onEachFeed(t, func(t *testing.T, db *savepoint.DB) {
 		tables := register(t, db)
-		docs, err := savepoint.Register(db, savepoint.DocKind("doc"))
+		docs, err := savepoint.Register(db, document.Kind("doc"))
 		require.NoError(t, err)
 		ctx := t.Context()
 		var want []string
@@ -52,9 +53,9 @@ func TestFeed_OrderAndResume(t *testing.T) {
 				want = append(want, fmt.Sprintf("table/%s %d noted *savepoint_test.noted", id, 1+i/7))
 			}
 			require.NoError(t, err)
-			_, err = docs.Append(ctx, "d", savepoint.Transition{Action: "go", To: "there"})
+			_, err = docs.Append(ctx, "d", document.Transition{Action: "go", To: "there"})
 			require.NoError(t, err)
-			want = append(want, fmt.Sprintf("doc/d %d transition savepoint.Transition", i+1))
+			want = append(want, fmt.Sprintf("doc/d %d transition document.Transition", i+1))
 		}
 		_, err = tables.Save(ctx, "t0", table{Phase: "turn"})
 		require.NoError(t, err)
@@ -62,7 +63,7 @@ func TestFeed_OrderAndResume(t *testing.T) {
 		_, err = tables.Delete(ctx, "t1")
 		require.NoError(t, err)
 		want = append(want, "table/t0 7 _replaced *savepoint.Replaced[github.com/liap-tui/savepoint_test.table]",
-			"table/t1 7 _deleted *savepoint.Deleted[github.com/liap-tui/savepoint_test.table]")
+			"table/t1 7 _deleted *savepoint.Unchanged[github.com/liap-tui/savepoint_test.table]")
 		got, _ := inOrder(t, db, 0, len(want))
 		require.Equal(t, want, got)
 		for at, pos := 0, uint64(0); at < len(want); at += 9 {

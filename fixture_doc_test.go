@@ -6,13 +6,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 )
 
 // docs opens a database in a file and registers the kind of documents, after change if that is not nil.
 func docs(t *testing.T, o *savepoint.Options, change func(*savepoint.Kind[savepoint.Doc])) (*savepoint.DB, *savepoint.Store[savepoint.Doc]) {
 	t.Helper()
 	db := open(t, engines["file"](t), o)
-	k := savepoint.DocKind("game")
+	k := document.Kind("game")
 	if change != nil {
 		change(&k)
 	}
@@ -22,6 +23,6 @@ func docs(t *testing.T, o *savepoint.Options, change func(*savepoint.Kind[savepo
 }
 
 // transition returns a Transition to a phase that also sets n.
-func transition(to string, n int) savepoint.Transition {
-	return savepoint.Transition{Action: "go", To: to, Update: map[string]any{"n": n}}
+func transition(to string, n int) document.Transition {
+	return document.Transition{Action: "go", To: to, Update: map[string]any{"n": n}}
 }

@@ -43,6 +43,7 @@ var rules = []rule{
 	{"internal/crashload", []string{root}},
 	{"internal/*", nil},
 	{"archive", []string{root + "/engine", root + "/internal/codec", root + "/internal/record"}},
+	{"document", []string{root}},
 	{"analysis", []string{root, root + "/internal/histogram"}},
 	{"savepointtest", []string{root, root + "/archive", root + "/engine", root + "/engine/memory", root + "/internal/codec", root + "/internal/record"}},
 	{"examples/*", []string{root, root + "/examples/*"}},
@@ -55,7 +56,7 @@ var testRules = []rule{
 	{"*damage*_test.go", list(rootTestsMay, bbolt)},
 	{"*.go", rootTestsMay},
 	{"examples/*", []string{root + "/savepointtest"}},
-	{"archive", []string{root}},
+	{"archive", []string{root, root + "/document"}},
 	{"engine", []string{root + "/engine/*"}},
 	{"engine/*", []string{root + "/engine/*", bbolt}},
 	{"engine/bolt/internal/*", []string{bbolt}},
@@ -68,7 +69,7 @@ var (
 		root + "/archive", root + "/engine", root + "/engine/*",
 		root + "/internal/commit", root + "/internal/record", root + "/internal/codec", root + "/internal/histogram", root + "/internal/parallel",
 	}
-	rootTestsMay = list(rootMay, root, root+"/examples/*", root+"/internal/crashload", root+"/internal/format")
+	rootTestsMay = list(rootMay, root, root+"/document", root+"/examples/*", root+"/internal/crashload", root+"/internal/format")
 
 	// requirements are the root module's direct ones: more need a reason in docs/.
 	requirements = []string{bbolt, msgpack, snappy, testify}

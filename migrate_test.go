@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/memory"
 )
@@ -110,7 +111,8 @@ func eachPromise(t *testing.T, place place, strategy savepoint.Strategy) {
 		assert.Equal(t, laid{0, "7", "H"}, all[0].Event)
 		assert.Equal(t, "laid", all[0].Name)
 		assert.True(t, all[0].Upcast)
-		assert.IsType(t, &savepoint.Dropped[duel]{}, all[2].Event)
+		assert.IsType(t, &savepoint.Unchanged[duel]{}, all[2].Event)
+		assert.Equal(t, "noted", all[2].Name, "dropped, under the name it had")
 		assert.False(t, all[5].Upcast)
 		last, err = s.Load(ctx, "d")
 		require.NoError(t, err)
@@ -645,7 +647,7 @@ func TestMigration_ShortestPath(t *testing.T) {
 		{From: v(3, 2, 0), To: v(4, 0, 0), Up: step("f")},
 	}
 	kind := func(version savepoint.Version) savepoint.Kind[savepoint.Doc] {
-		k := savepoint.DocKind("doc")
+		k := document.Kind("doc")
 		k.Version = version
 		return k
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/internal/long"
 )
 
@@ -287,7 +288,7 @@ func TestOpen_ReadOnly_TwoAtOnce(t *testing.T) {
 			says(t, write(), savepoint.ErrReadOnly, path, "Options.ReadOnly")
 			assert.EqualValues(t, 4, load(t, s, "b").Seq, name)
 		}
-		docs, err := savepoint.Register(db, savepoint.DocKind("not in the file"))
+		docs, err := savepoint.Register(db, document.Kind("not in the file"))
 		require.NoError(t, err)
 		_, err = docs.Load(ctx, "b")
 		require.ErrorIs(t, err, savepoint.ErrNotFound)

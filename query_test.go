@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/internal/long"
 )
 
@@ -60,7 +61,7 @@ func (s *searched) open() {
 	var err error
 	s.tables, err = savepoint.Register(s.db, k)
 	require.NoError(s.t, err)
-	s.docs, err = savepoint.Register(s.db, savepoint.DocKind("doc"))
+	s.docs, err = savepoint.Register(s.db, document.Kind("doc"))
 	require.NoError(s.t, err)
 }
 
@@ -87,7 +88,7 @@ func (s *searched) write(n int) {
 		switch s.rng.IntN(4) {
 		case 0:
 			store = "doc"
-			head, err = s.docs.Append(ctx, id, savepoint.Transition{To: fmt.Sprint("phase", s.rng.IntN(3))}, o...)
+			head, err = s.docs.Append(ctx, id, document.Transition{To: fmt.Sprint("phase", s.rng.IntN(3))}, o...)
 		case 1:
 			head, err = s.tables.Append(ctx, id, &noted{Text: "x"}, o...)
 		default:

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 	"github.com/liap-tui/savepoint/internal/codec"
 )
@@ -197,7 +198,7 @@ func migrateLines(t *testing.T, lines []recordedLine) {
 				same(t, m.want, st.Value, room+" back in version 1")
 				back++
 			}
-			_, err = s.Append(ctx, room, savepoint.DocUpdate{Set: map[string]any{"note": "goes on"}})
+			_, err = s.Append(ctx, room, document.Update{Set: map[string]any{"note": "goes on"}})
 			require.NoError(t, err)
 		}
 		assert.Positive(t, back)

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/internal/codec"
 	"github.com/liap-tui/savepoint/internal/long"
 )
@@ -49,7 +50,7 @@ func (a acted) Apply(d *savepoint.Doc, m savepoint.Meta) error {
 
 // recordedKind returns the kind of a room.
 func recordedKind(st savepoint.Strategy) savepoint.Kind[savepoint.Doc] {
-	k := savepoint.DocKind("room")
+	k := document.Kind("room")
 	k.Events["acted"] = acted{}
 	k.Strategy = st
 	if st == savepoint.SnapshotOnly {
@@ -137,12 +138,12 @@ func (l *recordedLine) event() savepoint.Event[savepoint.Doc] {
 	switch l.Type {
 	case "phase_change":
 		if to := l.text("new_phase"); to != "" {
-			return savepoint.Transition{Action: l.Type, To: to, Payload: l.text("old_phase"), Update: l.without("new_phase", "old_phase")}
+			return document.Transition{Action: l.Type, To: to, Payload: l.text("old_phase"), Update: l.without("new_phase", "old_phase")}
 		}
-		return savepoint.Transition{Action: l.Type, To: l.text("phase"), Update: l.without("phase")}
+		return document.Transition{Action: l.Type, To: l.text("phase"), Update: l.without("phase")}
 	case "phase_data_update":
 		updates, _ := l.Payload["updates"].(map[string]any)
-		return savepoint.DocUpdate{Set: map[string]any{"phase_data": updates}, Reason: l.text("reason")}
+		return document.Update{Set: map[string]any{"phase_data": updates}, Reason: l.text("reason")}
 	}
 	a := acted{Type: l.Type, Payload: l.Payload}
 	if l.Player != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 )
 
 // TestRegister_UnregisteredKindStaysIntact opens and writes a file without registering one of its kinds: that kind's machines
@@ -22,7 +23,7 @@ func TestRegister_UnregisteredKindStaysIntact(t *testing.T) {
 	db, err := savepoint.Open(path, nil)
 	require.NoError(t, err)
 	s := register(t, db)
-	docs, err := savepoint.Register(db, savepoint.DocKind("wallet"))
+	docs, err := savepoint.Register(db, document.Kind("wallet"))
 	require.NoError(t, err)
 	for i := range 5 {
 		begin(t, s, fmt.Sprint("g-", i), i)
@@ -37,9 +38,9 @@ func TestRegister_UnregisteredKindStaysIntact(t *testing.T) {
 
 	db, err = savepoint.Open(path, nil) // the kind table is not registered
 	require.NoError(t, err)
-	docs, err = savepoint.Register(db, savepoint.DocKind("wallet"))
+	docs, err = savepoint.Register(db, document.Kind("wallet"))
 	require.NoError(t, err)
-	_, err = docs.Append(ctx, "g-1", savepoint.DocUpdate{Set: map[string]any{"coins": 100}})
+	_, err = docs.Append(ctx, "g-1", document.Update{Set: map[string]any{"coins": 100}})
 	require.NoError(t, err)
 	require.NoError(t, docs.Purge(ctx, "g-2"))
 	n := 0
@@ -77,7 +78,7 @@ func TestRegister_Twice(t *testing.T) {
 	assert.Same(t, s, again)
 
 	var ke *savepoint.KindError
-	_, err = savepoint.Register(db, savepoint.DocKind("table"))
+	_, err = savepoint.Register(db, document.Kind("table"))
 	require.ErrorAs(t, err, &ke)
 	says(t, err, nil, `"table"`, "savepoint.Doc", "savepoint_test.table")
 	k := tableKind()

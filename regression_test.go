@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 )
 
 // The thirteen ways in which the Python original lost or mixed up games, each with a test that it cannot happen here. The
@@ -45,7 +46,7 @@ func TestOriginal_02_HybridReloadsTheNewest(t *testing.T) {
 	path := engines["file"](t)
 	db, err := savepoint.Open(path, nil)
 	require.NoError(t, err)
-	s, err := savepoint.Register(db, savepoint.DocKind("game"))
+	s, err := savepoint.Register(db, document.Kind("game"))
 	require.NoError(t, err)
 	ctx := t.Context()
 	for i := range 2 {
@@ -54,7 +55,7 @@ func TestOriginal_02_HybridReloadsTheNewest(t *testing.T) {
 	}
 	require.NoError(t, db.Close())
 	db = open(t, path, nil)
-	s, err = savepoint.Register(db, savepoint.DocKind("game"))
+	s, err = savepoint.Register(db, document.Kind("game"))
 	require.NoError(t, err)
 	st, err := s.Load(ctx, "g")
 	require.NoError(t, err)
@@ -69,7 +70,7 @@ func TestOriginal_02_HybridReloadsTheNewest(t *testing.T) {
 // row B2
 func TestOriginal_03_SnapshotOnlySavesAreStored(t *testing.T) {
 	path := engines["file"](t)
-	kind := savepoint.DocKind("game")
+	kind := document.Kind("game")
 	kind.Strategy = savepoint.SnapshotOnly
 	kind.Snapshot = savepoint.SnapshotPolicy{Every: time.Hour, NoClose: true}
 	ctx := t.Context()
@@ -142,12 +143,12 @@ func TestOriginal_06_RetentionKeepsTheCreatedState(t *testing.T) {
 	for _, st := range []savepoint.Strategy{savepoint.Hybrid, savepoint.EventSourced, savepoint.Versioned} {
 		db, err := savepoint.Open(path, o)
 		require.NoError(t, err)
-		k := savepoint.DocKind(st.String())
+		k := document.Kind(st.String())
 		k.Strategy, k.Snapshot.NoClose = st, true
 		s, err := savepoint.Register(db, k)
 		require.NoError(t, err)
 		ctx := t.Context()
-		_, err = s.Append(ctx, "g", savepoint.DocUpdate{Set: map[string]any{"created": "with this"}})
+		_, err = s.Append(ctx, "g", document.Update{Set: map[string]any{"created": "with this"}})
 		require.NoError(t, err)
 		for i := range 49 {
 			_, err = s.Append(ctx, "g", transition("turn", i))
@@ -177,7 +178,7 @@ func TestOriginal_06_RetentionKeepsTheCreatedState(t *testing.T) {
 func TestOriginal_07_LogKeepsMachinesApart(t *testing.T) {
 	for name, path := range engines {
 		db := open(t, path(t), &savepoint.Options{RetainEvery: -1, Retention: savepoint.RetentionPolicy{MaxRecords: 8, Batch: 1}})
-		s, err := savepoint.Register(db, savepoint.DocKind("game"))
+		s, err := savepoint.Register(db, document.Kind("game"))
 		require.NoError(t, err)
 		ctx := t.Context()
 		for i := range 200 {
@@ -296,7 +297,7 @@ func TestOriginal_10_BeforeErrorIsBeforeIt(t *testing.T) {
 	assert.EqualValues(t, 3, rep.Seq)
 
 	// A state that the validator refuses is neither written nor recovered.
-	path, kind := engines["file"](t), savepoint.DocKind("game")
+	path, kind := engines["file"](t), document.Kind("game")
 	db, err := savepoint.Open(path, nil)
 	require.NoError(t, err)
 	lenient, err := savepoint.Register(db, kind)
@@ -380,7 +381,7 @@ func TestOriginal_12_CacheIsolatesAndStaysFresh(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return m.Append(savepoint.DocUpdate{Set: map[string]any{"hand": map[string]any{"ann": "8H"}}})
+		return m.Append(document.Update{Set: map[string]any{"hand": map[string]any{"ann": "8H"}}})
 	}))
 	st, err = s.Load(ctx, "a")
 	require.NoError(t, err)
@@ -392,7 +393,7 @@ func TestOriginal_12_CacheIsolatesAndStaysFresh(t *testing.T) {
 // row B5
 func TestOriginal_13_VersionsCompareAndMigrate(t *testing.T) {
 	path := engines["file"](t)
-	kind := savepoint.DocKind("game")
+	kind := document.Kind("game")
 	kind.Strategy = savepoint.Versioned
 	ctx := t.Context()
 	db, err := savepoint.Open(path, nil)

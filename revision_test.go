@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 )
 
 // TestRevisions_Names names the revisions in all four ways, with clocks that stand and jump: each revision is found by its name
@@ -29,7 +30,7 @@ func TestRevisions_Names(t *testing.T) {
 		onEachPlace(t, func(t *testing.T, place place) {
 			ctx := t.Context()
 			c := newClock()
-			k := savepoint.DocKind("doc")
+			k := document.Kind("doc")
 			k.Strategy, k.Revisions, k.Snapshot.Keep = savepoint.Versioned, naming, 1
 			names := map[string]int{}
 			useWith(t, place, savepoint.Options{Now: c.Now}, k, func(s *savepoint.Store[savepoint.Doc]) {

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/engine"
 )
 
@@ -306,7 +307,7 @@ func TestStore_CallersAreIsolated(t *testing.T) {
 func TestStore_List_PagesInOrder(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		s := register(t, db)
-		other, err := savepoint.Register(db, savepoint.DocKind("tabl"))
+		other, err := savepoint.Register(db, document.Kind("tabl"))
 		require.NoError(t, err)
 		_, err = other.Save(t.Context(), "e-0001", savepoint.Doc{})
 		require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/engine"
 )
 
@@ -60,7 +61,7 @@ func TestDB_Update_SeveralMachines(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		ctx := t.Context()
 		s := register(t, db)
-		docs, err := savepoint.Register(db, savepoint.DocKind("wallet"))
+		docs, err := savepoint.Register(db, document.Kind("wallet"))
 		require.NoError(t, err)
 		begin(t, s, "g-1", 0)
 		err = db.Update(ctx, func(tx *savepoint.Tx) error {
@@ -75,7 +76,7 @@ func TestDB_Update_SeveralMachines(t *testing.T) {
 			if err := g.Append(plays[0]); err != nil {
 				return err
 			}
-			return w.Append(savepoint.DocUpdate{Set: map[string]any{"coins": 5}})
+			return w.Append(document.Update{Set: map[string]any{"coins": 5}})
 		}, savepoint.By("cashier"))
 		require.NoError(t, err)
 		assert.EqualValues(t, 2, load(t, s, "g-1").Seq)
@@ -86,7 +87,7 @@ func TestDB_Update_SeveralMachines(t *testing.T) {
 		err = db.Update(ctx, func(tx *savepoint.Tx) error {
 			w, err := docs.In(tx, "ann")
 			require.NoError(t, err)
-			require.NoError(t, w.Append(savepoint.DocUpdate{Set: map[string]any{"coins": 6}}))
+			require.NoError(t, w.Append(document.Update{Set: map[string]any{"coins": 6}}))
 			g, err := s.In(tx, "g-1")
 			require.NoError(t, err)
 			_ = g.Append(played{0, "8H"}) // not seat 0's turn

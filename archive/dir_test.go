@@ -17,6 +17,7 @@ import (
 
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/archive"
+	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/engine"
 )
 
@@ -27,7 +28,7 @@ func documents(t *testing.T, a archive.Archive) *savepoint.Store[savepoint.Doc] 
 	db, err := savepoint.Open(savepoint.Memory, &savepoint.Options{Now: func() time.Time { return noon }, Archive: a})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, db.Close()) })
-	s, err := savepoint.Register(db, savepoint.DocKind("docs"))
+	s, err := savepoint.Register(db, document.Kind("docs"))
 	require.NoError(t, err)
 	return s
 }
@@ -58,10 +59,10 @@ func files(t *testing.T, dir string) map[string]string {
 func TestDir_Files(t *testing.T) {
 	dir := t.TempDir()
 	s, ctx, id := documents(t, archive.Dir(dir)), t.Context(), "Game Ü/1"
-	_, err := s.Append(ctx, id, savepoint.Transition{Action: "go", To: "turn", Payload: 3.5, Update: map[string]any{"hands": map[int]any{3: "7H"}}},
+	_, err := s.Append(ctx, id, document.Transition{Action: "go", To: "turn", Payload: 3.5, Update: map[string]any{"hands": map[int]any{3: "7H"}}},
 		savepoint.By("ann"), savepoint.Tag("first", "second"), savepoint.Cause("a cause"), savepoint.Correlation("a request"), savepoint.Key("a key"))
 	require.NoError(t, err)
-	_, err = s.Append(ctx, id, savepoint.DocUpdate{Set: map[string]any{"n": 1}, Reason: "a reason"}, savepoint.OriginTimeout)
+	_, err = s.Append(ctx, id, document.Update{Set: map[string]any{"n": 1}, Reason: "a reason"}, savepoint.OriginTimeout)
 	require.NoError(t, err)
 	_, err = s.Save(ctx, id, savepoint.Doc{"phase": "turn", "at": time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}, savepoint.By("system"))
 	require.NoError(t, err)
@@ -81,7 +82,7 @@ func TestDir_Files(t *testing.T) {
 func TestDir_NumbersWithoutJSON(t *testing.T) {
 	dir := t.TempDir()
 	s := documents(t, archive.Dir(dir))
-	_, err := s.Append(t.Context(), "g", savepoint.Transition{Action: "go", Payload: math.Inf(1), Update: map[string]any{"year": time.Date(12026, 1, 1, 0, 0, 0, 0, time.UTC)}})
+	_, err := s.Append(t.Context(), "g", document.Transition{Action: "go", Payload: math.Inf(1), Update: map[string]any{"year": time.Date(12026, 1, 1, 0, 0, 0, 0, time.UTC)}})
 	require.NoError(t, err)
 	_, err = s.Compact(t.Context(), "g", savepoint.Latest())
 	require.NoError(t, err)
@@ -96,7 +97,7 @@ func TestDir_NumbersWithoutJSON(t *testing.T) {
 func TestDir_Get(t *testing.T) {
 	dir := t.TempDir()
 	s, a, ctx := documents(t, archive.Dir(dir)), archive.Dir(dir), t.Context()
-	_, err := s.Append(ctx, "g", savepoint.DocUpdate{Set: map[string]any{"n": 1}}, savepoint.By("ann"))
+	_, err := s.Append(ctx, "g", document.Update{Set: map[string]any{"n": 1}}, savepoint.By("ann"))
 	require.NoError(t, err)
 	_, err = s.Compact(ctx, "g", savepoint.Latest())
 	require.NoError(t, err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/bench/workload"
+	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 	"github.com/liap-tui/savepoint/internal/format"
 )
@@ -72,7 +73,7 @@ func storeRecorded(path, recorded string, s *Stored) error {
 		return err
 	}
 	defer db.Close()
-	kind := savepoint.DocKind("room")
+	kind := document.Kind("room")
 	kind.Snapshot = savepoint.SnapshotPolicy{Events: -1, Every: -1, NoClose: true}
 	rooms, err := savepoint.Register(db, kind)
 	if err != nil {
@@ -89,7 +90,7 @@ func storeRecorded(path, recorded string, s *Stored) error {
 		whole(set)
 		s.Things++
 		s.JSON += int64(l.Bytes)
-		last = rooms.Go(context.Background(), l.Room, savepoint.DocUpdate{Set: set, Reason: l.Type})
+		last = rooms.Go(context.Background(), l.Room, document.Update{Set: set, Reason: l.Type})
 		return nil
 	})
 	if err != nil {
