@@ -12,12 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/anomaly"
 )
 
 func TestAnomalies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := tableKind()
-		db, err := savepoint.Open(savepoint.Memory, &savepoint.Options{Anomalies: &savepoint.AnomalyOptions{Writes: 50, Refused: 8}})
+		db, err := savepoint.Open(savepoint.Memory, &savepoint.Options{Anomalies: &anomaly.Options{Writes: 50, Refused: 8}})
 		require.NoError(t, err)
 		s, err := savepoint.Register(db, k)
 		require.NoError(t, err)
@@ -73,7 +74,7 @@ func TestAnomalies(t *testing.T) {
 		assert.Len(t, told(), 4, "a new minute")
 		note(t, s, "busy", 1)
 		assert.Equal(t, []string{"busy writes  51 91"}, told()[4:])
-		assert.Equal(t, savepoint.AnomalyStats{Loops: 2, Refused: 1, Illegal: 1, Writes: 1}, db.Stats().Anomalies)
+		assert.Equal(t, anomaly.Stats{Loops: 2, Refused: 1, Illegal: 1, Writes: 1}, db.Stats().Anomalies)
 		for i := range 300 {
 			for range 2 {
 				move(fmt.Sprint(i), "scoring", "waiting", "scoring", "waiting")
@@ -100,7 +101,7 @@ func TestAnomalies_OffUnlessSet(t *testing.T) {
 		assert.Empty(t, db.Anomalies())
 		assert.Zero(t, db.Stats().Anomalies)
 	})
-	db := open(t, savepoint.Memory, &savepoint.Options{Anomalies: &savepoint.AnomalyOptions{Window: 9}})
+	db := open(t, savepoint.Memory, &savepoint.Options{Anomalies: &anomaly.Options{Window: 9}})
 	s := register(t, db)
 	for range 8 { // in every nine changes each is there three times
 		for _, to := range []string{"turn", "scoring", "waiting"} {
@@ -109,7 +110,7 @@ func TestAnomalies_OffUnlessSet(t *testing.T) {
 		}
 	}
 	assert.Empty(t, db.Anomalies())
-	for _, o := range []savepoint.AnomalyOptions{{Window: 101}, {Window: -1}, {Interval: -1}} {
+	for _, o := range []anomaly.Options{{Window: 101}, {Window: -1}, {Interval: -1}} {
 		_, err := savepoint.Open(savepoint.Memory, &savepoint.Options{Anomalies: &o})
 		require.ErrorContains(t, err, "Anomalies")
 	}
@@ -118,7 +119,7 @@ func TestAnomalies_OffUnlessSet(t *testing.T) {
 // TestAnomalies_ManyWriters: a write is looked at before the committer has it; the
 // race detector sees when it is not.
 func TestAnomalies_ManyWriters(t *testing.T) {
-	db := open(t, savepoint.Memory, &savepoint.Options{Anomalies: &savepoint.AnomalyOptions{Loop: 3, Window: 10}})
+	db := open(t, savepoint.Memory, &savepoint.Options{Anomalies: &anomaly.Options{Loop: 3, Window: 10}})
 	s, err := savepoint.Register(db, ledgerKind(-1))
 	require.NoError(t, err)
 	var all sync.WaitGroup

@@ -42,6 +42,7 @@ var rules = []rule{
 	{"internal/format", []string{root + "/engine", snappy}},
 	{"internal/crashload", []string{root}},
 	{"internal/*", nil},
+	{"anomaly", nil},
 	{"archive", []string{root + "/engine", root + "/internal/codec", root + "/internal/record"}},
 	{"document", []string{root}},
 	{"analysis", []string{root, root + "/internal/histogram"}},
@@ -66,7 +67,7 @@ var testRules = []rule{
 
 var (
 	rootMay = []string{
-		root + "/archive", root + "/engine", root + "/engine/*",
+		root + "/anomaly", root + "/archive", root + "/engine", root + "/engine/*",
 		root + "/internal/commit", root + "/internal/record", root + "/internal/codec", root + "/internal/histogram", root + "/internal/parallel",
 	}
 	rootTestsMay = list(rootMay, root, root+"/document", root+"/examples/*", root+"/internal/crashload", root+"/internal/format")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/liap-tui/savepoint/anomaly"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -33,7 +34,7 @@ type machine struct {
 	queueState
 	commitState
 
-	pattern  *accessPattern // nil until the anomaly detection sees a write
+	pattern  *anomaly.Machine // nil until the anomaly detection sees a write
 	counts   machineCounts
 	reported machineSize // the size that the cache was last given
 

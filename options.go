@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/liap-tui/savepoint/anomaly"
 	"github.com/liap-tui/savepoint/archive"
 	"github.com/liap-tui/savepoint/engine"
 )
@@ -34,7 +35,7 @@ type Options struct {
 	// Anomalies switches on the detection of machines that repeat a change of phase, that
 	// refuse many writes or that are written to very often; see [DB.Anomalies]. Default
 	// nil: off.
-	Anomalies *AnomalyOptions
+	Anomalies *anomaly.Options
 	// Archive gets the records that a compaction or retention removes, before they are
 	// removed. Default nil: they are not kept.
 	Archive archive.Archive
@@ -102,8 +103,10 @@ func (o *Options) validate() error {
 	if err := o.Cache.validate(); err != nil {
 		return fmt.Errorf("savepoint: Options: %w", err)
 	}
-	if err := o.Anomalies.validate(); err != nil {
-		return fmt.Errorf("savepoint: Options: %w", err)
+	if o.Anomalies != nil {
+		if err := o.Anomalies.Validate(); err != nil {
+			return fmt.Errorf("savepoint: Options: %w", err)
+		}
 	}
 	return nil
 }

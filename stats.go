@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/liap-tui/savepoint/anomaly"
 	"github.com/liap-tui/savepoint/internal/histogram"
 )
 
@@ -39,7 +40,7 @@ type Stats struct {
 	Cache     CacheStats
 	Queue     QueueStats
 	Retention RetentionStats
-	Anomalies AnomalyStats
+	Anomalies anomaly.Stats
 
 	Quarantined int           // machines in quarantine now
 	Stopped     error         // why nothing can be written any more, or nil
