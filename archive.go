@@ -45,30 +45,23 @@ func getSegment(ctx context.Context, a archive.Archive, kind, id string, to uint
 	return c, err
 }
 
-// UnarchiveReport is what Unarchive put back.
-type UnarchiveReport struct {
-	Kind, ID string
-	Base     uint64 // the log begins right after this record
-	Records  int    // put back
-	Bytes    int64  // of those records, as encoded
-	Segments int
-}
-
 // Unarchive puts the segments of a machine back from Options.Archive, newest
 // first, until the archive has no older one: Events and At show their records as
 // before, with the positions they had. Records that were appended meanwhile stay.
 // Retention does not touch the machine for a day, or until the file is opened
 // again. If the archive has nothing of the machine, the error is ErrNotFound.
-func (s *Store[S]) Unarchive(ctx context.Context, id string) (*UnarchiveReport, error) {
-	rep := &UnarchiveReport{Kind: s.kind.name, ID: id}
+func (s *Store[S]) Unarchive(ctx context.Context, id string) (*CompactReport, error) {
+	start := time.Now()
+	rep := &CompactReport{Kind: s.kind.name, ID: id}
 	err := s.db.unarchive(ctx, s.kind, id, rep)
+	rep.Took = time.Since(start)
 	if err != nil {
 		return rep, fmt.Errorf("unarchive %s %.60q: %w", s.kind.name, id, err)
 	}
 	return rep, nil
 }
 
-func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *UnarchiveReport) error {
+func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *CompactReport) error {
 	if db.closed.Load() {
 		return ErrClosed
 	}
@@ -148,7 +141,7 @@ func checkSegment(c *archive.Segment, k *kind, id string, base *record.Snapshot,
 }
 
 // putBack puts one segment under the base of the log.
-func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *archive.Segment, rep *UnarchiveReport) error {
+func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *archive.Segment, rep *CompactReport) error {
 	start := time.Now()
 	m, err := db.acquireIdle(ctx, k, id, true)
 	if err != nil {

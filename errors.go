@@ -119,11 +119,8 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("savepoint: corrupt: %s %d of %s %q: %v", e.Part, e.Seq, e.Kind, e.ID, e.Why)
 }
 
-// Is reports whether target is ErrCorrupt.
-func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
-
-// Unwrap returns Why.
-func (e *CorruptError) Unwrap() error { return e.Why }
+// Unwrap returns ErrCorrupt and the reason.
+func (e *CorruptError) Unwrap() []error { return []error{ErrCorrupt, e.Why} }
 
 // GapError says that the records From to To of a machine are missing.
 type GapError struct {

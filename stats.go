@@ -37,8 +37,11 @@ type Stats struct {
 	Rebuild    Latency // of a machine from the engine
 	Fallbacks  int64   // rebuilds that the first attempt did not lead to
 
-	Cache     CacheStats
-	Queue     QueueStats
+	Cache CacheStats
+	Queue struct { // the writes that are queued
+		Steps int
+		Bytes int64
+	}
 	Retention RetentionStats
 	Anomalies anomaly.Stats
 
@@ -60,12 +63,6 @@ type CacheStats struct {
 	Evicted    int64   // machines that left the cache
 	Demoted    int64   // machines whose decoded state was dropped
 	Expired    int64   // those of Evicted because of CacheOptions.TTL
-}
-
-// QueueStats describe the writes that are queued or being committed now.
-type QueueStats struct {
-	Steps int
-	Bytes int64
 }
 
 // Stats returns the counts of now. After Close it still does, with what Close has done;
