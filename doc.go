@@ -1,18 +1,89 @@
-// Package savepoint keeps the games of a server safe in one file.
+// Package savepoint keeps the state machines of a server, such as the games of a
+// game server, safe in one file.
 //
-// A game is a machine: it has a kind (what it is) and an id. Everything that
-// happens to it is an event. An event is on disk before the call that appended
-// it returns; after a crash the machine is there again, at its last event. See
-// the example of [Register] for a whole game.
+// An event of a machine is on disk before the call that appends it returns. After
+// a crash the machine is there again, after its newest event. The example of
+// [Register] shows a whole game.
 //
-//   - [Open] opens the file, [Register] tells it about a kind of machine and
-//     gives the [Store] through which machines of that kind are used.
-//   - [Store.Append] and [Store.Update] write events, [Store.Save] a whole state;
-//     [Store.Go] and [Store.GoUpdate] do the same without waiting for the disk.
-//   - [Store.Load] and [Store.View] look at a machine now, [Store.At] as it was,
-//     [Store.Events] lists what happened.
-//   - [DB.Update] changes several machines, of several kinds, all or nothing.
-//   - [Store.Recover], [Store.Verify] and [DB.RecoverAll] are for the day after.
+// # Words
+//
+//   - machine: one game, say. It has a kind and an id.
+//   - kind: what machines have in common: state type, events, phases, version.
+//   - event: one thing that happens to a machine.
+//   - record: an event as it is stored, with its [Meta].
+//   - seq: the number of a record within its machine: 1, 2, 3, ...
+//   - pos: the number of a record within the whole file.
+//   - head: the newest seq of a machine, and its phase, version and times.
+//   - phase: the named part of a state: "waiting", "turn".
+//   - snapshot: the encoded state right after a record.
+//   - base: the snapshot that a log starts with.
+//   - point: a moment of a machine, to look at or to go back to.
+//   - revision: the number of a saved state, under the strategy [Versioned].
+//   - quarantine: where a machine is that cannot be rebuilt.
+//   - key: what makes a write idempotent.
+//   - engine: what stores the bytes: a bbolt file, or memory.
+//
+// # Open
+//
+// [Open] opens a file or creates it, and [Memory] keeps everything in memory.
+// [Options] has all settings, [FromEnv] reads them from the environment. Package
+// engine is the seam for other stores.
+//
+// # Define a kind
+//
+// [Kind] describes a kind of machine, and [Register] returns the [Store] through
+// which its machines are used. An event has a method Apply, and Check if it has
+// rules ([Event], [Checker]). [Strategy] says what is stored. Package document has
+// a kind without a Go type.
+//
+// # Append
+//
+// [Store.Append] and [Store.Update] write events, [Store.Save] writes a whole
+// state. [Store.Go] and [Store.GoUpdate] do not wait for the disk: they return an
+// [Ack]. [DB.Update] changes several machines, all or nothing. Options of a write
+// are [IfSeq] and [Key], and what is stored with it: [By], [Cause], [Tag] and
+// others.
+//
+// # Read
+//
+// [Store.Load] returns the state of a machine, [Store.View] shows it without a
+// copy, [Store.List] lists machines, [Store.Events] their records.
+//
+// # Time travel
+//
+// [Store.At] returns the state at a [Point]: [AtSeq], [AtTime], [AtSnapshot],
+// [AtRevision], [BeforeError]. [Store.Fork] starts another machine from one.
+// [Store.Snapshot] keeps a state under a tag.
+//
+// # Recover
+//
+// [Store.Recover] rebuilds a machine or takes it back to a point; [Store.Mark]
+// marks an error to go back to. [Store.Verify] proves that a replay gives what is
+// stored. [DB.RecoverAll] looks at all machines, [DB.Quarantined] lists those that
+// cannot be rebuilt.
+//
+// # Migrate
+//
+// [Migration] brings states and events of older versions of a kind to its
+// [Version], when they are read; [StructMigration] and [CheckMigration] help.
+// [Store.Migrate] does it for all machines at once.
+//
+// # Query
+//
+// [DB.Query] and [Store.Query] find records by kind, machine, time, phase, event,
+// actor and origin. Package analysis counts them.
+//
+// # Watch
+//
+// [DB.Feed] yields the records of all machines as they come, [Store.Watch] those of
+// one machine.
+//
+// # Operate
+//
+// [Store.Compact] and [RetentionPolicy] shorten logs; package archive keeps what
+// they remove. [DB.Stats] and [DB.Buckets] count, [DB.OpenReport] says what Open
+// found, package anomaly finds machines that run in circles. Package
+// savepointtest tests a program's kinds.
 //
 // All methods may be called from several goroutines at once.
 package savepoint
