@@ -9,6 +9,7 @@ import (
 	"github.com/liap-tui/savepoint/archive"
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // reasonCompacted is why a snapshot became the base of a log.
@@ -50,9 +51,9 @@ func getSegment(ctx context.Context, a archive.Archive, kind, id string, to uint
 // before, with the positions they had. Records that were appended meanwhile stay.
 // Retention does not touch the machine for a day, or until the file is opened
 // again. If the archive has nothing of the machine, the error is ErrNotFound.
-func (s *Store[S]) Unarchive(ctx context.Context, id string) (*CompactReport, error) {
+func (s *Store[S]) Unarchive(ctx context.Context, id string) (*report.Compact, error) {
 	start := time.Now()
-	rep := &CompactReport{Kind: s.kind.name, ID: id}
+	rep := &report.Compact{Kind: s.kind.name, ID: id}
 	err := s.db.unarchive(ctx, s.kind, id, rep)
 	rep.Took = time.Since(start)
 	if err != nil {
@@ -61,7 +62,7 @@ func (s *Store[S]) Unarchive(ctx context.Context, id string) (*CompactReport, er
 	return rep, nil
 }
 
-func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *CompactReport) error {
+func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *report.Compact) error {
 	if db.closed.Load() {
 		return ErrClosed
 	}
@@ -141,7 +142,7 @@ func checkSegment(c *archive.Segment, k *kind, id string, base *record.Snapshot,
 }
 
 // putBack puts one segment under the base of the log.
-func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *archive.Segment, rep *CompactReport) error {
+func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *archive.Segment, rep *report.Compact) error {
 	start := time.Now()
 	m, err := db.acquireIdle(ctx, k, id, true)
 	if err != nil {

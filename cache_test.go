@@ -13,9 +13,10 @@ import (
 
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/report"
 )
 
-func cacheOf(db *savepoint.DB) savepoint.CacheStats { return db.Stats().Cache }
+func cacheOf(db *savepoint.DB) report.CacheStats { return db.Stats().Cache }
 
 // levelOf views a machine and returns the level that had it.
 func levelOf(t *testing.T, s *savepoint.Store[table], id string) string {

@@ -10,20 +10,8 @@ import (
 	"github.com/liap-tui/savepoint/archive"
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/report"
 )
-
-// CompactReport is what a compaction removed. The counts are of a second read: what
-// is counted was there before and is not there any more. The file keeps its size;
-// its free pages are used again.
-type CompactReport struct {
-	Kind, ID  string
-	Base      uint64        // the log starts right after this record
-	Records   int           // removed
-	Bytes     int64         // of these records, as encoded, before compression
-	Snapshots int           // removed
-	Segments  int           // segments of the log that the archive stored
-	Took      time.Duration // how long the compaction took
-}
 
 // Compact removes the machine's records up to a point. The state at the point
 // becomes the base of the log. Seq, head, state and keys of the machine stay as
@@ -36,7 +24,7 @@ type CompactReport struct {
 // is removed in several segments, oldest first. The report is never nil; with an
 // error it counts what was removed before it. Under SnapshotOnly the error is
 // ErrUnsupported, since there are no records.
-func (s *Store[S]) Compact(ctx context.Context, id string, p Point) (*CompactReport, error) {
+func (s *Store[S]) Compact(ctx context.Context, id string, p Point) (*report.Compact, error) {
 	rep, err := s.db.compact(ctx, s.kind, id, p)
 	if err != nil {
 		return rep, fmt.Errorf("compact %s %.60q to %s: %w", s.kind.name, id, p, err)
@@ -44,9 +32,9 @@ func (s *Store[S]) Compact(ctx context.Context, id string, p Point) (*CompactRep
 	return rep, nil
 }
 
-func (db *DB) compact(ctx context.Context, k *kind, id string, p Point) (*CompactReport, error) {
+func (db *DB) compact(ctx context.Context, k *kind, id string, p Point) (*report.Compact, error) {
 	start := time.Now()
-	rep := &CompactReport{Kind: k.name, ID: id}
+	rep := &report.Compact{Kind: k.name, ID: id}
 	if err := db.writable(); err != nil {
 		return rep, err
 	}
@@ -66,7 +54,7 @@ func (db *DB) compact(ctx context.Context, k *kind, id string, p Point) (*Compac
 }
 
 // compactTo removes one segment after the other up to record to.
-func (db *DB) compactTo(ctx context.Context, k *kind, id string, to uint64, rep *CompactReport) error {
+func (db *DB) compactTo(ctx context.Context, k *kind, id string, to uint64, rep *report.Compact) error {
 	for n := 1; ; {
 		c, err := db.planCompaction(ctx, k, id, to, rep)
 		if c == nil && err == nil {
@@ -99,7 +87,7 @@ type compaction struct {
 	db   *DB
 	kind *kind
 	id   string
-	rep  *CompactReport
+	rep  *report.Compact
 
 	number uint64          // of the machine
 	from   uint64          // the base before
@@ -118,7 +106,7 @@ type compaction struct {
 // planCompaction returns a compaction to record to, or to the end of a segment before
 // it: the new base is proven, and the archive has stored the records. It returns
 // nil if the log starts there already.
-func (db *DB) planCompaction(ctx context.Context, k *kind, id string, to uint64, rep *CompactReport) (*compaction, error) {
+func (db *DB) planCompaction(ctx context.Context, k *kind, id string, to uint64, rep *report.Compact) (*compaction, error) {
 	m, err := db.awaitDurable(ctx, k, id)
 	if err != nil {
 		return nil, err

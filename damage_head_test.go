@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // TestDamage_Head damages a machine's head: the machine is quarantined, its records are still listed with an error that says
@@ -35,7 +36,7 @@ func TestDamage_Head(t *testing.T) {
 	assert.Equal(t, []string{"a false", "b true", "c false"}, list)
 	rep, err := s.Recover(ctx, "b", savepoint.RecoverOptions{})
 	says(t, err, savepoint.ErrCorrupt, "head", `"b"`)
-	assert.Equal(t, savepoint.RecoverFailed, rep.Status)
+	assert.Equal(t, report.Failed, rep.Status)
 	all, err := db.RecoverAll(ctx, savepoint.RecoverAllOptions{})
 	require.NoError(t, err)
 	assert.Equal(t, 2, all.Healthy)
@@ -73,8 +74,8 @@ func TestDamage_Head_PartialRecovery(t *testing.T) {
 			require.ErrorIs(t, err, savepoint.ErrQuarantined)
 			rep, err := s.Recover(ctx, "b", savepoint.RecoverOptions{Partial: true})
 			require.NoError(t, err)
-			for _, r := range []*savepoint.RecoverReport{dry, rep} {
-				assert.Equal(t, savepoint.RecoverPartial, r.Status, "without a head nothing proves that the records are complete")
+			for _, r := range []*report.Recover{dry, rep} {
+				assert.Equal(t, report.Partial, r.Status, "without a head nothing proves that the records are complete")
 				assert.EqualValues(t, c.good, r.Seq)
 			}
 			assert.EqualValues(t, 13, rep.Restored)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // TestDamage_Rebuild_TriesInOrder damages or removes snapshots of a machine with 30 events and snapshots at 0, 10, 20 and 30:
@@ -46,9 +47,9 @@ func TestDamage_Rebuild_TriesInOrder(t *testing.T) {
 			require.NoError(t, err)
 			rep, err := s.Recover(t.Context(), "a", savepoint.RecoverOptions{})
 			require.NoError(t, err)
-			assert.Equal(t, savepoint.RecoverHealthy, rep.Status, "the state is the same as without damage")
+			assert.Equal(t, report.Healthy, rep.Status, "the state is the same as without damage")
 			assert.Zero(t, rep.Restored)
-			for _, r := range []*savepoint.RecoverReport{dry, rep} {
+			for _, r := range []*report.Recover{dry, rep} {
 				assert.Equal(t, c.source, r.Source)
 				assert.Equal(t, c.from, r.From)
 				assert.EqualValues(t, 30-c.from, r.Replayed)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/document"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // TestDamage_Recover_Partial damages one event of one machine:
@@ -71,7 +72,7 @@ func TestDamage_Recover_Partial(t *testing.T) {
 			rep, err := s.Recover(ctx, "a", savepoint.RecoverOptions{})
 			require.ErrorIs(t, err, savepoint.ErrCorrupt, "nothing is given up without Partial")
 			require.NotNil(t, rep)
-			assert.Equal(t, savepoint.RecoverFailed, rep.Status)
+			assert.Equal(t, report.Failed, rep.Status)
 			require.NotEmpty(t, rep.Tried)
 			assert.EqualValues(t, 57, rep.Tried[0].Good)
 			assert.Len(t, db.Quarantined(), 1)
@@ -86,8 +87,8 @@ func TestDamage_Recover_Partial(t *testing.T) {
 
 			rep, err = s.Recover(ctx, "a", savepoint.RecoverOptions{Partial: true, Reason: "a bad disk", Actor: "ann"})
 			require.NoError(t, err)
-			for _, r := range []*savepoint.RecoverReport{dry, rep} {
-				assert.Equal(t, savepoint.RecoverPartial, r.Status)
+			for _, r := range []*report.Recover{dry, rep} {
+				assert.Equal(t, report.Partial, r.Status)
 				assert.Equal(t, []uint64{57, 100, 58, 100}, []uint64{r.Seq, r.Head, r.LostFrom, r.LostTo})
 				assert.Contains(t, r.String(), "records 58 to 100 given up")
 			}
@@ -153,7 +154,7 @@ func TestDamage_Recover_Partial(t *testing.T) {
 				assert.EqualValues(t, 101, recoveries[0].Seq)
 				assert.Equal(t, "ann", recoveries[0].Actor)
 				assert.Equal(t, savepoint.OriginRecovery, recoveries[0].Origin)
-				assert.Equal(t, savepoint.RecoverPartial, recoveries[0].Report.Status)
+				assert.Equal(t, report.Partial, recoveries[0].Report.Status)
 				assert.EqualValues(t, 100, recoveries[0].Report.LostTo)
 				assert.Equal(t, "a bad disk", recoveries[0].Report.Reason)
 				v, err := s.Verify(ctx, "a")
@@ -233,7 +234,7 @@ func TestDamage_RecoverAll(t *testing.T) {
 	assert.Len(t, progress, 13)
 	assert.True(t, slices.IsSorted(progress))
 	for _, f := range rep.Failed {
-		assert.Equal(t, savepoint.RecoverFailed, f.Status)
+		assert.Equal(t, report.Failed, f.Status)
 		require.NotEmpty(t, f.Tried)
 		assert.EqualValues(t, 2, f.Tried[0].Good)
 		assert.Contains(t, []string{"m-03", "m-07", "m-09"}, f.ID)

@@ -18,6 +18,7 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/format"
 	"github.com/liap-tui/savepoint/internal/long"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // TestDamage_NewerValues_AreNotDamage reads values of a newer format: they return ErrNewer, the machine is not quarantined, and
@@ -440,7 +441,7 @@ func TestDamage_EveryValue(t *testing.T) {
 					require.ErrorIs(t, err, savepoint.ErrCorrupt)
 					rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{Partial: true})
 					require.NoError(t, err)
-					assert.Equal(t, savepoint.RecoverPartial, rep.Status)
+					assert.Equal(t, report.Partial, rep.Status)
 					assert.Equal(t, bad, rep.LostFrom)
 					assert.EqualValues(t, 14, rep.LostTo)
 					assert.Empty(t, db.Quarantined())

@@ -9,6 +9,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // TestDamage_Verify_NamesANondeterministicApply verifies a log with an Apply that is not deterministic: the divergence names its
@@ -71,7 +72,7 @@ func TestDamage_Verify_NamesAChangedApply(t *testing.T) {
 		require.Len(t, v.Divergences, 1, "the divergence is reported once: %v", v.Divergences)
 		d := v.Divergences[0]
 		if every == 1 {
-			assert.Equal(t, savepoint.Divergence{Seq: 6, Name: "multiplied", At: 6, What: d.What}, d)
+			assert.Equal(t, report.Divergence{Seq: 6, Name: "multiplied", At: 6, What: d.What}, d)
 		} else {
 			assert.EqualValues(t, 8, d.At, "between snapshots 4 and 8")
 			assert.LessOrEqual(t, d.Seq, uint64(8))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // Game is a card game of two: the state of a machine is a struct of exported fields.
@@ -351,7 +352,7 @@ func ExampleStore_Recover() {
 	must(err)
 	rep, err := games.Recover(ctx, "g-1", savepoint.RecoverOptions{To: savepoint.BeforeError(), Reason: "a card from nowhere"})
 	must(err)
-	fmt.Println(rep.Status == savepoint.RecoverRestored, "to the state after move", rep.Seq)
+	fmt.Println(rep.Status == report.Restored, "to the state after move", rep.Seq)
 	st, err := games.Load(ctx, "g-1")
 	must(err)
 	fmt.Println(st.Value.Table)

@@ -43,11 +43,12 @@ var rules = []rule{
 	{"internal/crashload", []string{root}},
 	{"internal/*", nil},
 	{"anomaly", nil},
+	{"report", []string{root + "/anomaly"}},
 	{"archive", []string{root + "/engine", root + "/internal/codec", root + "/internal/record"}},
 	{"document", []string{root}},
-	{"analysis", []string{root, root + "/internal/histogram"}},
+	{"analysis", []string{root, root + "/report", root + "/internal/histogram"}},
 	{"savepointtest", []string{root, root + "/archive", root + "/engine", root + "/engine/memory", root + "/internal/codec", root + "/internal/record"}},
-	{"examples/*", []string{root, root + "/examples/*"}},
+	{"examples/*", []string{root, root + "/report", root + "/examples/*"}},
 	{"cmd/*", []string{root}},
 }
 
@@ -67,7 +68,7 @@ var testRules = []rule{
 
 var (
 	rootMay = []string{
-		root + "/anomaly", root + "/archive", root + "/engine", root + "/engine/*",
+		root + "/anomaly", root + "/archive", root + "/report", root + "/engine", root + "/engine/*",
 		root + "/internal/commit", root + "/internal/record", root + "/internal/codec", root + "/internal/histogram", root + "/internal/parallel",
 	}
 	rootTestsMay = list(rootMay, root, root+"/document", root+"/examples/*", root+"/internal/crashload", root+"/internal/format")

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // event returns a random event, some of which are refused.
@@ -463,7 +464,7 @@ func (w *world) recover(k int, id string, p *plain, only bool) {
 		rep, err := s.Recover(ctx, id, savepoint.RecoverOptions{})
 		w.answered("recover to latest", w.there(p), err)
 		if err == nil {
-			w.same("recover", savepoint.RecoverHealthy, rep.Status)
+			w.same("recover", report.Healthy, rep.Status)
 		}
 		return
 	case 1:
@@ -487,7 +488,7 @@ func (w *world) recover(k int, id string, p *plain, only bool) {
 		q := p.copied()
 		q.add("_replaced", st.copied(), false, &writeModel{now: w.now})
 		w.same("recover", q.seq(), rep.Restored)
-		w.same("recover", savepoint.RecoverRestored, rep.Status)
+		w.same("recover", report.Restored, rep.Status)
 		w.model[k][id] = q
 	}
 }

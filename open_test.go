@@ -22,6 +22,7 @@ import (
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/internal/long"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // soon returns options with a short LockTimeout, for files that are in use; the default is a second.
@@ -257,7 +258,7 @@ func TestOpen_ReadOnly_TwoAtOnce(t *testing.T) {
 		assert.True(t, v.OK())
 		rep, err := s.Recover(ctx, "b", savepoint.RecoverOptions{To: savepoint.AtSeq(2), DryRun: true})
 		require.NoError(t, err)
-		assert.Equal(t, savepoint.RecoverRestored, rep.Status)
+		assert.Equal(t, report.Restored, rep.Status)
 		all, err := db.RecoverAll(ctx, savepoint.RecoverAllOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, 3, all.Healthy)

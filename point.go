@@ -9,6 +9,7 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // Point is a moment of a machine. The zero Point is Latest.
@@ -148,7 +149,7 @@ func (db *DB) reach(ctx context.Context, k *kind, id string, p Point) (*rebuiltS
 
 // rebuildAt returns the state of a machine at a point, with what [DB.rebuild]
 // returns besides.
-func (db *DB) rebuildAt(ctx context.Context, k *kind, id string, p Point, limit int) (state, best *rebuiltState, tried []Attempt, err error) {
+func (db *DB) rebuildAt(ctx context.Context, k *kind, id string, p Point, limit int) (state, best *rebuiltState, tried []report.Attempt, err error) {
 	if p.what == pointLatest { // the rebuild finds the newest record itself: there may be more by then
 		state, best, tried, err = db.rebuild(ctx, k, id, engine.All, limit)
 	} else {

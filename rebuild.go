@@ -7,19 +7,8 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/report"
 )
-
-// Attempt is one way of rebuilding a state that did not work.
-type Attempt struct {
-	Source string // where it started: "snapshot", "new" or "replaced"
-	From   uint64 // the seq of that snapshot or record
-	Good   uint64 // the last record up to which the state could be rebuilt
-	Err    string // why it stopped there
-}
-
-func (a Attempt) String() string {
-	return fmt.Sprintf("%s %d: good up to %d: %s", a.Source, a.From, a.Good, a.Err)
-}
 
 // rebuildTarget says which state is to be rebuilt, and within which limits.
 type rebuildTarget struct {
@@ -52,10 +41,10 @@ type rebuiltState struct {
 
 // rebuildResult is what all attempts together led to.
 type rebuildResult struct {
-	state *rebuiltState // nil if no attempt reached the target
-	best  *rebuiltState // the furthest good state of all attempts; nil if there is none
-	tried []Attempt     // the attempts that failed, in order
-	start logStart      // as the first failed attempt saw it
+	state *rebuiltState    // nil if no attempt reached the target
+	best  *rebuiltState    // the furthest good state of all attempts; nil if there is none
+	tried []report.Attempt // the attempts that failed, in order
+	start logStart         // as the first failed attempt saw it
 }
 
 // logStart identifies the log of a machine as it was when it was read.
@@ -68,7 +57,7 @@ type logStart struct{ number, base uint64 }
 // read. best is the furthest good state of all attempts, tried are those that
 // failed. If the log was compacted or put back while it was read, rebuild starts
 // again.
-func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit int) (r, best *rebuiltState, tried []Attempt, err error) {
+func (db *DB) rebuild(ctx context.Context, k *kind, id string, to uint64, limit int) (r, best *rebuiltState, tried []report.Attempt, err error) {
 	t := rebuildTarget{kind: k, id: id, to: to, limit: limit}
 	for n := 1; ; n++ {
 		res, err := db.tryInOrder(ctx, t)
@@ -169,7 +158,7 @@ func (a *attempt) fromSnapshotOf(ctx context.Context, snapTo uint64) (*rebuiltSt
 // failed notes an attempt that did not reach the target.
 func (r *rebuildResult) failed(a *attempt, err error) {
 	r.best = furthest(r.best, a.out)
-	r.tried = append(r.tried, Attempt{Source: a.out.source, From: a.out.from, Good: a.out.seq, Err: err.Error()})
+	r.tried = append(r.tried, report.Attempt{Source: a.out.source, From: a.out.from, Good: a.out.seq, Err: err.Error()})
 }
 
 // furthest returns the state with the greater seq; nil and b without a state lose.

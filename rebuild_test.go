@@ -12,6 +12,7 @@ import (
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/memory"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // changing wraps an engine: some loads of records end with ErrChanged, after their items were passed on.
@@ -44,7 +45,7 @@ func TestRebuild_StartsAgainWhenTheMachineChanged(t *testing.T) {
 		"Recover": func() error {
 			rep, err := s.Recover(ctx, "a", savepoint.RecoverOptions{})
 			if err == nil {
-				assert.Equal(t, savepoint.RecoverHealthy, rep.Status)
+				assert.Equal(t, report.Healthy, rep.Status)
 			}
 			return err
 		},

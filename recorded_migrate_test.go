@@ -17,6 +17,7 @@ import (
 	"github.com/liap-tui/savepoint/document"
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 	"github.com/liap-tui/savepoint/internal/codec"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // addFields returns the two ways of a migration that adds fields and removes them again.
@@ -243,7 +244,7 @@ func recoverAcross(t *testing.T, s *savepoint.Store[savepoint.Doc], want map[str
 		require.NotZero(t, m.seq)
 		rep, err := s.Recover(t.Context(), room, savepoint.RecoverOptions{To: savepoint.AtTime(m.at), Reason: "across a migration"})
 		require.NoError(t, err)
-		assert.Equal(t, savepoint.RecoverRestored, rep.Status)
+		assert.Equal(t, report.Restored, rep.Status)
 		assert.Equal(t, m.seq, rep.Seq)
 		st, err := s.Load(t.Context(), room)
 		require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // RecoverOptions say to which point a machine is to be brought back, and how.
@@ -31,64 +32,22 @@ type RecoverOptions struct {
 	MaxReplay int
 }
 
-// RecoverStatus is how a recovery ended.
-type RecoverStatus string
-
-// How a recovery ended.
-const (
-	RecoverHealthy  RecoverStatus = "healthy"   // the newest state was rebuilt without a loss; nothing was written
-	RecoverRestored RecoverStatus = "recovered" // the state at the point was restored
-	RecoverPartial  RecoverStatus = "partially" // the state after the longest good prefix was restored
-	RecoverFailed   RecoverStatus = "failed"    // nothing was written
-)
-
-// RecoverReport is what a recovery found and did.
-type RecoverReport struct {
-	Kind, ID string
-	To       string // RecoverOptions.To
-	Status   RecoverStatus
-	DryRun   bool          `json:",omitempty"`
-	Source   string        // where the rebuild started: "snapshot", "new" or "replaced"
-	From     uint64        // the seq of that snapshot or record
-	Seq      uint64        // the state right after this record was restored
-	Time     time.Time     // of that record
-	Head     uint64        // the newest record before the recovery
-	Restored uint64        // the record that the recovery appended; 0 = none
-	Replayed int           // how many records
-	Tried    []Attempt     `json:",omitempty"` // the attempts that failed, in order
-	LostFrom uint64        `json:",omitempty"` // the first record given up; 0 = none
-	LostTo   uint64        `json:",omitempty"` // the last one
-	Reason   string        `json:",omitempty"` // RecoverOptions.Reason
-	Took     time.Duration // how long the rebuild took, without the write
-}
-
-func (r *RecoverReport) String() string {
-	s := fmt.Sprintf("%s %q to %s: %s at seq %d from %s %d, %d records replayed in %v", r.Kind, r.ID, r.To, r.Status, r.Seq, r.Source, r.From, r.Replayed, r.Took.Round(time.Microsecond))
-	if r.LostTo > 0 {
-		s += fmt.Sprintf(", records %d to %d given up", r.LostFrom, r.LostTo)
-	}
-	for _, a := range r.Tried {
-		s += "; " + a.String()
-	}
-	return s
-}
-
 // Recover brings a machine back to a point: it appends a record with the state
 // that the machine had there. The records before stay as they are. Recover waits
 // for the machine's queued writes first, and ends a quarantine. With To at Latest
 // it writes nothing if the newest state can be rebuilt without a loss.
 //
 // The error is that of To, also if all of Else failed. The report is never nil.
-func (s *Store[S]) Recover(ctx context.Context, id string, o RecoverOptions) (*RecoverReport, error) {
+func (s *Store[S]) Recover(ctx context.Context, id string, o RecoverOptions) (*report.Recover, error) {
 	return s.db.recoverMachine(ctx, s.kind, id, o)
 }
 
 // recoverMachine is Recover for any kind.
-func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverOptions) (*RecoverReport, error) {
+func (db *DB) recoverMachine(ctx context.Context, k *kind, id string, o RecoverOptions) (*report.Recover, error) {
 	r := &recoverer{db: db, kind: k, id: id, opt: o, start: time.Now()}
-	r.rep = &RecoverReport{Kind: k.name, ID: id, To: o.To.String(), Status: RecoverFailed, DryRun: o.DryRun, Reason: o.Reason}
+	r.rep = &report.Recover{Kind: k.name, ID: id, To: o.To.String(), Status: report.Failed, DryRun: o.DryRun, Reason: o.Reason}
 	if err := r.run(ctx); err != nil {
-		r.rep.Status = RecoverFailed
+		r.rep.Status = report.Failed
 		db.metrics.failed[opRecover].Add(1)
 		return r.rep, fmt.Errorf("recover %s %.60q to %s: %w", k.name, id, o.To, err)
 	}
@@ -101,7 +60,7 @@ type recoverer struct {
 	kind  *kind
 	id    string
 	opt   RecoverOptions
-	rep   *RecoverReport
+	rep   *report.Recover
 	start time.Time
 }
 
@@ -125,7 +84,7 @@ func (r *recoverer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.rep.Status == RecoverHealthy {
+	if r.rep.Status == report.Healthy {
 		db.quarantine.remove(r.kind, r.id)
 		m.forget()
 		m.setRebuilt(found)
@@ -197,7 +156,7 @@ func (r *recoverer) search(ctx context.Context) (*rebuiltState, error) {
 	if err := r.kind.valid(r.kind.value(best.st)); err != nil {
 		return nil, fmt.Errorf("the longest good prefix ends at %d with a state that is not valid: %w; %w", best.seq, err, first)
 	}
-	r.report(RecoverPartial, best)
+	r.report(report.Partial, best)
 	if best.stored.Seq > best.seq {
 		r.rep.LostFrom, r.rep.LostTo = best.seq+1, best.stored.Seq
 	}
@@ -215,16 +174,16 @@ func (r *recoverer) rebuildAt(ctx context.Context, p Point) (state, best *rebuil
 	if err != nil {
 		return nil, best, err
 	}
-	status := RecoverRestored
+	status := report.Restored
 	if p.what == pointLatest && (len(tried) == 0 || state.source != "replaced") {
-		status = RecoverHealthy // also from an older snapshot: the state is the same
+		status = report.Healthy // also from an older snapshot: the state is the same
 	}
 	r.report(status, state)
 	return state, best, nil
 }
 
 // report notes the state that the recovery has found.
-func (r *recoverer) report(status RecoverStatus, s *rebuiltState) {
+func (r *recoverer) report(status report.Status, s *rebuiltState) {
 	rep := r.rep
 	rep.Status = status
 	rep.Source, rep.From, rep.Seq, rep.Replayed, rep.Head = s.source, s.from, s.seq, s.replayed, s.stored.Seq
@@ -317,7 +276,7 @@ func (r *recoverer) logFacts(ctx context.Context, key string, top uint64) (base 
 				base = max(base, it.Seq)
 			}
 		case env.Parse(it.Bytes, nil) == nil && env.Name == replacedName && env.Reason == reasonRestored:
-			var rep RecoverReport
+			var rep report.Recover
 			if json.Unmarshal([]byte(env.Error), &rep) == nil && rep.LostTo > 0 {
 				gaps = append(gaps, record.Gap{From: rep.LostFrom, To: rep.LostTo})
 			}
@@ -333,7 +292,7 @@ func (r *recoverer) logFacts(ctx context.Context, key string, top uint64) (base 
 // Recovery is a recovery of a machine in the past.
 type Recovery struct {
 	Meta   // of the restored record
-	Report RecoverReport
+	Report report.Recover
 }
 
 // Recoveries returns the recoveries of a machine that appended a record, oldest

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // TestStore_Recover_ReplayLimitIsAnError recovers with MaxReplay: more records are an error, never a shorter replay. Points are
@@ -22,7 +23,7 @@ func TestStore_Recover_ReplayLimitIsAnError(t *testing.T) {
 		before := load(t, s, "g")
 		rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(50), MaxReplay: 49})
 		require.ErrorContains(t, err, "more than 49 records", "MaxReplay never shortens the replay")
-		assert.Equal(t, savepoint.RecoverFailed, rep.Status)
+		assert.Equal(t, report.Failed, rep.Status)
 		assert.Equal(t, before, load(t, s, "g"))
 
 		rep, err = s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(50), MaxReplay: 50, DryRun: true})
@@ -142,7 +143,7 @@ func TestStore_Recover_PartialNeedsAMachine(t *testing.T) {
 	for _, dry := range []bool{true, false} {
 		rep, err := s.Recover(ctx, "nobody", savepoint.RecoverOptions{Partial: true, DryRun: dry})
 		require.ErrorIs(t, err, savepoint.ErrNotFound)
-		assert.Equal(t, savepoint.RecoverFailed, rep.Status)
+		assert.Equal(t, report.Failed, rep.Status)
 	}
 	_, err := s.Load(ctx, "nobody")
 	require.ErrorIs(t, err, savepoint.ErrNotFound)
@@ -164,7 +165,7 @@ func TestStore_Recover_Deleted(t *testing.T) {
 	}
 	rep, err := s.Recover(ctx, "a", savepoint.RecoverOptions{Else: []savepoint.Point{savepoint.AtSeq(5)}})
 	require.NoError(t, err)
-	assert.Equal(t, savepoint.RecoverRestored, rep.Status)
+	assert.Equal(t, report.Restored, rep.Status)
 	assert.EqualValues(t, 5, rep.Seq)
 	st, err := s.Load(ctx, "a")
 	require.NoError(t, err)
@@ -181,6 +182,6 @@ func TestStore_Recover_PartialAfterElse(t *testing.T) {
 	o := savepoint.RecoverOptions{Else: []savepoint.Point{savepoint.AtSnapshot(99), savepoint.AtSeq(99)}, Partial: true}
 	rep, err := s.Recover(t.Context(), "a", o)
 	require.NoError(t, err)
-	assert.Equal(t, savepoint.RecoverPartial, rep.Status)
+	assert.Equal(t, report.Partial, rep.Status)
 	assert.Equal(t, []uint64{4, 5, 8}, []uint64{rep.Seq, rep.LostFrom, rep.LostTo})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/parallel"
 	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // RecoverAllOptions say which machines RecoverAll rebuilds, and how.
@@ -31,19 +32,10 @@ type RecoverAllOptions struct {
 	Progress func(done, total int)
 }
 
-// RecoverAllReport is what RecoverAll found and did.
-type RecoverAllReport struct {
-	Machines  int              // rebuilt, or tried
-	Healthy   int              // of these; deleted ones count
-	Recovered int              // restored to their longest good prefix, because of Partial
-	Failed    []*RecoverReport // of the machines in quarantine; Tried says why
-	Took      time.Duration    // how long it took
-}
-
 // RecoverAll rebuilds every machine once, to find those that cannot be rebuilt:
 // they go into quarantine. It does not load the machines into the cache. The error
 // says why it could not go on; the state of single machines is in the report.
-func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*RecoverAllReport, error) {
+func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*report.RecoverAll, error) {
 	if db.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -61,18 +53,18 @@ func (db *DB) RecoverAll(ctx context.Context, o RecoverAllOptions) (*RecoverAllR
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	rep := &RecoverAllReport{}
-	err = parallel.Do(ctx, workers, len(machines), func(i int) (*RecoverReport, error) {
+	rep := &report.RecoverAll{}
+	err = parallel.Do(ctx, workers, len(machines), func(i int) (*report.Recover, error) {
 		return r.check(ctx, machines[i].kind, machines[i].id)
-	}, func(_ int, one *RecoverReport, err error) error {
+	}, func(_ int, one *report.Recover, err error) error {
 		if err != nil {
 			return err
 		}
 		rep.Machines++
 		switch {
-		case one == nil || one.Status == RecoverHealthy:
+		case one == nil || one.Status == report.Healthy:
 			rep.Healthy++
-		case one.Status == RecoverFailed:
+		case one.Status == report.Failed:
 			rep.Failed = append(rep.Failed, one)
 		default:
 			rep.Recovered++
@@ -125,7 +117,7 @@ func (r *allRecoverer) machines(ctx context.Context, kinds []*kind) (out []machi
 // check rebuilds one machine. If that fails, the machine is recovered where
 // Partial allows it, and put into quarantine otherwise. A nil report means that
 // the machine is healthy; an error means that RecoverAll cannot go on.
-func (r *allRecoverer) check(ctx context.Context, k *kind, id string) (*RecoverReport, error) {
+func (r *allRecoverer) check(ctx context.Context, k *kind, id string) (*report.Recover, error) {
 	db := r.db
 	if db.closed.Load() {
 		return nil, ErrClosed
@@ -157,7 +149,7 @@ func (r *allRecoverer) check(ctx context.Context, k *kind, id string) (*RecoverR
 	}
 	err = db.quarantine.add(k, id, err)
 	db.log.Error("machine quarantined", "kind", k.name, "id", id, "error", err)
-	return &RecoverReport{Kind: k.name, ID: id, To: Latest().String(), Status: RecoverFailed, Tried: tried}, nil
+	return &report.Recover{Kind: k.name, ID: id, To: Latest().String(), Status: report.Failed, Tried: tried}, nil
 }
 
 // recoverInBackground rebuilds the machines of a kind once after an unclean close,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/document"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // The thirteen ways in which the Python original lost or mixed up games, each with a test that it cannot happen here. The
@@ -29,10 +30,10 @@ func TestOriginal_01_RecoverySucceeds(t *testing.T) {
 	}
 	rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{})
 	require.NoError(t, err)
-	assert.Equal(t, savepoint.RecoverHealthy, rep.Status)
+	assert.Equal(t, report.Healthy, rep.Status)
 	rep, err = s.Recover(ctx, "g", savepoint.RecoverOptions{To: savepoint.AtSeq(3), Reason: "a test"})
 	require.NoError(t, err)
-	assert.Equal(t, savepoint.RecoverRestored, rep.Status)
+	assert.Equal(t, report.Restored, rep.Status)
 	assert.EqualValues(t, 6, rep.Restored)
 	st, err := s.Load(ctx, "g")
 	require.NoError(t, err)

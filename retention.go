@@ -9,6 +9,7 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // RetentionPolicy limits how much of a machine's log is kept. There are four
@@ -72,29 +73,6 @@ func (p *RetentionPolicy) batch() uint64 {
 	return uint64(min(1000, max(1, p.MaxRecords/10)))
 }
 
-// RetentionStats are counts of what retention has done since Open.
-type RetentionStats struct {
-	Passes   int64  // over all machines
-	Running  bool   // a pass is under way
-	Machines int64  // compactions; a machine counts each time
-	Archived int64  // how many of Machines were finished machines that went into the archive
-	Records  int64  // removed
-	Bytes    int64  // of these records, as encoded
-	Failed   int64  // compactions that failed and removed nothing
-	Error    string // of the last one that failed
-}
-
-// RetentionReport is what one pass did.
-type RetentionReport struct {
-	Machines  int           // examined
-	Compacted int           // compactions; a large machine may need several
-	Archived  int           // how many of Compacted were finished machines
-	Records   int           // removed
-	Bytes     int64         // of these records, as encoded
-	Failed    []error       // of single machines, which each names; the first 100
-	Took      time.Duration // how long the pass took
-}
-
 const (
 	defaultRetainEvery = time.Hour
 	firstRetain        = time.Minute    // from the first Register to the first pass, unless RetainEvery is shorter
@@ -110,7 +88,7 @@ type retention struct {
 	begun   bool // the background task was started; guarded by DB.mu
 
 	mu     sync.Mutex // guards the fields below
-	stats  RetentionStats
+	stats  report.RetentionStats
 	spared map[string]time.Time // when Unarchive brought a machine back, by key
 }
 
@@ -139,7 +117,7 @@ func (r *retention) isSpared(key string) bool {
 }
 
 // snapshot returns a copy of the counts.
-func (r *retention) snapshot() RetentionStats {
+func (r *retention) snapshot() report.RetentionStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.stats
@@ -176,7 +154,7 @@ func (db *DB) retainInBackground() {
 // every Options.RetainEvery. It first waits for a pass that is under way. The
 // error says why the pass could not be finished; errors of single machines are in
 // the report.
-func (db *DB) Retain(ctx context.Context) (*RetentionReport, error) {
+func (db *DB) Retain(ctx context.Context) (*report.Retain, error) {
 	if db.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -188,7 +166,7 @@ func (db *DB) Retain(ctx context.Context) (*RetentionReport, error) {
 }
 
 // retain makes a pass. A gentle pass rests for as long as it works.
-func (db *DB) retain(ctx context.Context, gentle bool) (*RetentionReport, error) {
+func (db *DB) retain(ctx context.Context, gentle bool) (*report.Retain, error) {
 	r := &db.retention
 	select {
 	case r.passing <- struct{}{}:
@@ -205,7 +183,7 @@ func (db *DB) retain(ctx context.Context, gentle bool) (*RetentionReport, error)
 	r.mu.Lock()
 	r.stats.Running = true
 	r.mu.Unlock()
-	p := &retentionPass{db: db, ctx: ctx, gentle: gentle, rep: &RetentionReport{}}
+	p := &retentionPass{db: db, ctx: ctx, gentle: gentle, rep: &report.Retain{}}
 	start := time.Now()
 	err := p.run()
 	p.rep.Took = time.Since(start)
@@ -222,7 +200,7 @@ type retentionPass struct {
 	ctx    context.Context
 	gentle bool
 	worked time.Time // when the pass started, or rested last
-	rep    *RetentionReport
+	rep    *report.Retain
 
 	group []*compaction // planned; they are pushed together
 	final []bool        // whether group[i] archives a finished machine
@@ -363,7 +341,7 @@ func (p *retentionPass) compact(k *kind, d overdue) error {
 			return p.failed(k, d.id, err)
 		}
 	}
-	rep := &CompactReport{Kind: k.name, ID: d.id}
+	rep := &report.Compact{Kind: k.name, ID: d.id}
 	for n := 0; ; n++ {
 		c, err := p.db.planCompaction(p.ctx, k, d.id, d.to, rep)
 		if c == nil || err != nil {
@@ -450,7 +428,7 @@ func (p *retentionPass) waitGroup() error {
 
 // count adds a compaction to the report and to the counts. before is its report
 // before it was waited for.
-func (p *retentionPass) count(c *compaction, before *CompactReport, final, done bool) {
+func (p *retentionPass) count(c *compaction, before *report.Compact, final, done bool) {
 	records, bytes := c.rep.Records-before.Records, c.rep.Bytes-before.Bytes
 	p.rep.Records += records
 	p.rep.Bytes += bytes

@@ -9,19 +9,8 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/internal/record"
+	"github.com/liap-tui/savepoint/report"
 )
-
-// Divergence is a place where a replay differs from what is stored.
-type Divergence struct {
-	Seq  uint64 // the first record after which the difference was seen; its cause may be an earlier record
-	Name string // the event of that record
-	At   uint64 // the record whose stored phase, snapshot or state differs
-	What string // what differs
-}
-
-func (d Divergence) String() string {
-	return fmt.Sprintf("record %d (%s): %s", d.Seq, d.Name, d.What)
-}
 
 // VerifyReport is what Verify found.
 type VerifyReport struct {
@@ -38,7 +27,7 @@ type VerifyReport struct {
 	// Head is the seq of the newest record.
 	Head uint64
 	// Divergences are the differences, in the order of At.
-	Divergences []Divergence
+	Divergences []report.Divergence
 	// Gaps are the records that recoveries gave up. The replay starts again after
 	// each of them.
 	Gaps []GapError
@@ -240,7 +229,7 @@ func (v *verifier) compareRecord(seq uint64, e *record.Envelope, b []byte) error
 	}
 	if phase != e.To && !v.phaseDiffers && e.Reason != reasonMigrated { // a newer program that rolled back has phase names of its own
 		v.phaseDiffers = true
-		v.rep.Divergences = append(v.rep.Divergences, Divergence{Seq: seq, Name: e.Name, At: seq,
+		v.rep.Divergences = append(v.rep.Divergences, report.Divergence{Seq: seq, Name: e.Name, At: seq,
 			What: fmt.Sprintf("a replay leads to phase %q, the record says %q", phase, e.To)})
 	}
 	return nil
@@ -251,7 +240,7 @@ func (v *verifier) compareRecord(seq uint64, e *record.Envelope, b []byte) error
 // differ has an Apply that is not deterministic. If they never differ, Apply was
 // changed. stored names what the state at to was compared with.
 func (v *verifier) addDivergence(ctx context.Context, to uint64, stored string, how []string) error {
-	d := Divergence{Seq: to, At: to, Name: v.replay.env.Name}
+	d := report.Divergence{Seq: to, At: to, Name: v.replay.env.Name}
 	d.What = fmt.Sprintf("a replay differs from %s after record %d: %s", stored, v.startSeq, firstOf(how))
 	a, err := v.replayFrom(ctx, v.startSeq)
 	if err != nil {

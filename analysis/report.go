@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/liap-tui/savepoint"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // Report says what happened to a machine, or to all machines of a kind, in a
@@ -32,7 +32,7 @@ type Report struct {
 	Origins      []NameCount
 	Other        int // what the lists do not count, because they are full
 
-	Took savepoint.Latency // from a machine's record to its next one
+	Took report.Latency // from a machine's record to its next one
 }
 
 // NameCount is how often a name occurs.
@@ -46,7 +46,7 @@ type NameCount struct {
 type PathCount struct {
 	From, To string
 	Count    int
-	Took     savepoint.Latency
+	Took     report.Latency
 }
 
 // EventCount is how often an event occurs, and how long the record before was
@@ -54,7 +54,7 @@ type PathCount struct {
 type EventCount struct {
 	Name  string
 	Count int
-	Took  savepoint.Latency
+	Took  report.Latency
 }
 
 // DayCount is how many records a day has, in UTC.
@@ -67,7 +67,7 @@ type DayCount struct {
 func (c *counter) report() *Report {
 	out := &c.out
 	out.UniquePaths, out.UniquePhases = len(c.paths), len(c.seen)
-	out.Took = savepoint.Latency(c.took.Summary())
+	out.Took = report.Latency(c.took.Summary())
 	if out.Records > 0 {
 		const day = 24 * time.Hour
 		out.PerDay = float64(out.Records) / float64(max(1, (out.Last.Sub(out.First)+day-1)/day))
@@ -76,13 +76,13 @@ func (c *counter) report() *Report {
 		out.Days = append(out.Days, DayCount{time.UnixMicro(day).UTC(), c.days[day]})
 	}
 	for path, t := range c.paths {
-		out.Paths = append(out.Paths, PathCount{path[0], path[1], t.n, savepoint.Latency(t.took.Summary())})
+		out.Paths = append(out.Paths, PathCount{path[0], path[1], t.n, report.Latency(t.took.Summary())})
 	}
 	out.Paths = top(out.Paths, c.o.Top, func(p, q PathCount) int {
 		return cmp.Or(q.Count-p.Count, cmp.Compare(p.From, q.From), cmp.Compare(p.To, q.To))
 	})
 	for name, t := range c.events {
-		out.Events = append(out.Events, EventCount{name, t.n, savepoint.Latency(t.took.Summary())})
+		out.Events = append(out.Events, EventCount{name, t.n, report.Latency(t.took.Summary())})
 	}
 	out.Events = top(out.Events, c.o.Top, func(p, q EventCount) int { return cmp.Or(q.Count-p.Count, cmp.Compare(p.Name, q.Name)) })
 	out.Phases, out.Actors, out.Origins = c.names(c.phases), c.names(c.actors), c.names(c.origins)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
+	"github.com/liap-tui/savepoint/report"
 )
 
 // tally counts what the tables do in this run.
@@ -109,7 +110,7 @@ func outlook(c *config, f *found, y *tally, took time.Duration) (part float64, t
 
 // summary tells what the run did. The database is closed, so that its counts
 // are final and the file has its last size.
-func summary(w io.Writer, c *config, y *tally, s savepoint.Stats, took time.Duration) {
+func summary(w io.Writer, c *config, y *tally, s report.Stats, took time.Duration) {
 	moves := y.moves.Load()
 	fmt.Fprintf(w, "\n%s finished in %s\n", count(int(y.games.Load()), "game"), took.Round(time.Millisecond))
 	if y.last != "" {
