@@ -197,7 +197,7 @@ func (m *measurement) countBranch(h header, array int64, lo, hi []byte, depth in
 		switch {
 		case childHi != nil && bytes.Compare(childHi, m.from) <= 0:
 			continue
-		case m.left <= 0 && bytes.Compare(childLo, m.from) > 0:
+		case m.left <= 0 && i > 0 && bytes.Compare(childLo, m.from) > 0: // the first child begins where the page does, which is counted
 			return childLo, nil
 		}
 		child := ne.Uint64(elements[headerSize+i*elementSize+8:])
