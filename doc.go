@@ -58,9 +58,9 @@
 // # Recover
 //
 // [Store.Recover] rebuilds a machine or takes it back to a point; [Store.Mark]
-// marks an error to go back to. [Store.Verify] proves that a replay gives what is
-// stored. [DB.RecoverAll] looks at all machines, [DB.Quarantined] lists those that
-// cannot be rebuilt.
+// marks an error to go back to. [Store.Verify] compares a replay with what is
+// stored. [DB.RecoverAll] rebuilds all machines, [DB.Quarantined] lists those that
+// cannot be rebuilt. Package report has the reports.
 //
 // # Migrate
 //

@@ -21,7 +21,7 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// documents opens a database in memory with the archive a, whose clock stands still.
+// documents opens a database in memory with the archive a, whose clock does not move.
 func documents(t *testing.T, a archive.Archive) *savepoint.Store[savepoint.Doc] {
 	t.Helper()
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
