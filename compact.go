@@ -112,7 +112,7 @@ func (db *DB) planCompaction(ctx context.Context, k *kind, id string, to uint64,
 		return nil, err
 	}
 	c := &compaction{db: db, kind: k, id: id, rep: rep, to: to, m: m}
-	v := &verifier{db: db, kind: k, m: m, rep: &VerifyReport{Kind: k.name, ID: id}}
+	v := &verifier{db: db, kind: k, m: m, rep: &report.Verify{Kind: k.name, ID: id}}
 	snaps, err := v.snapshots(ctx)
 	if err != nil {
 		return nil, err
@@ -161,7 +161,7 @@ func beforeGap(to uint64, gaps []record.Gap) uint64 {
 }
 
 // checkAgreement returns an error if a replay found a divergence.
-func checkAgreement(rep *VerifyReport, what string) error {
+func checkAgreement(rep *report.Verify, what string) error {
 	if rep.OK() {
 		return nil
 	}
@@ -272,7 +272,7 @@ func (c *compaction) proveBase(ctx context.Context, snaps []record.Snapshot, v *
 			after = append(after, *s)
 		}
 	}
-	proof := &verifier{db: v.db, kind: c.kind, m: v.m, head: v.head, rep: &VerifyReport{Head: v.rep.Head}}
+	proof := &verifier{db: v.db, kind: c.kind, m: v.m, head: v.head, rep: &report.Verify{Head: v.rep.Head}}
 	if err := proof.compareAll(ctx, after); err != nil {
 		return fmt.Errorf("nothing is removed: a replay from record %d: %w", c.to, err)
 	}

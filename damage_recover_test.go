@@ -160,7 +160,7 @@ func TestDamage_Recover_Partial(t *testing.T) {
 				v, err := s.Verify(ctx, "a")
 				require.NoError(t, err)
 				assert.True(t, v.OK(), "%v", v.Divergences)
-				assert.Equal(t, []savepoint.GapError{{From: 58, To: 100}}, v.Gaps)
+				assert.Equal(t, []report.Gap{{From: 58, To: 100}}, v.Gaps)
 				well(t, s, "b", 100)
 			}
 		})

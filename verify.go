@@ -12,36 +12,12 @@ import (
 	"github.com/liap-tui/savepoint/report"
 )
 
-// VerifyReport is what Verify found.
-type VerifyReport struct {
-	Kind, ID string
-	// Events is how many records were read.
-	Events int
-	// Upcast is how many of Events were not compared with what is stored. These
-	// are the records that an older version of the kind wrote, those applied to a
-	// state that an older version wrote, and those that this program cannot read:
-	// what is stored of them has another form than the replay.
-	Upcast int
-	// Snapshots is how many snapshots were compared.
-	Snapshots int
-	// Head is the seq of the newest record.
-	Head uint64
-	// Divergences are the differences, in the order of At.
-	Divergences []report.Divergence
-	// Gaps are the records that recoveries gave up. The replay starts again after
-	// each of them.
-	Gaps []GapError
-}
-
-// OK reports whether the replay found no difference.
-func (r *VerifyReport) OK() bool { return len(r.Divergences) == 0 }
-
 // Verify replays a machine from the base of its log. It compares the result with
 // every stored snapshot, with the phase in every record, and with the live state.
 // A difference means that an Apply was changed, or that it depends on something
 // else than the state and the event: a clock, a random source. Differences are in
 // the report; damaged bytes are an error. Verify writes nothing.
-func (s *Store[S]) Verify(ctx context.Context, id string) (*VerifyReport, error) {
+func (s *Store[S]) Verify(ctx context.Context, id string) (*report.Verify, error) {
 	rep, err := s.db.verify(ctx, s.kind, id)
 	if err != nil {
 		return rep, fmt.Errorf("verify %s %.60q: %w", s.kind.name, id, err)
@@ -49,9 +25,9 @@ func (s *Store[S]) Verify(ctx context.Context, id string) (*VerifyReport, error)
 	return rep, nil
 }
 
-func (db *DB) verify(ctx context.Context, k *kind, id string) (*VerifyReport, error) {
+func (db *DB) verify(ctx context.Context, k *kind, id string) (*report.Verify, error) {
 	for n := 1; ; n++ {
-		v := &verifier{db: db, kind: k, rep: &VerifyReport{Kind: k.name, ID: id}}
+		v := &verifier{db: db, kind: k, rep: &report.Verify{Kind: k.name, ID: id}}
 		err := v.verify(ctx)
 		if err == nil || n >= maxAttempts || !db.logChanged(ctx, k, id, v.start, err) {
 			return v.rep, err
@@ -69,7 +45,7 @@ type verifier struct {
 	db   *DB
 	kind *kind
 	m    *machine
-	rep  *VerifyReport
+	rep  *report.Verify
 
 	start logStart
 	head  record.Head
@@ -91,7 +67,7 @@ func (v *verifier) verify(ctx context.Context) (err error) {
 		return err
 	}
 	for _, g := range v.head.Gaps {
-		v.rep.Gaps = append(v.rep.Gaps, GapError{From: g.From, To: g.To})
+		v.rep.Gaps = append(v.rep.Gaps, report.Gap{From: g.From, To: g.To})
 	}
 	return v.compareAll(ctx, snaps)
 }

@@ -71,15 +71,3 @@ type RecoverAll struct {
 	Failed    []*Recover    // of the machines in quarantine; Tried says why
 	Took      time.Duration // how long it took
 }
-
-// Divergence is a place where a replay differs from what is stored.
-type Divergence struct {
-	Seq  uint64 // the first record after which the difference was seen; its cause may be an earlier record
-	Name string // the event of that record
-	At   uint64 // the record whose stored phase, snapshot or state differs
-	What string // what differs
-}
-
-func (d Divergence) String() string {
-	return fmt.Sprintf("record %d (%s): %s", d.Seq, d.Name, d.What)
-}
