@@ -11,6 +11,7 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/enginetest"
+	"github.com/liap-tui/savepoint/internal/long"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -50,8 +51,8 @@ func TestEngine_Conformance(t *testing.T) {
 		"Shared":   {dictionaryDue: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if name != "Plain" && testing.Short() {
-				t.Skip()
+			if name != "Plain" {
+				long.Skip(t, "conformance with another configuration")
 			}
 			var mu sync.Mutex
 			paths := map[engine.Engine]string{}
