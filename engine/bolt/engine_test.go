@@ -43,6 +43,7 @@ func checkBolt(t testing.TB, path string) {
 	})
 }
 
+// rows C1, C2, C17, L8.
 func TestEngine_Conformance(t *testing.T) {
 	for name, o := range map[string]config{
 		"Plain":    {},

@@ -250,6 +250,7 @@ func TestOpen_RenamedWhileOpen(t *testing.T) {
 	require.Contains(t, items[len(items)-1], "head 1 9 ")
 }
 
+// row C17.
 func TestCreate_Crash(t *testing.T) {
 	dead := errors.New("the process died")
 	for name, seams := range map[string]seams{

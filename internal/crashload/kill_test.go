@@ -127,6 +127,7 @@ func TestPromises_HasTeeth(t *testing.T) {
 //     and every machine takes new writes, which are there after another opening.
 //
 // CRASHLOAD_KILLS is the number of deaths, instead of a time.
+// rows D13, L3.
 func TestKill(t *testing.T) {
 	const least, enough = 5, 6 * time.Second
 	kills, _ := strconv.Atoi(os.Getenv("CRASHLOAD_KILLS"))

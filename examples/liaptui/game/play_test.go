@@ -57,6 +57,7 @@ func play(t *testing.T, r *rand.Rand, each func(g *Game, e Event)) (Game, []Even
 // Thousands of games: every event allowed, every state valid, every phase change legal, every game
 // ends, and over all of them every event, phase change and set type occurs. Replay of the events on
 // a new game gives the same state, and so does replay of their encoded form.
+// row L6.
 func TestGame_BotsPlayToTheEnd(t *testing.T) {
 	t.Parallel()
 	n := games(t)
