@@ -78,7 +78,7 @@ func TestOpen_Refuses(t *testing.T) {
 		"another program's app id":   {setFile(app("something else", 1)), engine.ErrForeign},
 		"a bucket is missing":        {func(t *testing.T, path string) { dropBucket(t, path, patch) }, engine.ErrCorrupt},
 		"a directory":                {func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) }, engine.ErrForeign},
-		"a pipe":                     {func(t *testing.T, path string) { require.NoError(t, syscall.Mkfifo(path, 0o600)) }, engine.ErrForeign},
+		"a pipe":                     {makePipe, engine.ErrForeign},
 		"a file where the dir is":    {nil, fs.ErrNotExist},
 		"the directory is not there": {nil, fs.ErrNotExist},
 	} {

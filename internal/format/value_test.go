@@ -193,7 +193,7 @@ func entriesOf(n int) []Entry {
 	var es []Entry
 	for i := range n {
 		pos += 1 + r.Uint64N(5)
-		es = append(es, Entry{Seq: uint64(41 + i), Pos: pos, Time: int64(r.IntN(1<<50)) - 1<<49, Bytes: noise(r.IntN(200))})
+		es = append(es, Entry{Seq: uint64(41 + i), Pos: pos, Time: r.Int64N(1<<50) - 1<<49, Bytes: noise(r.IntN(200))})
 	}
 	return es
 }
