@@ -45,6 +45,7 @@ func checkBolt(t testing.TB, path string) {
 
 // rows C1, C2, C17, L8.
 func TestEngine_Conformance(t *testing.T) {
+	t.Parallel()
 	for name, o := range map[string]config{
 		"Plain":    {},
 		"Short":    {readBytes: 4 << 10}, // a load takes several transactions
@@ -55,6 +56,7 @@ func TestEngine_Conformance(t *testing.T) {
 			if name != "Plain" {
 				long.Skip(t, "conformance with another configuration")
 			}
+			t.Parallel()
 			var mu sync.Mutex
 			paths := map[engine.Engine]string{}
 			open := func(t *testing.T, path string) engine.Engine {

@@ -47,12 +47,14 @@ func makeCheckpoint(e *Engine, also func(tx *txn) error) error {
 }
 
 func TestJournal_Conformance(t *testing.T) {
+	t.Parallel()
 	for name, o := range journalConfigs {
 		for _, kill := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: "_Kill"}[kill], func(t *testing.T) {
 				if !(name == "TwoTiny" && !kill || name == "Growing" && kill) {
 					long.Skip(t, "conformance with another journal")
 				}
+				t.Parallel()
 				var mu sync.Mutex
 				paths := map[engine.Engine]string{}
 				open := func(t *testing.T, path string) engine.Engine {

@@ -98,6 +98,7 @@ func dump(t testing.TB, e engine.Engine, wants []engine.LoadRange, numbers bool)
 //  1. Every commit has the same results, with the same positions (R4, R11).
 //  2. Every read returns the same before and after each of these (R1, R10).
 func TestJournal_Equivalence(t *testing.T) {
+	t.Parallel()
 	seed, histories := uint64(time.Now().UnixNano()), long.N(t, 2, 12)
 	if s := os.Getenv("RING_SEED"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)
@@ -106,7 +107,10 @@ func TestJournal_Equivalence(t *testing.T) {
 	}
 	for i := range histories {
 		seed := seed + uint64(i)
-		t.Run(fmt.Sprint("RING_SEED=", seed), func(t *testing.T) { equalHistories(t, seed, 150) })
+		t.Run(fmt.Sprint("RING_SEED=", seed), func(t *testing.T) {
+			t.Parallel()
+			equalHistories(t, seed, 150)
+		})
 	}
 }
 

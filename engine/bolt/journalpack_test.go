@@ -62,6 +62,7 @@ func TestJournal_Packs(t *testing.T) {
 // TestJournal_PackedGroups: groups of all sizes up to more than a segment are read
 // back from the journal, whether compression makes them shorter or not.
 func TestJournal_PackedGroups(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(2, 7))
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), journalConfigs["Tiny"])
 	require.NoError(t, err)
