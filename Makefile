@@ -132,10 +132,12 @@ bench-short: $(TESTLOG) ## every benchmark once, to see that it runs
 	@for mod in . bench; do echo "benchmarks of $$mod"; (cd "$$mod" && $(TEST) -json -run '^$$' -bench . -benchtime 1x ./... | $(TESTLOG)) || exit 1; done
 	@echo "not done: benchmarks that measure (make bench does it)"
 
-examples: ## run every example program, each in an empty directory
-	@list=$$($(GO) list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./examples/...); [ -n "$$list" ]; \
-	for p in $$list; do echo "example $$p"; t=$$(mktemp -d); \
-		$(GO) build -o "$$t/example" "$$p" && (cd "$$t" && ./example </dev/null) || { rm -rf "$$t"; exit 1; }; rm -rf "$$t"; done
+# changing goes on with the file that quickstart leaves.
+examples: ## run every example program in one new directory, quickstart first
+	@list=$$($(GO) list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./examples/...); \
+	first=$$(grep '/quickstart$$' <<<"$$list"); others=$$(grep -v '/quickstart$$' <<<"$$list"); \
+	t=$$(mktemp -d); trap 'rm -rf "$$t"' EXIT; mkdir "$$t/empty"; \
+	for p in $$first $$others; do echo "example $$p"; $(GO) build -o "$$t/example" "$$p"; (cd "$$t/empty" && "$$t/example" </dev/null); done
 
 tools: $(TOOLS) ## build the pinned tools into bin/
 
