@@ -96,7 +96,7 @@ fuzz: ## run every fuzz target of the module for FUZZTIME (10m, or 100000x for e
 	@list=$$($(TEST) -list '^Fuzz' ./...) || { echo "$$list"; exit 1; }; \
 	awk '/^Fuzz/ { names = names " " $$1; next } /^ok/ { n = split(names, f, " "); for (i = 1; i <= n; i++) print $$2, f[i] } { names = "" }' <<<"$$list" | \
 	while read -r pkg name; do echo "fuzz $$pkg $$name for $(FUZZTIME)"; \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null || exit 1; done
+		$(TEST) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null || exit 1; done
 
 fuzz-short: ## the same, a few seconds each
 	@$(MAKE) -s fuzz FUZZTIME=100000x
