@@ -28,9 +28,8 @@ const (
 
 // facades are the types whose methods may be in more than maxMethodFiles files, with the reason.
 var facades = map[string]string{
-	"DB":                 "the facade of everything that concerns all machines: each feature's file has its verbs",
-	"Store":              "the facade of everything that concerns the machines of a kind: each feature's file has its verbs",
-	"engine/bolt.Engine": "the facade of the file: engine.Engine, Feeder and Querier are one type by contract",
+	"DB":    "the facade of everything that concerns all machines: each feature's file has its verbs",
+	"Store": "the facade of everything that concerns the machines of a kind: each feature's file has its verbs",
 }
 
 // houseFile is a parsed file of the packages that the house test reads.
