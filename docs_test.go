@@ -66,7 +66,9 @@ func TestDocs_Requirements(t *testing.T) {
 			assert.True(t, exists(file), "%s is done, and %q is no path of the tree", id, file)
 		}
 		for _, p := range proof {
-			assert.True(t, tests.has(p), "%s is done, and there is no test %q", id, p)
+			if assert.True(t, tests.has(p), "%s is done, and there is no test %q", id, p) {
+				assert.True(t, tests.marked(p, id), "%s is done by %s, whose doc comment has no line \"// row %s\" (or \"// rows ...\" with it)", id, p, id)
+			}
 		}
 	}
 	assert.Equal(t, want, got, "the rows, in order and once each")
@@ -83,17 +85,29 @@ func items(cell string) []string {
 	return out
 }
 
-// testFuncs maps the name of each test, fuzz target and example to the directories that declare it.
-type testFuncs map[string][]string
+// testFuncs maps the name of each test, fuzz target and example to its declarations.
+type testFuncs map[string][]testFunc
 
-// has answers whether the test name exists. The name of a subtest must stand in a test file of the same
+// testFunc is where a test is declared, and the rows of docs/requirements.md that its doc comment names.
+type testFunc struct {
+	dir  string
+	rows []string
+}
+
+// has reports whether the test name exists. The name of a subtest must stand in a test file of the same
 // directory, as it is or with blanks, or be a file in its testdata: that is as far as reading goes.
 func (f testFuncs) has(name string) bool {
 	name, sub, isSub := strings.Cut(name, "/")
 	if !isSub {
 		return len(f[name]) > 0
 	}
-	return slices.ContainsFunc(f[name], func(dir string) bool { return hasSubtest(dir, sub) })
+	return slices.ContainsFunc(f[name], func(d testFunc) bool { return hasSubtest(d.dir, sub) })
+}
+
+// marked reports whether the doc comment of the test, or of the test that a subtest is part of, names the row.
+func (f testFuncs) marked(name, row string) bool {
+	name, _, _ = strings.Cut(name, "/")
+	return slices.ContainsFunc(f[name], func(d testFunc) bool { return slices.Contains(d.rows, row) })
 }
 
 func hasSubtest(dir, sub string) bool {
@@ -111,19 +125,54 @@ func hasSubtest(dir, sub string) bool {
 // testNames reads the tests of every module of the tree.
 func testNames(t *testing.T) testFuncs {
 	t.Helper()
-	decl := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Example)\w*)\(`)
+	isTest := regexp.MustCompile(`^(?:Test|Fuzz|Example)`)
 	names := testFuncs{}
 	walk(t, func(name string) {
 		if !strings.HasSuffix(name, "_test.go") {
 			return
 		}
-		text, err := os.ReadFile(filepath.FromSlash(name))
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.FromSlash(name), nil, parser.ParseComments|parser.SkipObjectResolution)
 		require.NoError(t, err)
-		for _, m := range decl.FindAllSubmatch(text, -1) {
-			names[string(m[1])] = append(names[string(m[1])], path.Dir(name))
+		for _, decl := range file.Decls {
+			if d, ok := decl.(*ast.FuncDecl); ok && d.Recv == nil && isTest.MatchString(d.Name.Name) {
+				names[d.Name.Name] = append(names[d.Name.Name], testFunc{path.Dir(name), rowsOf(d.Doc)})
+			}
 		}
 	})
 	return names
+}
+
+var rowMark = regexp.MustCompile(`^// rows? ([A-L][0-9]+(?:, [A-L][0-9]+)*)\.?$`)
+
+// rowsOf lists the rows in the lines of a doc comment that have the form "// row A1" or "// rows A1, B2".
+func rowsOf(doc *ast.CommentGroup) []string {
+	var rows []string
+	if doc != nil {
+		for _, c := range doc.List {
+			if m := rowMark.FindStringSubmatch(c.Text); m != nil {
+				rows = append(rows, strings.Split(m[1], ", ")...)
+			}
+		}
+	}
+	return rows
+}
+
+func TestDocs_RowMarks(t *testing.T) {
+	for text, want := range map[string][]string{
+		"// row A1":                {"A1"},
+		"// row A1.":               {"A1"},
+		"// rows A1, L19.":         {"A1", "L19"},
+		"// T: does.\n// row B2":   {"B2"},
+		"// row A1: and why":       nil,
+		"// the row A1":            nil,
+		"//row A1":                 nil,
+		"// rows A1 and B2":        nil,
+		"// row A1\n//\n// row C3": {"A1", "C3"},
+	} {
+		file, err := parser.ParseFile(token.NewFileSet(), "p_test.go", "package p\n"+text+"\nfunc TestT() {\n\t// row K1\n}\n", parser.ParseComments)
+		require.NoError(t, err)
+		assert.Equal(t, want, rowsOf(file.Decls[0].(*ast.FuncDecl).Doc), text)
+	}
 }
 
 // A code block in a document that comes from the tree has a line above it that says from where:

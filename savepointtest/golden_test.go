@@ -107,6 +107,7 @@ func (e dealt3) Apply(*hand, savepoint.Meta) error  { return nil }
 func (e dealt4) Apply(*hand, savepoint.Meta) error  { return nil }
 func (e played2) Apply(*hand, savepoint.Meta) error { return nil }
 
+// row F13.
 func TestGolden_ChangesThatOldDataCannotSurvive(t *testing.T) {
 	for what, events := range map[string]savepoint.Events[hand]{
 		`"dealt" loses Left`: {"dealt": dealt2{}, "played": &played{}},

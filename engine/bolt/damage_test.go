@@ -120,6 +120,7 @@ func readEverything(t testing.TB, path string) map[string][]string {
 //  2. every other item is reported as damaged, or the head is;
 //  3. the other machine is as it was.
 func TestDamage_EachByte(t *testing.T) {
+	t.Parallel()
 	path := sampleFile(t)
 	good := readEverything(t, path)
 	type place struct {

@@ -100,6 +100,7 @@ func codecsIn(t testing.TB, path string) (codecs map[format.Codec]int, keys, cop
 	return codecs, keys, copies
 }
 
+// row C1.
 func TestDictionary_MadeAndUsed(t *testing.T) {
 	// 1. a kind gets its own dictionary once there are enough snapshots of enough machines; 2. snapshots stored before and
 	// after it are read, after reopening and read-only; 3. schema versions share a dictionary.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/enginetest"
+	"github.com/liap-tui/savepoint/internal/long"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -42,7 +43,9 @@ func checkBolt(t testing.TB, path string) {
 	})
 }
 
+// rows C1, C2, C17, L8.
 func TestEngine_Conformance(t *testing.T) {
+	t.Parallel()
 	for name, o := range map[string]config{
 		"Plain":    {},
 		"Short":    {readBytes: 4 << 10}, // a load takes several transactions
@@ -50,9 +53,10 @@ func TestEngine_Conformance(t *testing.T) {
 		"Shared":   {dictionaryDue: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if name != "Plain" && testing.Short() {
-				t.Skip()
+			if name != "Plain" {
+				long.Skip(t, "conformance with another configuration")
 			}
+			t.Parallel()
 			var mu sync.Mutex
 			paths := map[engine.Engine]string{}
 			open := func(t *testing.T, path string) engine.Engine {

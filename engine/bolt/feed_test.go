@@ -120,6 +120,7 @@ func covered(t *testing.T, path string) []indexPageKey {
 // numbers the feed delivers the same records, for readers at once, and opening for
 // writing repairs the buckets.
 func TestIndexPages_LossIsHarmless(t *testing.T) {
+	t.Parallel()
 	whole := historyFile(t, config{}, 250)
 	e := openAt(t, whole, config{readOnly: true})
 	want := fed(t, e, 0)

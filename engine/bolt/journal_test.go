@@ -10,6 +10,7 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/enginetest"
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // journalConfigs are the journals that tests run with.
@@ -46,12 +47,14 @@ func makeCheckpoint(e *Engine, also func(tx *txn) error) error {
 }
 
 func TestJournal_Conformance(t *testing.T) {
+	t.Parallel()
 	for name, o := range journalConfigs {
 		for _, kill := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: "_Kill"}[kill], func(t *testing.T) {
-				if testing.Short() && !(name == "TwoTiny" && !kill || name == "Growing" && kill) {
-					t.Skip()
+				if !(name == "TwoTiny" && !kill || name == "Growing" && kill) {
+					long.Skip(t, "conformance with another journal")
 				}
+				t.Parallel()
 				var mu sync.Mutex
 				paths := map[engine.Engine]string{}
 				open := func(t *testing.T, path string) engine.Engine {

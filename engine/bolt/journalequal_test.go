@@ -16,6 +16,7 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/memory"
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // copyFile copies an open file between two writes: what a power cut leaves if all
@@ -97,18 +98,19 @@ func dump(t testing.TB, e engine.Engine, wants []engine.LoadRange, numbers bool)
 //  1. Every commit has the same results, with the same positions (R4, R11).
 //  2. Every read returns the same before and after each of these (R1, R10).
 func TestJournal_Equivalence(t *testing.T) {
-	seed, histories := uint64(time.Now().UnixNano()), 12
+	t.Parallel()
+	seed, histories := uint64(time.Now().UnixNano()), long.N(t, 2, 12)
 	if s := os.Getenv("RING_SEED"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)
 		require.NoError(t, err)
 		seed, histories = n, 1
 	}
-	if testing.Short() {
-		histories = 4
-	}
 	for i := range histories {
 		seed := seed + uint64(i)
-		t.Run(fmt.Sprint("RING_SEED=", seed), func(t *testing.T) { equalHistories(t, seed, 150) })
+		t.Run(fmt.Sprint("RING_SEED=", seed), func(t *testing.T) {
+			t.Parallel()
+			equalHistories(t, seed, 150)
+		})
 	}
 }
 

@@ -76,6 +76,7 @@ func faultyBolt(t *testing.T, o config, journal, commit func(n int64) bool, afte
 //     is whole or absent.
 //  3. The restarted file accepts writes.
 func TestJournal_Faults(t *testing.T) {
+	t.Parallel()
 	never := func(int64) bool { return false }
 	runs, hit := 0, 0
 	for _, where := range []string{"journal", "checkpoint", "growth"} {

@@ -108,6 +108,7 @@ func TestJournal_OpenAgainAndAgain(t *testing.T) {
 // TestJournal_Compacted: bbolt's own compaction into pages of other sizes keeps the
 // journal, which is read at the place that its head says (R2) and then made again.
 func TestJournal_Compacted(t *testing.T) {
+	t.Parallel()
 	for _, page := range []int{1024, 2048, 4096, 8192, 16384, 65536} {
 		t.Run(fmt.Sprint(page), func(t *testing.T) {
 			path, want := killedFile(t, journalConfigs["Small"], 20)
@@ -173,6 +174,7 @@ func TestJournal_StrangersInBucket(t *testing.T) {
 // TestJournal_Forged: events that contain copies of the journal's own records, at
 // offsets where records start, are not taken for records (R8).
 func TestJournal_Forged(t *testing.T) {
+	t.Parallel()
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), config{journalBytes: 1 << 20, noCompression: true})
 	require.NoError(t, err)
 	for i := range uint64(3) {

@@ -15,8 +15,8 @@ import (
 	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
 )
 
-// long returns a write of n events of 1 KiB each that compress well.
-func long(expect uint64, n int) engine.Step {
+// longStep returns a write of n events of 1 KiB each that compress well.
+func longStep(expect uint64, n int) engine.Step {
 	w := writeOf("a", expect, n)
 	for i := range w.Events {
 		w.Events[i].Bytes = bytes.Repeat(fmt.Appendf(nil, "record %08d ", expect+uint64(i)), 64)
@@ -34,7 +34,7 @@ func TestJournal_Packs(t *testing.T) {
 		o.noCompression = raw
 		e := openAt(t, filepath.Join(t.TempDir(), "test.db"), o)
 		for i := range uint64(5) {
-			require.NoError(t, commitSteps(e, long(21*i, 20)))
+			require.NoError(t, commitSteps(e, longStep(21*i, 20)))
 			require.NoError(t, commitSteps(e, stepOf(writeOf("a", 21*i+20, 1))))
 		}
 		want := holds(t, e)
@@ -62,6 +62,7 @@ func TestJournal_Packs(t *testing.T) {
 // TestJournal_PackedGroups: groups of all sizes up to more than a segment are read
 // back from the journal, whether compression makes them shorter or not.
 func TestJournal_PackedGroups(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(2, 7))
 	e, err := openWith(filepath.Join(t.TempDir(), "test.db"), journalConfigs["Tiny"])
 	require.NoError(t, err)
@@ -122,7 +123,7 @@ func TestJournal_CheckpointsByMemory(t *testing.T) {
 	until := func(enough func() bool, most uint64) {
 		for most += seq; !enough(); seq += 20 {
 			require.Less(t, seq, most)
-			require.NoError(t, commitSteps(e, long(seq, 20)))
+			require.NoError(t, commitSteps(e, longStep(seq, 20)))
 		}
 	}
 	held(func() {
@@ -135,7 +136,7 @@ func TestJournal_CheckpointsByMemory(t *testing.T) {
 	held(func() {
 		until(e.journal.overBudget, 1000)
 		require.Positive(t, e.journal.journal.Load().State().Free)
-		go func() { done <- commitSteps(e, long(seq, 20)) }()
+		go func() { done <- commitSteps(e, longStep(seq, 20)) }()
 		select {
 		case <-done:
 			t.Error("it does not wait for the checkpoint")

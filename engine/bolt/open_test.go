@@ -78,7 +78,7 @@ func TestOpen_Refuses(t *testing.T) {
 		"another program's app id":   {setFile(app("something else", 1)), engine.ErrForeign},
 		"a bucket is missing":        {func(t *testing.T, path string) { dropBucket(t, path, patch) }, engine.ErrCorrupt},
 		"a directory":                {func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) }, engine.ErrForeign},
-		"a pipe":                     {func(t *testing.T, path string) { require.NoError(t, syscall.Mkfifo(path, 0o600)) }, engine.ErrForeign},
+		"a pipe":                     {makePipe, engine.ErrForeign},
 		"a file where the dir is":    {nil, fs.ErrNotExist},
 		"the directory is not there": {nil, fs.ErrNotExist},
 	} {
@@ -250,6 +250,7 @@ func TestOpen_RenamedWhileOpen(t *testing.T) {
 	require.Contains(t, items[len(items)-1], "head 1 9 ")
 }
 
+// row C17.
 func TestCreate_Crash(t *testing.T) {
 	dead := errors.New("the process died")
 	for name, seams := range map[string]seams{

@@ -85,6 +85,7 @@ func queried(t *testing.T, e *Engine, q engine.Query) (found []uint64) {
 // TestPageSummary_LossIsHarmless: after any damage to the summaries a query finds the
 // same records, for readers at once, and opening for writing stores what is missing.
 func TestPageSummary_LossIsHarmless(t *testing.T) {
+	t.Parallel()
 	queries := []engine.Query{{Name: "rare"}, {Name: "rare", Newest: true}, {Actor: "actor3"}, {From: "from1", To: "to2", Newest: true},
 		{Origin: 2, Kind: 2}, {MinTime: 100, MaxTime: 110}, {Name: "name3", Actor: "actor90"}, {Name: "never"}}
 	for name, change := range map[string]func(tx *bbolt.Tx) error{

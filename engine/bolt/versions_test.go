@@ -43,6 +43,7 @@ func versionSample(t *testing.T, o config) (path string, want map[uint64]int64) 
 
 // TestVersions_SurviveACrash: the counts are those of the heads, in the
 // buckets and in the journal.
+// row F20.
 func TestVersions_SurviveACrash(t *testing.T) {
 	for name, o := range map[string]config{"direct": {}, "small journal": journalConfigs["Small"], "journal": {journalBytes: 1 << 20}} {
 		t.Run(name, func(t *testing.T) {
@@ -61,6 +62,7 @@ func TestVersions_SurviveACrash(t *testing.T) {
 
 // TestVersions_CountedAgain: counts that are missing, as in a file of an earlier
 // version, or that do not match the heads, are counted again from the heads.
+// row F20.
 func TestVersions_CountedAgain(t *testing.T) {
 	sample, want := versionSample(t, config{})
 	for name, bad := range map[string]func(tx *bbolt.Tx) error{

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // testConcurrent reads while one committer writes. It checks that
@@ -21,7 +22,8 @@ import (
 //  3. no Load returns an older state than an earlier one of the same reader;
 //  4. a Scan delivers heads in order, each of one moment.
 func testConcurrent(s *subject) {
-	const machines, groups = 5, 800
+	const machines = 5
+	groups := long.N(s.t, 200, 800)
 	var (
 		acked   [machines]atomic.Uint64
 		done    atomic.Bool

@@ -7,9 +7,9 @@
 //		enginetest.Run(t, enginetest.Config{Open: open, Reopen: reopen})
 //	}
 //
-// Two environment variables control the random histories: ENGINETEST_SEED replays
+// Three environment variables control the random histories: ENGINETEST_SEED replays
 // the history of a seed, which every run logs; ENGINETEST_OPS is the number of
-// operations (20,000 by default, 4,000 with -short).
+// operations. Without it a history has 4,000 operations, and 20,000 with SAVEPOINT_LONG=1.
 package enginetest
 
 import (

@@ -6,22 +6,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint/engine"
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // testHistory runs a random history against the engine and the model.
 func testHistory(s *subject) {
 	seed := number(s, "ENGINETEST_SEED", uint64(time.Now().UnixNano()))
-	ops := uint64(20_000)
-	if testing.Short() {
-		ops = 4_000
-	}
-	ops = number(s, "ENGINETEST_OPS", ops)
+	ops := number(s, "ENGINETEST_OPS", uint64(long.N(s.t, 4_000, 20_000)))
 	s.t.Logf("replay with ENGINETEST_SEED=%d ENGINETEST_OPS=%d", seed, ops)
 	h := newHistory(s, seed)
 	for h.ops < int(ops) {

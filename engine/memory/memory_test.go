@@ -11,6 +11,7 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
+// rows C16, D1, J1.
 func TestConformance(t *testing.T) {
 	enginetest.Run(t, enginetest.Config{
 		Open: func(*testing.T) engine.Engine { return memory.New() },

@@ -24,6 +24,7 @@ var formats = []string{"format-1"}
 const compatDir = "../../testdata/compat"
 
 // TestCompat_FilesOfEveryFormatOpen opens them, replays them, and plays on.
+// row L6.
 func TestCompat_FilesOfEveryFormatOpen(t *testing.T) {
 	if *update {
 		makeCompat(t, formats[len(formats)-1])

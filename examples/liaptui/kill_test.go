@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // childEnv makes the test binary the command: "main" as it is, "acks" with a line
@@ -80,10 +81,7 @@ func killed(t *testing.T, after time.Duration, args ...string) (acked map[string
 // table's unfinished game at its head; (5) the games are those of a run that was
 // never killed.
 func TestKill_LosesNothing(t *testing.T) {
-	rounds := 8
-	if testing.Short() {
-		rounds = 3
-	}
+	rounds := long.N(t, 3, 8)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))

@@ -86,6 +86,7 @@ func newEverything() everything {
 }
 
 // Unmarshal restores what Marshal wrote, for values and for pointers to them.
+// row D18.
 func TestRoundTrip(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 5000, time.UTC)
 	values := []any{

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// rows J1, J2.
 func TestQueue_OrderAndGroups(t *testing.T) {
 	var mu sync.Mutex
 	var got []int

@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // asChild in the environment makes the test binary the command itself.
@@ -126,9 +128,11 @@ func TestPromises_HasTeeth(t *testing.T) {
 //  4. the file opens at once, for reading and for writing, keys are remembered,
 //     and every machine takes new writes, which are there after another opening.
 //
-// CRASHLOAD_KILLS is the number of deaths, instead of a time.
+// It does so for three seconds, for a minute in full, and CRASHLOAD_KILLS is the number of deaths instead of a time.
+// rows D13, L3.
 func TestKill(t *testing.T) {
-	const least, enough = 5, 6 * time.Second
+	const least = 5
+	enough := time.Duration(long.N(t, 3, 60)) * time.Second
 	kills, _ := strconv.Atoi(os.Getenv("CRASHLOAD_KILLS"))
 	self, err := os.Executable()
 	require.NoError(t, err)

@@ -28,6 +28,7 @@ func valueOf(t testing.TB, payload []byte) []byte {
 	return AppendValue(nil, &Header{Type: TypeNote, Codec: codec, Kind: 1, Number: 2, Seq: 3, Schema: 4, Raw: uint32(len(payload))}, encoded, nil)
 }
 
+// rows C1, L8.
 func TestValue_RoundTrip(t *testing.T) {
 	for _, payload := range [][]byte{{}, []byte("x"), bytes.Repeat([]byte("the same "), 100), noise(5000)} {
 		v := valueOf(t, payload)
@@ -45,6 +46,7 @@ func TestValue_RoundTrip(t *testing.T) {
 	}
 }
 
+// row C10.
 func TestValue_EachFlipIsFound(t *testing.T) {
 	v := valueOf(t, bytes.Repeat([]byte("the same "), 20))
 	for i := range v {
@@ -191,7 +193,7 @@ func entriesOf(n int) []Entry {
 	var es []Entry
 	for i := range n {
 		pos += 1 + r.Uint64N(5)
-		es = append(es, Entry{Seq: uint64(41 + i), Pos: pos, Time: int64(r.IntN(1<<50)) - 1<<49, Bytes: noise(r.IntN(200))})
+		es = append(es, Entry{Seq: uint64(41 + i), Pos: pos, Time: r.Int64N(1<<50) - 1<<49, Bytes: noise(r.IntN(200))})
 	}
 	return es
 }

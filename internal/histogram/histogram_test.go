@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
+// row I2.
 func TestHistogram_Percentiles(t *testing.T) {
 	// row I2
 	var h Histogram

@@ -13,6 +13,7 @@ func fullEnvelope() Envelope {
 		Tags: []string{"a", "b"}, Revision: 7, RevisionName: "seven", Mark: 9, Error: "lost", Payload: []byte{1, 2, 3}}
 }
 
+// rows A12, D18, F16.
 func TestEnvelope_RoundTrip(t *testing.T) {
 	plain := Envelope{Time: -1, Name: "dealt", From: "turn", To: "turn", Payload: []byte{}}
 	for _, e := range []Envelope{plain, fullEnvelope()} {
@@ -80,6 +81,7 @@ func TestHead_RoundTripAndDamage(t *testing.T) {
 	}
 }
 
+// rows C9, C10.
 func TestSnapshot_RoundTripAndDamage(t *testing.T) {
 	s := Snapshot{Kind: "game", ID: "g-1", Seq: 100, Version: 1 << 32, Phase: "turn", Time: 9, Created: 5, Updated: 6, Deleted: true,
 		Pinned: true, Digest: Digest{9}, Bytes: 77, Revision: 2, RevisionName: "two", Mark: 3, Reason: "by hand", Tags: []string{"t"},

@@ -38,6 +38,7 @@ func TestRun(t *testing.T) {
 
 // The load of the original's author is run in its three shapes, and each
 // operation's latency stands beside its target.
+// rows L4, L5.
 func TestRun_Author(t *testing.T) {
 	dir := t.TempDir()
 	var stdout, stderr bytes.Buffer

@@ -11,15 +11,17 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // games is the number of seeds the property tests play.
 func games(t *testing.T) int {
-	if testing.Short() {
-		return 200
-	}
-	return 2000
+	return long.N(t, 200, allGames)
 }
+
+// allGames is the number of games that show what is rare.
+const allGames = 2000
 
 // maxEvents bounds a game: the start, and per round the deals with their answers, the start, the
 // declarations, eight turns and the result.
@@ -55,6 +57,7 @@ func play(t *testing.T, r *rand.Rand, each func(g *Game, e Event)) (Game, []Even
 // Thousands of games: every event allowed, every state valid, every phase change legal, every game
 // ends, and over all of them every event, phase change and set type occurs. Replay of the events on
 // a new game gives the same state, and so does replay of their encoded form.
+// row L6.
 func TestGame_BotsPlayToTheEnd(t *testing.T) {
 	t.Parallel()
 	n := games(t)
@@ -116,7 +119,7 @@ func TestGame_BotsPlayToTheEnd(t *testing.T) {
 			assert.True(t, changes[from][to], "%s to %s occurs", from, to)
 		}
 	}
-	if !testing.Short() {
+	if n == allGames {
 		assert.Len(t, led, len(setOrder)-1, "every type of set is led")
 		assert.Less(t, last*5, n, "most games reach %d points", GoalScore)
 		assert.NotZero(t, draws)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 // step does one random operation, and checkpoints if the ring is full.
@@ -68,11 +70,7 @@ func (w *world) tears(c change, fn func(img []byte)) {
 // Some pictures are recovered and written on, up to the next power cut.
 func TestCrash_Pictures(t *testing.T) {
 	pictures, whole, torn, second := 0, 0, 0, 0
-	n := uint64(20)
-	if testing.Short() {
-		n = 12
-	}
-	seeds(t, n, func(t *testing.T, seed uint64) {
+	seeds(t, uint64(long.N(t, 12, 20)), func(t *testing.T, seed uint64) {
 		w := newWorld(t, seed, seed%2 == 0)
 		var next []byte
 		during := func(c change) {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "run only the history of this seed")
@@ -33,12 +35,8 @@ func seeds(t *testing.T, n uint64, fn func(t *testing.T, seed uint64)) {
 // reads and reopenings have the results of a map; ErrFull is returned if and only
 // if the next segment holds a record that is not checkpointed.
 func TestModel_Histories(t *testing.T) {
-	n := uint64(2000)
-	if testing.Short() {
-		n = 300
-	}
 	full, wraps := 0, 0
-	seeds(t, n, func(t *testing.T, seed uint64) {
+	seeds(t, uint64(long.N(t, 300, 2000)), func(t *testing.T, seed uint64) {
 		w := newWorld(t, seed, seed%2 == 0)
 		for range 60 {
 			switch w.rng.IntN(10) {

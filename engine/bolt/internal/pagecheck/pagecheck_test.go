@@ -16,6 +16,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
+	"github.com/liap-tui/savepoint/internal/long"
 )
 
 var ne = binary.NativeEndian
@@ -99,9 +100,7 @@ func TestCheck_Sound(t *testing.T) {
 		})
 	}
 	t.Run("a free list of more than 65,535 pages", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("writes 70 MB")
-		}
+		long.Skip(t, "it writes 70 MB")
 		b := file(t, 1024, func(tx *bolt.Tx) error {
 			b, err := tx.CreateBucket([]byte("b"))
 			return errors.Join(err, b.Put([]byte("k"), make([]byte, 70<<20)))
