@@ -145,6 +145,15 @@ func (db *DB) release(m *machine) {
 	}
 }
 
+// dropUnused removes a machine from memory if it was not loaded and nobody uses it.
+func (db *DB) dropUnused(ctx context.Context, m *machine) error {
+	if err := m.acquire(ctx); err != nil {
+		return err
+	}
+	db.release(m)
+	return nil
+}
+
 // releaseWhenDurable releases a locked machine, then waits until everything that
 // it held in memory is durable.
 func (db *DB) releaseWhenDurable(ctx context.Context, m *machine) error {

@@ -15,6 +15,9 @@ import (
 	"github.com/liap-tui/savepoint/anomaly"
 )
 
+// Each kind of anomaly is reported once its limit is reached.
+//
+// row E9, I9
 func TestAnomalies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := tableKind()
@@ -89,6 +92,10 @@ func TestAnomalies(t *testing.T) {
 	})
 }
 
+// Nothing is reported unless an option asks for it, or below a limit; limits that make
+// no sense are refused.
+//
+// row E9
 func TestAnomalies_OffUnlessSet(t *testing.T) {
 	onEach(t, func(t *testing.T, db *savepoint.DB) {
 		s := register(t, db)

@@ -29,21 +29,10 @@ func (c *compaction) archive(ctx context.Context) error {
 	return nil
 }
 
-func putSegment(ctx context.Context, a archive.Archive, c *archive.Segment) (err error) {
+// putSegment calls Put of the archive; a panic is returned as an error.
+func putSegment(ctx context.Context, a archive.Archive, s *archive.Segment) (err error) {
 	defer guard("Archive.Put", &err)
-	return a.Put(ctx, c)
-}
-
-func getSegment(ctx context.Context, a archive.Archive, kind, id string, to uint64, digest string) (c *archive.Segment, err error) {
-	defer guard("Archive.Get", &err)
-	c, err = a.Get(ctx, kind, id, to, digest)
-	switch {
-	case errors.Is(err, archive.ErrNotFound):
-		err = fmt.Errorf("%w: %w", ErrNotFound, err)
-	case err == nil && c == nil:
-		err = errors.New("Archive.Get returned neither a segment nor an error")
-	}
-	return c, err
+	return a.Put(ctx, s)
 }
 
 // Unarchive puts the segments of a machine back from Options.Archive, newest
@@ -54,7 +43,8 @@ func getSegment(ctx context.Context, a archive.Archive, kind, id string, to uint
 func (s *Store[S]) Unarchive(ctx context.Context, id string) (*report.Compact, error) {
 	start := time.Now()
 	rep := &report.Compact{Kind: s.kind.name, ID: id}
-	err := s.db.unarchive(ctx, s.kind, id, rep)
+	u := unarchiver{db: s.db, kind: s.kind, id: id, rep: rep}
+	err := u.run(ctx)
 	rep.Took = time.Since(start)
 	if err != nil {
 		return rep, fmt.Errorf("unarchive %s %.60q: %w", s.kind.name, id, err)
@@ -62,7 +52,17 @@ func (s *Store[S]) Unarchive(ctx context.Context, id string) (*report.Compact, e
 	return rep, nil
 }
 
-func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *report.Compact) error {
+// unarchiver puts the segments of one machine back.
+type unarchiver struct {
+	db   *DB
+	kind *kind
+	id   string
+	rep  *report.Compact // counts what is back
+}
+
+// run puts segments back until the archive has no older one.
+func (u *unarchiver) run(ctx context.Context) error {
+	db := u.db
 	if db.closed.Load() {
 		return ErrClosed
 	}
@@ -72,84 +72,71 @@ func (db *DB) unarchive(ctx context.Context, k *kind, id string, rep *report.Com
 	if db.opt.Archive == nil {
 		return fmt.Errorf("%w: set Options.Archive", ErrUnsupported)
 	}
-	db.retention.spare(keyOf(k.name, id))
+	db.retention.spare(keyOf(u.kind.name, u.id))
 	for {
-		if _, err := db.awaitDurable(ctx, k, id); err != nil {
+		number, base, err := u.base(ctx)
+		if err != nil || base == nil {
 			return err
 		}
-		head, h, err := db.storedHead(ctx, k, id, 0, func(*record.Snapshot) {})
-		if err != nil {
-			return err
-		}
-		if rep.Base = h.Base; h.Base == 0 {
-			return nil
-		}
-		var base *record.Snapshot
-		if _, _, err = db.storedHead(ctx, k, id, h.Base, func(s *record.Snapshot) { base = s }); err != nil {
-			return err
-		}
-		if base == nil || base.Seq != h.Base {
-			return &CorruptError{Kind: k.name, ID: id, Part: "snapshot", Seq: h.Base, Why: errNotThere}
-		}
-		c, err := getSegment(ctx, db.opt.Archive, k.name, id, h.Base, fmt.Sprintf("%x", base.Digest))
-		if errors.Is(err, ErrNotFound) && rep.Segments > 0 {
+		s, err := u.get(ctx, base)
+		if errors.Is(err, ErrNotFound) && u.rep.Segments > 0 {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := db.putBack(ctx, k, id, head.Number, base, c, rep); err != nil {
+		if err := u.putBack(ctx, number, base, s); err != nil {
 			return err
 		}
 	}
 }
 
-// checkSegment proves that a segment is the one that ends at base, and returns the
-// snapshot it starts with. Only what a recovery gave up may be missing.
-func checkSegment(c *archive.Segment, k *kind, id string, base *record.Snapshot, gaps []record.Gap) (before record.Snapshot, err error) {
-	if err := before.Parse(c.Base, keyOf(k.name, id)); err != nil {
-		return before, err
+// base returns the machine's number and the snapshot that its log starts at, which
+// is nil if the log is complete.
+func (u *unarchiver) base(ctx context.Context) (number uint64, base *record.Snapshot, err error) {
+	db := u.db
+	if _, err := db.awaitDurable(ctx, u.kind, u.id); err != nil {
+		return 0, nil, err
 	}
-	if c.Kind != k.name || c.ID != id || c.To != base.Seq || before.Seq != c.After || c.After >= c.To {
-		return before, fmt.Errorf("it is the segment %d to %d of %s %q, with a base at %d", c.After, c.To, c.Kind, c.ID, before.Seq)
+	head, h, err := db.storedHead(ctx, u.kind, u.id, 0, func(*record.Snapshot) {})
+	if err != nil {
+		return 0, nil, err
 	}
-	digest, next, last, gapped := before.Digest, c.After+1, uint64(0), false
-	for i := range c.Records {
-		a := &c.Records[i]
-		var env record.Envelope
-		if err := env.Parse(a.Bytes, nil); err != nil {
-			return before, fmt.Errorf("record %d: %w", a.Seq, err)
-		}
-		if a.Seq <= last || a.Seq > c.To {
-			return before, fmt.Errorf("record %d comes after %d", a.Seq, last)
-		}
-		if last = a.Seq; a.Seq <= c.After {
-			continue // of a time when the kind kept no records
-		}
-		for gapped = gapped || gaveUp(a.Seq, gaps); next < a.Seq && gaveUp(next, gaps); next++ {
-			gapped = true
-		}
-		if next != a.Seq {
-			return before, fmt.Errorf("record %d is missing", next)
-		}
-		next++
-		digest = digest.Next(a.Bytes)
+	if u.rep.Base = h.Base; h.Base == 0 {
+		return head.Number, nil, nil
 	}
-	if c.Digest != fmt.Sprintf("%x", base.Digest) || next != c.To+1 || !gapped && digest != base.Digest {
-		return before, fmt.Errorf("its records end at %d with the digest %x, not at %d with %x", next-1, digest, c.To, base.Digest)
+	if _, _, err = db.storedHead(ctx, u.kind, u.id, h.Base, func(s *record.Snapshot) { base = s }); err != nil {
+		return 0, nil, err
 	}
-	return before, nil
+	if base == nil || base.Seq != h.Base {
+		return 0, nil, &CorruptError{Kind: u.kind.name, ID: u.id, Part: "snapshot", Seq: h.Base, Why: errNotThere}
+	}
+	return head.Number, base, nil
+}
+
+// get asks the archive for the segment that ends at base. If it has none, the error
+// matches ErrNotFound. A panic of the archive is returned as an error.
+func (u *unarchiver) get(ctx context.Context, base *record.Snapshot) (s *archive.Segment, err error) {
+	defer guard("Archive.Get", &err)
+	s, err = u.db.opt.Archive.Get(ctx, u.kind.name, u.id, base.Seq, fmt.Sprintf("%x", base.Digest))
+	switch {
+	case errors.Is(err, archive.ErrNotFound):
+		err = fmt.Errorf("%w: %w", ErrNotFound, err)
+	case err == nil && s == nil:
+		err = errors.New("Archive.Get returned neither a segment nor an error")
+	}
+	return s, err
 }
 
 // putBack puts one segment under the base of the log.
-func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *archive.Segment, rep *report.Compact) error {
-	start := time.Now()
-	m, err := db.acquireIdle(ctx, k, id, true)
+func (u *unarchiver) putBack(ctx context.Context, number uint64, base *record.Snapshot, s *archive.Segment) error {
+	start, db := time.Now(), u.db
+	m, err := db.acquireIdle(ctx, u.kind, u.id, true)
 	if err != nil {
 		return err
 	}
 	ack := newAck(opUnarchive, start)
-	w, h, bytes, err := db.withSegment(ctx, k, id, number, base, c)
+	w, h, bytes, err := u.write(ctx, number, base, s)
 	if err == nil {
 		err = db.fits(&w, bytes)
 	}
@@ -162,51 +149,79 @@ func (db *DB) putBack(ctx context.Context, k *kind, id string, number uint64, ba
 	if _, err := ack.Wait(ctx); err != nil {
 		return err
 	}
-	rep.Base = h.Base
-	rep.Segments++
-	rep.Records += len(w.Restore)
-	rep.Bytes += bytes
-	return db.rest(ctx, m)
+	u.rep.Base = h.Base
+	u.rep.Segments++
+	u.rep.Records += len(w.Restore)
+	u.rep.Bytes += bytes
+	return db.dropUnused(ctx, m)
 }
 
-// withSegment returns the write that puts a segment back. The machine is held.
-func (db *DB) withSegment(ctx context.Context, k *kind, id string, number uint64, base *record.Snapshot, c *archive.Segment) (w engine.Write, h *record.Head, bytes int64, err error) {
-	head, h, err := db.storedHead(ctx, k, id, 0, func(*record.Snapshot) {})
+// write returns the write that puts a segment back, and the bytes of its records.
+// The caller holds the machine.
+func (u *unarchiver) write(ctx context.Context, number uint64, base *record.Snapshot, s *archive.Segment) (w engine.Write, h *record.Head, bytes int64, err error) {
+	head, h, err := u.db.storedHead(ctx, u.kind, u.id, 0, func(*record.Snapshot) {})
 	if err != nil {
 		return w, nil, 0, err
 	}
 	if head.Number != number || h.Base != base.Seq {
 		return w, nil, 0, fmt.Errorf("%w: it was purged or compacted meanwhile", ErrConflict)
 	}
-	before, err := checkSegment(c, k, id, base, h.Gaps)
+	before, err := u.check(s, base, h.Gaps)
 	if err != nil {
-		return w, nil, 0, fmt.Errorf("%w: the segment %d to %d: %w", ErrCorrupt, c.After, c.To, err)
+		return w, nil, 0, fmt.Errorf("%w: the segment %d to %d: %w", ErrCorrupt, s.After, s.To, err)
 	}
 	w = engine.Write{Expect: head.Seq, Seq: head.Seq, Token: head.Token}
-	for i := range c.Records {
-		a := &c.Records[i]
+	for i := range s.Records {
+		r := &s.Records[i]
 		var env record.Envelope
-		if err := env.Parse(a.Bytes, nil); err != nil {
-			return w, nil, 0, fmt.Errorf("%w: record %d: %w", ErrCorrupt, a.Seq, err)
+		if err := env.Parse(r.Bytes, nil); err != nil {
+			return w, nil, 0, fmt.Errorf("%w: record %d: %w", ErrCorrupt, r.Seq, err)
 		}
-		w.Restore = append(w.Restore, engine.StoredEvent{Seq: a.Seq, Pos: a.Pos, Event: engine.Event{Bytes: a.Bytes,
+		w.Restore = append(w.Restore, engine.StoredEvent{Seq: r.Seq, Pos: r.Pos, Event: engine.Event{Bytes: r.Bytes,
 			Terms: engine.Terms{Name: env.Name, From: env.From, To: env.To, Actor: env.Actor, Origin: env.Origin, Time: env.Time}}})
-		bytes += int64(len(a.Bytes))
+		bytes += int64(len(r.Bytes))
 	}
 	loose := *base
 	loose.Pinned = false
-	key := keyOf(k.name, id)
-	w.Snapshots = []engine.Snapshot{{Seq: before.Seq, Bytes: c.Base}, {Seq: loose.Seq, Bytes: loose.Append(nil, key)}}
+	w.Snapshots = []engine.Snapshot{{Seq: before.Seq, Bytes: s.Base}, {Seq: loose.Seq, Bytes: loose.Append(nil, keyOf(u.kind.name, u.id))}}
 	h.Base = before.Seq
 	h.Bytes += uint64(bytes)
 	return w, h, bytes, nil
 }
 
-// rest drops a machine that nobody uses from memory.
-func (db *DB) rest(ctx context.Context, m *machine) error {
-	if err := m.acquire(ctx); err != nil {
-		return err
+// check proves that a segment is the one that ends at base, and returns the
+// snapshot it starts with. Only what a recovery gave up may be missing.
+func (u *unarchiver) check(s *archive.Segment, base *record.Snapshot, gaps []record.Gap) (before record.Snapshot, err error) {
+	if err := before.Parse(s.Base, keyOf(u.kind.name, u.id)); err != nil {
+		return before, err
 	}
-	db.release(m)
-	return nil
+	if s.Kind != u.kind.name || s.ID != u.id || s.To != base.Seq || before.Seq != s.After || s.After >= s.To {
+		return before, fmt.Errorf("it is the segment %d to %d of %s %q, with a base at %d", s.After, s.To, s.Kind, s.ID, before.Seq)
+	}
+	digest, next, last, gapped := before.Digest, s.After+1, uint64(0), false
+	for i := range s.Records {
+		a := &s.Records[i]
+		var env record.Envelope
+		if err := env.Parse(a.Bytes, nil); err != nil {
+			return before, fmt.Errorf("record %d: %w", a.Seq, err)
+		}
+		if a.Seq <= last || a.Seq > s.To {
+			return before, fmt.Errorf("record %d comes after %d", a.Seq, last)
+		}
+		if last = a.Seq; a.Seq <= s.After {
+			continue // of a time when the kind kept no records
+		}
+		for gapped = gapped || gaveUp(a.Seq, gaps); next < a.Seq && gaveUp(next, gaps); next++ {
+			gapped = true
+		}
+		if next != a.Seq {
+			return before, fmt.Errorf("record %d is missing", next)
+		}
+		next++
+		digest = digest.Next(a.Bytes)
+	}
+	if s.Digest != fmt.Sprintf("%x", base.Digest) || next != s.To+1 || !gapped && digest != base.Digest {
+		return before, fmt.Errorf("its records end at %d with the digest %x, not at %d with %x", next-1, digest, s.To, base.Digest)
+	}
+	return before, nil
 }

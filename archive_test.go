@@ -34,6 +34,9 @@ func chapterFiles(t *testing.T, dir string) (files []string) {
 	return files
 }
 
+// What a compaction gave to an archive comes back with Unarchive, record by record.
+//
+// row J5
 func TestArchiveDir_ChaptersComeBack(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "to", "archive")
 	k := kindOf(savepoint.Versioned)

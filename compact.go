@@ -357,7 +357,7 @@ func (c *compaction) wait(ctx context.Context) error {
 	if _, err := c.ack.Wait(ctx); err != nil {
 		return err
 	}
-	if err := c.db.rest(ctx, c.m); err != nil {
+	if err := c.db.dropUnused(ctx, c.m); err != nil {
 		return err
 	}
 	left, bytes, snapshots := map[uint64]bool{}, int64(0), 0

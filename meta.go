@@ -8,8 +8,9 @@ import (
 )
 
 // Meta is what the library records about an event. Check and Apply get it as it is
-// stored, but without Pos, which is given at commit. It has a field for each thing
-// that is recorded, so it is larger than other structs.
+// stored, but without Pos, which is assigned at commit.
+//
+// Fields: one for each thing that is recorded.
 type Meta struct {
 	Kind, ID     string
 	Seq          uint64 // number of the record within its machine: 1, 2, 3, ...

@@ -50,6 +50,9 @@ func onEach(t *testing.T, o *savepoint.Options, fn func(t *testing.T, s *savepoi
 	}
 }
 
+// Analyze counts what the records of a machine, and of all machines of a kind, show.
+//
+// row E8, E10
 func TestAnalyze(t *testing.T) {
 	c := newClock()
 	onEach(t, &savepoint.Options{Now: c.Now}, func(t *testing.T, s *savepoint.Store[game]) {
@@ -74,7 +77,7 @@ func TestAnalyze(t *testing.T) {
 
 		a, err := analysis.Analyze(ctx, s, "a", analysis.Options{Top: 2})
 		require.NoError(t, err)
-		assert.Equal(t, 11, a.Records, "row E8") // row E8
+		assert.Equal(t, 11, a.Records)
 		assert.Equal(t, 1, a.Machines)
 		assert.Equal(t, 3, a.UniquePaths)
 		assert.Equal(t, 3, a.UniquePhases)
@@ -120,6 +123,8 @@ func pathText(p analysis.PathCount) string   { return fmt.Sprint(p.From, " ", p.
 func eventText(e analysis.EventCount) string { return fmt.Sprint(e.Name, " ", e.Count) }
 
 // A clock that jumps a year back changes times, and no count.
+//
+// row E8
 func TestAnalyze_BoundedAndClocks(t *testing.T) {
 	c := newClock()
 	s := register(t, savepoint.Memory, &savepoint.Options{Now: c.Now})

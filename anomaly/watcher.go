@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
+// maxListed is how many anomalies are kept; the oldest are dropped.
 const maxListed = 256
 
-// Watcher finds anomalies in what it is told of each machine. Its methods may be
+// Watcher finds anomalies in the writes of machines, which are reported to it one by one. Its methods may be
 // called from several goroutines.
 type Watcher struct {
 	opt Options
@@ -56,7 +57,7 @@ func (w *Watcher) Wrote(m *Machine, seq uint64, path func(yield func(from, to st
 	m.writes++
 	if w.opt.Writes > 0 && m.writes > w.opt.Writes && !m.reported.writes {
 		m.reported.writes = true
-		w.report(m, seq, Writes, "", m.writes, &w.stats.Writes)
+		w.report(m, Anomaly{What: Writes, Count: m.writes, Seq: seq}, &w.stats.Writes)
 	}
 	if w.opt.Loop <= 0 {
 		return
@@ -67,7 +68,7 @@ func (w *Watcher) Wrote(m *Machine, seq uint64, path func(yield func(from, to st
 		}
 		if n := m.visited([2]string{from, to}, w.opt.Window); n > w.opt.Loop {
 			m.paths, m.next = m.paths[:0], 0 // a loop that goes on is reported again after as many rounds
-			w.report(m, seq, Loop, from+" -> "+to, n, &w.stats.Loops)
+			w.report(m, Anomaly{What: Loop, Path: from+" -> "+to, Count: n, Seq: seq}, &w.stats.Loops)
 		}
 	}
 }
@@ -78,7 +79,7 @@ func (w *Watcher) Refused(m *Machine, seq uint64, illegal bool) {
 	m.refused++
 	if w.opt.Refused > 0 && m.refused > w.opt.Refused && !m.reported.refused {
 		m.reported.refused = true
-		w.report(m, seq, Refused, "", m.refused, &w.stats.Refused)
+		w.report(m, Anomaly{What: Refused, Count: m.refused, Seq: seq}, &w.stats.Refused)
 	}
 	if !illegal {
 		return
@@ -86,7 +87,7 @@ func (w *Watcher) Refused(m *Machine, seq uint64, illegal bool) {
 	m.illegal++
 	if w.opt.Illegal > 0 && m.illegal > w.opt.Illegal && !m.reported.illegal {
 		m.reported.illegal = true
-		w.report(m, seq, Illegal, "", m.illegal, &w.stats.Illegal)
+		w.report(m, Anomaly{What: Illegal, Count: m.illegal, Seq: seq}, &w.stats.Illegal)
 	}
 }
 
@@ -107,9 +108,9 @@ func (m *Machine) visited(path [2]string, window int) (n int) {
 	return n
 }
 
-// report lists, counts and logs an anomaly.
-func (w *Watcher) report(m *Machine, seq uint64, what, path string, count int, counter *int64) {
-	a := Anomaly{Kind: m.Kind, ID: m.ID, What: what, Path: path, Count: count, Seq: seq, Time: w.now()}
+// report lists, counts and logs an anomaly of a machine, now.
+func (w *Watcher) report(m *Machine, a Anomaly, counter *int64) {
+	a.Kind, a.ID, a.Time = m.Kind, m.ID, w.now()
 	w.mu.Lock()
 	*counter++
 	if len(w.list) < maxListed {
@@ -119,7 +120,7 @@ func (w *Watcher) report(m *Machine, seq uint64, what, path string, count int, c
 		w.next = (w.next + 1) % maxListed
 	}
 	w.mu.Unlock()
-	w.log.Warn("anomaly", "kind", a.Kind, "id", a.ID, "what", what, "path", path, "count", count, "seq", a.Seq)
+	w.log.Warn("anomaly", "kind", a.Kind, "id", a.ID, "what", a.What, "path", a.Path, "count", a.Count, "seq", a.Seq)
 }
 
 // List returns the newest anomalies, at most 256, oldest first.

@@ -12,6 +12,10 @@ import (
 	"github.com/liap-tui/savepoint/document"
 )
 
+// The untyped kind normalises numbers, merges updates into the document, and refuses a
+// transition from another phase than the machine's.
+//
+// row D8
 func TestKind_NormalisesAndMerges(t *testing.T) {
 	for name, path := range map[string]string{"memory": savepoint.Memory, "file": filepath.Join(t.TempDir(), "game.db")} {
 		t.Run(name, func(t *testing.T) {

@@ -6,8 +6,9 @@ import (
 	"github.com/liap-tui/savepoint/anomaly"
 )
 
-// Stats are counts since Open, and what the database holds now. It has a field for
-// each count, so it is larger than other structs.
+// Stats are counts since Open, and what the database holds now.
+//
+// Fields: one for each count.
 type Stats struct {
 	Machines  int64  // machines in the engine, deleted ones included
 	FileBytes int64  // size of the file; 0 in memory

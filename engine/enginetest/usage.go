@@ -16,21 +16,21 @@ func testBuckets(s *subject) {
 	}
 	var random [200_000]byte // does not compress
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(random[:])
-	empty := s.stored()
+	empty := storedBytes(s)
 	event, snapshot, note := random[:90_000], random[90_000:160_000], random[160_000:]
 	s.store(engine.Write{Machine: "a", Seq: 1, Events: []engine.Event{s.event(engine.Event{Bytes: event})}, Head: []byte("head")})
-	one := s.stored()
+	one := storedBytes(s)
 	require.GreaterOrEqual(s.t, one-empty, int64(len(event)), "an event counts as soon as it is stored, wherever that is")
 	w := grow("a", 1, 1)
 	w.Snapshots = []engine.Snapshot{{Seq: 2, Bytes: snapshot}}
 	s.store(w)
-	two := s.stored()
+	two := storedBytes(s)
 	require.GreaterOrEqual(s.t, two-one, int64(len(snapshot)))
 	require.NoError(s.t, s.e.SetNote(s.ctx(), "n", note))
-	require.GreaterOrEqual(s.t, s.stored()-two, int64(len(note)))
+	require.GreaterOrEqual(s.t, storedBytes(s)-two, int64(len(note)))
 	s.reopen()
 	if s.config.Reopen != nil {
-		require.GreaterOrEqual(s.t, s.stored()-empty, int64(len(event)+len(snapshot)+len(note)))
+		require.GreaterOrEqual(s.t, storedBytes(s)-empty, int64(len(event)+len(snapshot)+len(note)))
 	}
 
 	over, cancel := context.WithCancel(s.ctx())
@@ -42,9 +42,9 @@ func testBuckets(s *subject) {
 	require.ErrorIs(s.t, err, engine.ErrClosed)
 }
 
-// stored is how many bytes the engine says it holds. It checks what holds of any
+// storedBytes returns how many bytes the engine reports to hold. It checks what holds of any
 // Usage while nothing is written.
-func (s *subject) stored() (bytes int64) {
+func storedBytes(s *subject) (bytes int64) {
 	s.t.Helper()
 	u, err := s.e.(engine.Bucketer).Buckets(s.ctx())
 	require.NoError(s.t, err)
