@@ -68,7 +68,7 @@ func (w *Watcher) Wrote(m *Machine, seq uint64, path func(yield func(from, to st
 		}
 		if n := m.visited([2]string{from, to}, w.opt.Window); n > w.opt.Loop {
 			m.paths, m.next = m.paths[:0], 0 // a loop that goes on is reported again after as many rounds
-			w.report(m, Anomaly{What: Loop, Path: from+" -> "+to, Count: n, Seq: seq}, &w.stats.Loops)
+			w.report(m, Anomaly{What: Loop, Path: from + " -> " + to, Count: n, Seq: seq}, &w.stats.Loops)
 		}
 	}
 }
