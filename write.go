@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
@@ -287,4 +288,100 @@ func (db *DB) pushWrite(ack *Ack, m *machine, w engine.Write, size int64) {
 	s := stepPool.Get().(*step)
 	s.setWrite(ack, m, w)
 	db.push(s, size)
+}
+
+// WriteOption adds to a write who made it and why, or a condition. An option that a
+// write has no use for is ignored, unless the comment of the call says otherwise.
+type WriteOption interface{ set(*writeOptions) }
+
+// writeOptions are the options of one write.
+type writeOptions struct {
+	actor, key, cause, correlation string
+	tags                           []string
+	origin                         Origin
+	derived                        bool // origin was derived from actor
+	ifSeq                          uint64
+	hasIfSeq, noWait               bool
+	reason                         string // of Because
+}
+
+type optionFunc func(*writeOptions)
+
+func (f optionFunc) set(o *writeOptions) { f(o) }
+
+// By sets the actor of the records.
+func By(actor string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.actor = actor })
+}
+
+// IfSeq refuses the write with a *ConflictError unless the machine is at seq, queued
+// writes included. 0 means that the machine must not exist.
+func IfSeq(seq uint64) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.ifSeq, o.hasIfSeq = seq, true })
+}
+
+// Key makes the write idempotent. A second write to the machine with the same key and
+// the same content stores nothing and returns the result of the first; with other
+// content it is refused with ErrKeyReused. Callbacks of Update all count as the same
+// content. A machine remembers its last 256 keys.
+func Key(key string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.key = key })
+}
+
+// Tag adds tags to the records, or to a snapshot. A snapshot with tags is never
+// pruned.
+func Tag(tags ...string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.tags = append(o.tags, tags...) })
+}
+
+// Cause records what led to the write, for example another event.
+func Cause(cause string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.cause = cause })
+}
+
+// Correlation records what the write belongs to, for example a request.
+func Correlation(id string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.correlation = id })
+}
+
+// NoWait refuses the write with ErrBusy where it would wait for a place in the queue.
+func NoWait() WriteOption {
+	return optionFunc(func(o *writeOptions) { o.noWait = true })
+}
+
+// newWriteOptions returns what opts ask for. The result must not be changed.
+func newWriteOptions(opts []WriteOption) *writeOptions {
+	if len(opts) == 0 {
+		return defaultWriteOptions
+	}
+	o := new(writeOptions)
+	o.add(opts)
+	return o
+}
+
+// defaultWriteOptions is the result for no options. It must not be changed.
+var defaultWriteOptions = func() *writeOptions {
+	o := new(writeOptions)
+	o.add(nil)
+	return o
+}()
+
+// add applies opts and derives the origin again unless an option sets one.
+func (o *writeOptions) add(opts []WriteOption) {
+	given := o.origin
+	if o.derived {
+		given = 0
+	}
+	o.origin = given
+	for _, opt := range opts {
+		if opt != nil {
+			opt.set(o)
+		}
+	}
+	if o.derived = o.origin == 0; o.derived {
+		o.origin = OriginUser
+		if strings.HasPrefix(o.actor, "system") {
+			o.origin = OriginSystem
+		}
+	}
 }
