@@ -67,12 +67,12 @@ func (b *batch) take(s *engine.Step) error {
 }
 
 // takeAll takes the steps of a group and fills in their results. It reports whether
-// it accepted at least one.
+// it accepted at least one step that has a write.
 func (b *batch) takeAll(steps []engine.Step, out []engine.Result) (taken bool) {
 	for i := range steps {
 		if out[i].Err = b.take(&steps[i]); out[i].Err == nil {
 			out[i].Pos = b.ledger.positions(&steps[i])
-			taken = true
+			taken = taken || len(steps[i].Writes) > 0
 		}
 	}
 	return taken

@@ -86,3 +86,40 @@ func enveloped(ev engine.Event) engine.Event {
 	ev.Bytes = env.Append(nil)
 	return ev
 }
+
+// TestEngine_EmptySteps: a group whose accepted steps have no write stores nothing:
+// it takes no transaction, no record of the journal and no position.
+func TestEngine_EmptySteps(t *testing.T) {
+	purge := engine.Write{Machine: "b", Expect: 7, Purge: true}
+	for name, c := range map[string]struct {
+		o      config
+		refuse engine.Step
+	}{
+		"direct":             {config{}, stepOf(writeOf("b", 7, 1))},
+		"journal":            {config{journalBytes: 1 << 20}, stepOf(writeOf("b", 7, 1))},
+		"bypass the journal": {config{journalBytes: 1 << 20}, stepOf(purge)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			commits := 0
+			c.o.seams.commit = func(tx *txn) error { commits++; return tx.commit() }
+			e := openAt(t, filepath.Join(t.TempDir(), "test.db"), c.o)
+			next := func() (lsn uint64) {
+				if e.journal != nil {
+					lsn = e.journal.journal.Load().Next()
+				}
+				return lsn
+			}
+			require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 3))))
+			before, lsn, counters := commits, next(), e.counters
+			out := make([]engine.Result, 3)
+			require.NoError(t, e.Commit(t.Context(), []engine.Step{{}, c.refuse, {}}, out))
+			require.NoError(t, out[0].Err)
+			require.Empty(t, out[0].Pos)
+			require.ErrorAs(t, out[1].Err, new(*engine.Conflict))
+			require.NoError(t, out[2].Err)
+			require.Equal(t, before, commits)
+			require.Equal(t, lsn, next())
+			require.Equal(t, counters, e.counters)
+		})
+	}
+}
