@@ -223,8 +223,8 @@ func (tx *txn) commit() error   { return tx.tx.Commit() }
 func (tx *txn) rollback() error { return tx.tx.Rollback() }
 
 // tree is one bucket in a transaction, looked up when it is first used. Keys and
-// values that it returns are valid until the transaction ends; keys and values put
-// into it must not be changed until then.
+// values that it returns are valid until the transaction ends. A value put into it
+// must not be changed until then; a key may be changed at once, since bbolt copies it.
 type tree struct {
 	tx   *bbolt.Tx
 	name []byte

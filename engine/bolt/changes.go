@@ -8,7 +8,8 @@ import (
 )
 
 // changes collects what the accepted steps of a group store besides heads. The
-// bytes belong to the callers of Commit, or to the memtable, until end.
+// bytes are borrowed until end: from the callers of Commit, from journal entries,
+// or from the blocks that a trim stores again.
 type changes struct {
 	events       []pendingEvent
 	snapshots    []pendingSnapshot

@@ -8,10 +8,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/bolt/internal/pagecheck"
 	"github.com/liap-tui/savepoint/internal/format"
-
-	"github.com/liap-tui/savepoint/engine"
 )
 
 // wholeCheck is the default for the size of the pages up to which a file that was

@@ -16,7 +16,7 @@ type config struct {
 	mode            os.FileMode  // of a new file; 0 = 0600
 	version         string       // of the library, stored in the file
 	logger          *slog.Logger // nil = silent
-	maxStep         int          // 0 = maxStep
+	maxStep         int          // most bytes of a step; 0 = the constant maxStep
 	readBytes       int          // most stored bytes that a Load or Scan copies out per transaction; 0 = defaultReadBytes
 	gathered        int          // most index entries that are collected from the events at once; 0 = rebuildEntries
 	journalBytes    int64        // of the journal; 0 = direct mode: no journal, each group is one transaction

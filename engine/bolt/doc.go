@@ -2,18 +2,21 @@
 //
 // docs/FORMAT.md has the bytes of the file. The files of the package, by subject:
 //
-//	engine.go transaction.go         the exported methods; transactions, and what their errors mean
+//	engine.go                        the exported methods
+//	transaction.go commiterror.go    transactions, and what their errors mean
 //	options.go config.go             how a file is opened
 //	open.go journalopen.go           the steps of opening
 //	create.go file.go lock*.go       making, locking and finding the file
+//	holder*.go disk*.go              which process has the lock; what the disk holds
 //	check.go healmeta.go mark.go     what is checked and repaired before bbolt has the file
 //	repair.go                        index pages that are missing or damaged
 //
 //	ledger.go changes.go             which steps are accepted, and what they change
 //	batch.go bucketwriter.go         storing the changes in the buckets
-//	blocks.go trim.go                events, in blocks
+//	blocks.go blockreader.go trim.go events, in blocks
 //	dictionary.go                    snapshots, and how they are compressed
-//	positions.go filter.go           the index of the feed and of queries
+//	positions.go                     the index of the feed and of queries
+//	termhashes.go filter.go          what queries compare
 //	head.go notes.go numbers.go      the other stored values
 //	versions.go                      how many machines there are per version
 //

@@ -19,8 +19,10 @@ import (
 //  1. Whoever calls bbolt holds open for reading and is guarded; Close holds it
 //     for writing. After a caught panic dead is set and bbolt is never called
 //     again, not even to close.
-//  2. Whoever writes holds writing. After an error that leaves a transaction in
-//     doubt, stopped is set before writing is released.
+//  2. Whoever commits steps or sets a note holds writing. Whoever runs a write
+//     transaction holds writing too or, with a journal,
+//     journalWriter.checkpointing. After an error that leaves a transaction in
+//     doubt, stopped is set before these locks are released.
 //  3. counters is changed under writing, after the commit of what it counts.
 //  4. No callback of a caller runs within a transaction.
 //

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/liap-tui/savepoint/engine"
@@ -295,4 +296,60 @@ func TestJournal_NotesDuringCheckpoints(t *testing.T) {
 	b, err := e.Note(context.Background(), "n")
 	require.NoError(t, err)
 	require.Equal(t, "199", string(b))
+}
+
+// TestJournal_Panic: after a panic of bbolt in a checkpoint, or in a commit that
+// bypasses the journal, no step is accepted, Close does not wait for the dead handle,
+// the engine keeps nothing of the caller or of the transaction, and the next opening
+// finds everything that was acknowledged.
+func TestJournal_Panic(t *testing.T) {
+	purge := stepOf(engine.Write{Machine: "b", Expect: 1, Purge: true})
+	for name, write := range map[string]func(e *Engine) error{
+		"checkpoint": func(e *Engine) error { return makeCheckpoint(e, nil) },
+		"bypass":     func(e *Engine) error { return commitSteps(e, purge) },
+	} {
+		for _, where := range []string{"start", "commit"} {
+			t.Run(name+" "+where, func(t *testing.T) {
+				bad := ""
+				boom := func(here string) {
+					if here == bad {
+						panic("page 7 already freed")
+					}
+				}
+				o := journalConfigs["Small"]
+				o.seams = seams{write: func() { boom("start") }, commit: func(tx *txn) error { boom("commit"); return tx.commit() }}
+				e, err := openWith(filepath.Join(t.TempDir(), "test.db"), o)
+				require.NoError(t, err)
+				require.NoError(t, commitSteps(e, stepOf(writeOf("a", 0, 3, 2)), stepOf(writeOf("b", 0, 1))))
+				bad = where
+				require.ErrorIs(t, write(e), engine.ErrCorrupt)
+				bad = ""
+				require.Nil(t, e.batch.ledger.tx)
+				require.Nil(t, e.batch.buckets.tx)
+				require.Empty(t, e.batch.ledger.machines)
+				require.Empty(t, e.batch.changes.events)
+				require.Empty(t, e.batch.changes.snapshots)
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					err := commitSteps(e, stepOf(writeOf("a", 3, 1)))
+					assert.ErrorIs(t, err, engine.ErrCorrupt)
+					assert.ErrorIs(t, err, engine.ErrNothingStored)
+					assert.ErrorIs(t, makeCheckpoint(e, nil), engine.ErrCorrupt)
+					assert.NoError(t, e.Close())
+				}()
+				select {
+				case <-done:
+				case <-time.After(20 * time.Second):
+					t.Fatal("a dead handle hangs")
+				}
+				<-e.journal.checkpointer.ended
+				e = openAt(t, e.path, journalConfigs["Small"])
+				require.Equal(t, int64(4), e.report.Replay.Records)
+				items, err := readAll(e, "a")
+				require.NoError(t, err)
+				require.Len(t, items, 5)
+			})
+		}
+	}
 }

@@ -8,10 +8,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/bolt/internal/journal"
 	"github.com/liap-tui/savepoint/internal/format"
-
-	"github.com/liap-tui/savepoint/engine"
 )
 
 // The application and the format of the file. The format number increases with each

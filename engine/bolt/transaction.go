@@ -29,8 +29,8 @@ func (e *Engine) view(fn func(tx *txn) error) error {
 
 // update runs fn in a write transaction and commits it. Its errors match
 // ErrNothingStored or ErrInDoubt; after the second kind writing has ended for
-// good. The caller holds what the write needs: Engine.writing and, with a journal,
-// checkpointing, unless the engine is not shared yet.
+// good. The caller holds Engine.writing or, with a journal,
+// journalWriter.checkpointing, unless the engine is not shared yet.
 func (e *Engine) update(fn func(tx *txn) error) error {
 	e.open.RLock()
 	defer e.open.RUnlock()

@@ -18,8 +18,8 @@ func PackGroup(dst, group []byte) []byte {
 	return dst[:at+len(snappy.Encode(dst[at:cap(dst)], group))]
 }
 
-// UnpackGroup reverses [PackGroup]: it returns the group, of at most limit bytes, in
-// newly allocated memory. It returns b itself if b is not compressed.
+// UnpackGroup reverses [PackGroup]. It returns a compressed group, of at most limit
+// bytes, in newly allocated memory, and b itself if b is not compressed.
 func UnpackGroup(b []byte, limit int64) ([]byte, error) {
 	if len(b) == 0 || b[0] != packedShape {
 		return b, nil
