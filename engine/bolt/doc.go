@@ -28,5 +28,6 @@
 //
 //	load.go loadfile.go loadjournal.go  reading one machine
 //	scan.go feed.go query.go            reading heads, and records by position
+//	usage.go                            what takes the space of the file
 //	buckets.go guard.go                 bbolt, which buckets.go alone imports; what its panics become
 package bolt

@@ -26,9 +26,9 @@ import (
 //  3. counters is changed under writing, after the commit of what it counts.
 //  4. No callback of a caller runs within a transaction.
 //
-// All exported methods are in this file; transaction.go has what they share. The
-// work itself is done by the types in the fields and by loader, headScan and
-// positionCursor.
+// All exported methods but Buckets are in this file; transaction.go has what they
+// share. The work itself is done by the types in the fields and by loader, headScan
+// and positionCursor.
 type Engine struct {
 	path   string
 	opt    config

@@ -30,10 +30,11 @@ func (e *Engine) Buckets(ctx context.Context) (engine.Usage, error) {
 	return u, nil
 }
 
-// errNewerMeta says that the meta page of a transaction was written over.
-var errNewerMeta = errors.New("two commits were faster")
+// errNewerMeta is returned when commits have overwritten the meta page of the
+// transaction: then it is measured again.
+var errNewerMeta = errors.New("the meta page of the transaction was overwritten")
 
-// measureFile fills u but for the buckets, whose names it returns.
+// measureFile fills in u except the buckets, whose names it returns.
 func (e *Engine) measureFile(ctx context.Context, u *engine.Usage) (names []string, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -89,7 +90,7 @@ func (e *Engine) measureSystem(tx *txn, u *engine.Usage) error {
 	return nil
 }
 
-// pages are the file's pages as they are in the transaction.
+// pages returns the file's pages as they are in the transaction.
 func (e *Engine) pages(tx *txn) pagecheck.File {
 	size := e.handle.pageSize()
 	return pagecheck.File{R: e.file, Page: size, Pages: uint64(tx.size() / size)}

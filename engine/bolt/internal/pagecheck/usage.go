@@ -13,8 +13,8 @@ type Usage struct {
 	Pages      int64 // with their overflow pages
 }
 
-// File is a file whose pages somebody else keeps as they are for the time of a
-// call, as an open read transaction does.
+// File is a file whose pages do not change during a call, because the caller has an
+// open read transaction.
 type File struct {
 	R     io.ReaderAt
 	Page  int64  // bytes of a page
@@ -69,9 +69,9 @@ func (f File) header(id uint64) (h header, err error) {
 	h.at, h.length = int64(id)*f.Page, int64(1+h.overflow)*f.Page
 	switch {
 	case h.id != id:
-		return h, damaged(id, "it says that it is page %d", h.id)
+		return h, damaged(id, "its header is that of page %d", h.id)
 	case h.overflow >= f.Pages-id:
-		return h, damaged(id, "its %d further pages run beyond the end at %d", h.overflow, f.Pages)
+		return h, damaged(id, "its %d overflow pages go beyond the end at %d", h.overflow, f.Pages)
 	}
 	return h, nil
 }
@@ -85,8 +85,8 @@ type measurement struct {
 	leaf []byte // scratch buffer
 }
 
-// visit counts the page id and what is below it. Its keys are from lo up to but
-// without hi; nil is no bound. next is the key of the first page that was left
+// visit counts the page id and what is below it. Its keys are not less than lo and
+// less than hi; nil is no bound. next is the key of the first page that was left
 // out because enough pages were read.
 func (m *measurement) visit(id uint64, lo, hi []byte, depth int) (next []byte, err error) {
 	h, err := m.header(id)
@@ -97,8 +97,8 @@ func (m *measurement) visit(id uint64, lo, hi []byte, depth int) (next []byte, e
 		return nil, damaged(id, "it is below %d others", deepest)
 	}
 	m.left--
-	begins := bytes.Compare(lo, m.from) >= 0 // else an earlier call has counted the page
-	if begins {
+	starts := bytes.Compare(lo, m.from) >= 0 // otherwise an earlier call has counted the page
+	if starts {
 		m.u.Pages += int64(1 + h.overflow)
 	}
 	array := int64(headerSize + h.count*elementSize)
@@ -107,7 +107,7 @@ func (m *measurement) visit(id uint64, lo, hi []byte, depth int) (next []byte, e
 	}
 	switch h.flags {
 	case flagLeaf:
-		return nil, m.countLeaf(h, array, begins)
+		return nil, m.countLeaf(h, array, starts)
 	case flagBranch:
 		return m.countBranch(h, array, lo, hi, depth)
 	}
@@ -116,7 +116,7 @@ func (m *measurement) visit(id uint64, lo, hi []byte, depth int) (next []byte, e
 
 // countLeaf counts the entries of a leaf, all of them or those from m.from on.
 func (m *measurement) countLeaf(h header, array int64, all bool) error {
-	b := m.room(array)
+	b := m.buffer(array)
 	if _, err := readPage(m.R, b, h.at, h.id); err != nil {
 		return err
 	}
@@ -144,7 +144,8 @@ func (m *measurement) countLeaf(h header, array int64, all bool) error {
 	return nil
 }
 
-func (m *measurement) room(n int64) []byte {
+// buffer returns n bytes of the scratch buffer.
+func (m *measurement) buffer(n int64) []byte {
 	if int64(cap(m.leaf)) < n {
 		m.leaf = make([]byte, n)
 	}
@@ -197,7 +198,7 @@ func (m *measurement) countBranch(h header, array int64, lo, hi []byte, depth in
 		switch {
 		case childHi != nil && bytes.Compare(childHi, m.from) <= 0:
 			continue
-		case m.left <= 0 && i > 0 && bytes.Compare(childLo, m.from) > 0: // the first child begins where the page does, which is counted
+		case m.left <= 0 && i > 0 && bytes.Compare(childLo, m.from) > 0: // not the first child: its keys start where those of the page do, and the page is counted
 			return childLo, nil
 		}
 		child := ne.Uint64(elements[headerSize+i*elementSize+8:])
