@@ -90,10 +90,9 @@ func (m *Machine[S]) With(opts ...WriteOption) error {
 		return err
 	}
 	o := *m.draft.opt
-	key, seq, has, noWait := o.key, o.ifSeq, o.hasIfSeq, o.noWait
 	o.tags = nil
 	o.add(opts)
-	if o.key != key || o.ifSeq != seq || o.hasIfSeq != has || o.noWait != noWait {
+	if o.conditions != m.draft.opt.conditions {
 		return m.fail(fmt.Errorf("%w: IfSeq, Key and NoWait are for the whole write: give them to the call", ErrUnsupported))
 	}
 	m.draft.opt = &o
@@ -158,7 +157,7 @@ func (db *DB) Update(ctx context.Context, fn func(*Tx) error, opts ...WriteOptio
 func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []WriteOption) (*Ack, error) {
 	start := time.Now()
 	o := newWriteOptions(opts)
-	if o.hasIfSeq || o.key != "" {
+	if o.conditions != (conditions{noWait: o.noWait}) {
 		return nil, fmt.Errorf("%w: IfSeq and Key are for one machine: give them to In", ErrUnsupported)
 	}
 	if err := db.reserve(ctx, o.noWait, false); err != nil {

@@ -296,13 +296,20 @@ type WriteOption interface{ set(*writeOptions) }
 
 // writeOptions are the options of one write.
 type writeOptions struct {
-	actor, key, cause, correlation string
-	tags                           []string
-	origin                         Origin
-	derived                        bool // origin was derived from actor
-	ifSeq                          uint64
-	hasIfSeq, noWait               bool
-	reason                         string // of Because
+	conditions
+	actor, cause, correlation string
+	tags                      []string
+	origin                    Origin
+	derived                   bool   // origin was derived from actor
+	reason                    string // of Because
+}
+
+// conditions are what has to hold for a write. They belong to the whole write, so
+// that a single event of an Update cannot have one of its own.
+type conditions struct {
+	key              string
+	ifSeq            uint64
+	hasIfSeq, noWait bool
 }
 
 type optionFunc func(*writeOptions)
