@@ -123,8 +123,8 @@ func TestAnomalies_OffUnlessSet(t *testing.T) {
 	}
 }
 
-// TestAnomalies_ManyWriters: a write is looked at before the committer has it; the
-// race detector sees when it is not.
+// TestAnomalies_ManyWriters checks that a write is examined before the committer has it;
+// otherwise the race detector reports it.
 func TestAnomalies_ManyWriters(t *testing.T) {
 	db := open(t, savepoint.Memory, &savepoint.Options{Anomalies: &anomaly.Options{Loop: 3, Window: 10}})
 	s, err := savepoint.Register(db, ledgerKind(-1))

@@ -12,7 +12,7 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// libraryVersion is kept in the file, for whoever looks at it later.
+// libraryVersion is stored in a new file, for those who examine the file later.
 const libraryVersion = "0.1.0"
 
 // openFile opens the engine of the file at path with those options that concern the file.
@@ -47,7 +47,7 @@ func checkName(s string) error {
 }
 
 func checkID(id string) error {
-	for i := range len(id) { // the usual id needs no closer look
+	for i := range len(id) { // an id of printable ASCII needs no further check
 		if c := id[i]; c < 0x20 || c >= 0x7f {
 			return badID(id)
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// commitRig drives a committer without a database: an engine that answers what a test
-// sets, machines that are only what the committer writes of them, and a log of the calls.
+// commitRig drives a committer without a database: an engine that returns what a test
+// sets, machines with only the fields that the committer writes, and a log of the calls.
 type commitRig struct {
 	committer
 	t        *testing.T
@@ -124,7 +124,7 @@ func (r *commitRig) run(steps ...*step) (acks []*Ack) {
 func key(machine string, seq uint64) string { return fmt.Sprint(keyOf("k", machine), seq) }
 
 // TestCommitter_Order: the engine gets the steps in the order of the queue; the places in
-// the queue are free before the first answer; acks resolve in the order of the queue,
+// the queue are free before the first result; acks resolve in the order of the queue,
 // those of older writes that a step makes durable before the step's own; readers come last.
 func TestCommitter_Order(t *testing.T) {
 	r := newCommitRig(t)

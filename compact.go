@@ -80,7 +80,7 @@ func (db *DB) compactTo(ctx context.Context, k *kind, id string, to uint64, rep 
 // once.
 const segmentBytes = 16 << 20
 
-// compaction gives the log of a machine a new base and removes one segment before
+// compaction stores a new base for the log of a machine and removes one segment before
 // it. It is planned without the machine's lock, because records do not change;
 // push compares with the head again.
 type compaction struct {

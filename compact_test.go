@@ -204,7 +204,7 @@ func TestCompact_RefusesWhatItCannotProve(t *testing.T) {
 	})
 }
 
-// TestCompact_RefusesAfterApplyChanged changes Apply so that replay gives other states than those that are stored: Compact
+// TestCompact_RefusesAfterApplyChanged changes Apply so that replay results in other states than those that are stored: Compact
 // removes nothing, so the stored states stay provable.
 func TestCompact_RefusesAfterApplyChanged(t *testing.T) {
 	f := newFaulty()

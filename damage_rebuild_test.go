@@ -144,7 +144,7 @@ func TestDamage_Rebuild_KeysSurvive(t *testing.T) {
 	}
 }
 
-// TestDamage_Rebuild_WithoutSnapshots removes all snapshots but the base: every point has the same answer as before.
+// TestDamage_Rebuild_WithoutSnapshots removes all snapshots but the base: every point has the same state as before.
 func TestDamage_Rebuild_WithoutSnapshots(t *testing.T) {
 	c := newClock()
 	o := &savepoint.Options{Now: c.Now}

@@ -54,8 +54,8 @@ func TestDamage_NewerValues_AreNotDamage(t *testing.T) {
 }
 
 // TestDamage_EveryByte flips a bit in each byte of the values of a machine, and of some of two others:
-//  1. every flip is found, or the answer is the same; no wrong state is ever shown;
-//  2. the errors name the damaged machine, and the others serve.
+//  1. every flip is found, or the result is the same; no wrong state is ever shown;
+//  2. the errors name the damaged machine, and the others can be used.
 //
 // row G17
 func TestDamage_EveryByte(t *testing.T) {
@@ -184,7 +184,7 @@ func looksRight(t *testing.T, path string, k savepoint.Kind[ledger], bucket, har
 }
 
 // TestDamage_MovedRecords copies, swaps, moves and deletes values of machine "a", which has 12 events and snapshots at 0, 5 and
-// 10, as machine "b" has: the answers of "a" are right or errors, and "b" serves.
+// 10, as machine "b" has: reads of "a" return what is right or an error, and "b" can be used.
 func TestDamage_MovedRecords(t *testing.T) {
 	move := func(bucket string, from, to uint64, put func(tx *bolt.Tx, b *bolt.Bucket, kf, kt []byte) error) func(*testing.T, string) {
 		return func(t *testing.T, path string) {

@@ -56,7 +56,7 @@ type backgroundTasks struct {
 const Memory = ":memory:"
 
 // Open opens the database in the file at path, or makes the file. Nil options mean the
-// defaults. The path [Memory] stands for a database in memory.
+// defaults. With the path [Memory] the database is in memory.
 //
 // A file is open once at a time: a second Open of it returns ErrLocked, in the same
 // process too. Other errors are ErrForeign, ErrNewer and ErrCorrupt, and those of the

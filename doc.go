@@ -17,7 +17,7 @@
 //   - phase: the named part of a state: "waiting", "turn".
 //   - snapshot: the encoded state right after a record.
 //   - base: the snapshot that a log starts with.
-//   - point: a moment of a machine, to look at or to go back to.
+//   - point: a moment of a machine, to read its state there or to recover it to.
 //   - revision: the number of a saved state, under the strategy [Versioned].
 //   - quarantine: where a machine is that cannot be rebuilt.
 //   - key: what makes a write idempotent.

@@ -94,7 +94,7 @@ type testFunc struct {
 	rows []string
 }
 
-// has reports whether the test name exists. The name of a subtest must stand in a test file of the same
+// has reports whether the test name exists. The name of a subtest must be in a test file of the same
 // directory, as it is or with blanks, or be a file in its testdata: that is as far as reading goes.
 func (f testFuncs) has(name string) bool {
 	name, sub, isSub := strings.Cut(name, "/")
@@ -361,7 +361,7 @@ func checkLink(t *testing.T, doc, link string) error {
 	return nil
 }
 
-// anchors are the names that a reader's browser gives to the headings of a document.
+// anchors returns the names that links to the headings of a document use.
 func anchors(t *testing.T, doc string) []string {
 	var names []string
 	seen := map[string]int{}
@@ -434,7 +434,7 @@ func markdown(t *testing.T) []string {
 	return docs
 }
 
-// prose is the lines of a document that stand in no code block.
+// prose returns the lines of a document that are not in a code block.
 func prose(t *testing.T, doc string) []string {
 	t.Helper()
 	var lines []string

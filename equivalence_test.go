@@ -16,7 +16,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// transcript returns every answer about every machine, without the positions, which depend on the order of the commits,
+// transcript returns the results of every read of every machine, without the positions, which depend on the order of the commits,
 // and without the times of the snapshots.
 func (w *world) transcript() []string {
 	ctx := context.Background()
@@ -46,7 +46,7 @@ func (w *world) transcript() []string {
 				if s.Kind() == "only" && seq < p.seq() {
 					continue // which states are kept depends on when they were saved
 				}
-				if seq < p.begins() {
+				if seq < p.startsAfter() {
 					continue // a snapshot with a tag may still be there, unless deleteSnapshot chose it
 				}
 				st, err := s.At(ctx, id, savepoint.AtSeq(seq))
@@ -72,7 +72,7 @@ func (w *world) transcript() []string {
 }
 
 // TestEquivalence_OneHistoryOneAnswer runs the same random history with different options, engines and interruptions, each
-// compared with the model: all answers are the same.
+// compared with the model: all results are equal.
 func TestEquivalence_OneHistoryOneAnswer(t *testing.T) {
 	kept := func() func(*savepoint.Options) *savepoint.DB {
 		f := newFaulty()

@@ -101,7 +101,7 @@ func ExampleOpen() {
 	// created: false moves: 2
 }
 
-// A whole game: what it is, two moves, one that is refused, and a look at the past.
+// A whole game: its kind, two moves, one that is refused, and a state of the past.
 func ExampleRegister() {
 	ctx := context.Background()
 	db, err := savepoint.Open(savepoint.Memory, nil) // or the path of a file
@@ -251,7 +251,7 @@ func ExampleDB_Update() {
 	// g-2 1 <nil>
 }
 
-// A look at the newest state without a copy of it.
+// View reads the newest state without a copy.
 func ExampleStore_View() {
 	ctx := context.Background()
 	db, games := openGames()
@@ -373,7 +373,7 @@ func ExampleStore_Verify() {
 	// Output: true 2 events
 }
 
-// Every machine is looked at, as after a crash.
+// RecoverAll rebuilds every machine, as a server does after a crash.
 func ExampleDB_RecoverAll() {
 	ctx := context.Background()
 	db, games := openGames()

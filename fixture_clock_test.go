@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// clock is a clock that stands until a test turns it.
+// clock is a clock that changes only when a test sets it.
 type clock struct{ at atomic.Int64 }
 
 // newClock returns a clock at a fixed time.

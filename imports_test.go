@@ -102,7 +102,7 @@ func (f goFile) dir() string  { return path.Dir(f.path) }
 func (f goFile) test() bool   { return strings.HasSuffix(f.path, "_test.go") }
 func (f goFile) inRoot() bool { return f.dir() == "." }
 
-// allows answers whether the row of rs for f allows imp, and whether there is such a row.
+// allows returns whether the row of rs for f allows imp, and whether there is such a row.
 func allows(rs []rule, f goFile, imp string) (allowed, found bool) {
 	for _, r := range rs {
 		if matches(r, f) {
@@ -120,7 +120,7 @@ func matches(r rule, f goFile) bool {
 	return r.place == "*" || r.place == f.dir() || below(r.place, f.dir())
 }
 
-// below answers whether pattern ends in "/*" and p lies below it.
+// below reports whether pattern ends in "/*" and p lies below it.
 func below(pattern, p string) bool {
 	dir, ok := strings.CutSuffix(pattern, "*")
 	return ok && strings.HasSuffix(dir, "/") && strings.HasPrefix(p, dir)
@@ -255,7 +255,7 @@ func importPaths(f *ast.File) []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// inOtherModule answers whether a directory above the file, short of the root, has a go.mod of its own.
+// inOtherModule reports whether a directory above the file, short of the root, has a go.mod of its own.
 func inOtherModule(name string) bool {
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(filepath.FromSlash(dir), "go.mod")); err == nil {

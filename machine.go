@@ -39,7 +39,7 @@ type machine struct {
 	reported machineSize // the size that the cache was last given
 
 	slot slot // guarded by the cache's lock
-	gone bool // evicted: who waited for the lock has to look the machine up again
+	gone bool // evicted: after a wait for the lock, the machine has to be looked up again
 }
 
 // queueState is what a machine knows of its writes that are not durable yet.

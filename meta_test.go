@@ -61,7 +61,7 @@ func TestMeta_OriginFromTheActor(t *testing.T) {
 	assert.Equal(t, []string{"system", "system", "user", "user"}, got)
 }
 
-// TestMeta_ApplySeesWhatIsStored gives Apply the same Meta at append and at replay: in UTC, in microseconds, without a position.
+// TestMeta_ApplySeesWhatIsStored checks that Apply gets the same Meta at append and at replay: in UTC, in microseconds, without a position.
 func TestMeta_ApplySeesWhatIsStored(t *testing.T) {
 	seen := map[uint64][]savepoint.Meta{}
 	k := savepoint.Kind[counter]{Name: "c", Events: savepoint.Events[counter]{"watched": watched{}}, Phase: func(c *counter) string { return c.Last }}

@@ -349,7 +349,7 @@ func CheckMigration(m Migration, d Doc) error {
 		return fmt.Errorf("%s: down: %w", &m, err)
 	}
 	if how := differences(b, down); len(how) > 0 {
-		return fmt.Errorf("%s: up and down give another document: %s", &m, strings.Join(how, "; "))
+		return fmt.Errorf("%s: Up and then Down return another document: %s", &m, strings.Join(how, "; "))
 	}
 	return nil
 }

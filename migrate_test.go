@@ -543,7 +543,7 @@ func TestMigration_NoPath(t *testing.T) {
 	})
 }
 
-// moved2 and moved3 stand for events that the new kind would otherwise lose.
+// moved2 and moved3 replace events that the new kind would otherwise lose.
 type moved2 struct{}
 
 func (moved2) Apply(*duel, savepoint.Meta) error { return nil }
@@ -565,7 +565,7 @@ func TestMigration_Check(t *testing.T) {
 
 	m := list[0]
 	m.Down = func(d savepoint.Doc) (savepoint.Doc, error) { return d, nil }
-	require.ErrorContains(t, savepoint.CheckMigration(m, full), "up and down give another document: Left")
+	require.ErrorContains(t, savepoint.CheckMigration(m, full), "Up and then Down return another document: Left")
 	m.Down = func(savepoint.Doc) (savepoint.Doc, error) { panic("down") }
 	require.ErrorContains(t, savepoint.CheckMigration(m, full), "panic in Down")
 	n := 0

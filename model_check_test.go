@@ -10,8 +10,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// look compares the newest state by Load and View.
-func (w *world) look(k int, id string, p *plain) {
+// checkNewest compares the newest state, read by Load and View, with the model's.
+func (w *world) checkNewest(k int, id string, p *plain) {
 	want := p.newest()
 	st, err := w.stores[k].Load(context.Background(), id)
 	w.answered("load", w.there(p), err)
@@ -61,11 +61,11 @@ func (w *world) atTime(k int, id string, p *plain) {
 	at := p.recs[w.rng.IntN(len(p.recs))].time - int64(w.rng.IntN(2))
 	st, err := w.stores[k].At(context.Background(), id, savepoint.AtTime(time.UnixMicro(at)))
 	seq, want := uint64(0), error(nil)
-	if p.begins() > 0 {
+	if p.startsAfter() > 0 {
 		want = savepoint.ErrCompacted
 	}
 	for i, r := range slices.Backward(p.recs) {
-		if p.base+1+uint64(i) < p.begins() {
+		if p.base+1+uint64(i) < p.startsAfter() {
 			break
 		}
 		if r.time <= at {
@@ -214,7 +214,7 @@ func (w *world) all() {
 		w.list(k)
 		for _, id := range slices.Sorted(maps.Keys(w.model[k])) {
 			p := w.model[k][id]
-			w.look(k, id, p)
+			w.checkNewest(k, id, p)
 			w.events(k, id, p)
 			w.verify(k, id, p)
 			for seq := p.base; seq <= p.seq(); seq++ {

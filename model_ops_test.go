@@ -244,7 +244,7 @@ func (w *world) step() {
 	case n < 82:
 		w.recover(k, id, p, only)
 	case n < 90:
-		w.look(k, id, p)
+		w.checkNewest(k, id, p)
 	case n < 93:
 		if p.seq() > 0 {
 			w.point(k, id, p, p.base+uint64(r.IntN(len(p.recs)+1)))
@@ -411,7 +411,7 @@ func (w *world) reach(p *plain, seq uint64, only bool, got error) error {
 		return savepoint.ErrNoPoint
 	case only && seq < p.seq() && errors.Is(got, savepoint.ErrNoPoint):
 		return savepoint.ErrNoPoint
-	case seq < p.begins() && !(seq >= p.base && p.tagged[seq] && got == nil): // a snapshot with a tag stays
+	case seq < p.startsAfter() && !(seq >= p.base && p.tagged[seq] && got == nil): // a snapshot with a tag stays
 		return savepoint.ErrCompacted
 	case p.at(seq).deleted:
 		return savepoint.ErrDeleted
@@ -432,7 +432,7 @@ func (w *world) compact(k int, id string, p *plain, only bool) {
 			w.answered("unarchive a fork", savepoint.ErrNotFound, err)
 		default:
 			w.answered("unarchive", nil, err)
-			w.same("unarchive", []int{int(p.begins() - p.base), int(p.base)}, []int{rep.Records, int(rep.Base)})
+			w.same("unarchive", []int{int(p.startsAfter() - p.base), int(p.base)}, []int{rep.Records, int(rep.Base)})
 			p.cut = 0
 		}
 		return
@@ -448,9 +448,9 @@ func (w *world) compact(k int, id string, p *plain, only bool) {
 		w.answered("compact", savepoint.ErrNoPoint, err)
 	default:
 		w.answered("compact", nil, err)
-		before := p.begins()
+		before := p.startsAfter()
 		p.cut = max(p.cut, seq)
-		w.same("compact", []uint64{p.begins(), p.begins() - before}, []uint64{rep.Base, uint64(rep.Records)})
+		w.same("compact", []uint64{p.startsAfter(), p.startsAfter() - before}, []uint64{rep.Base, uint64(rep.Records)})
 	}
 }
 

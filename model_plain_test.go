@@ -32,12 +32,12 @@ type plain struct {
 	cut    uint64 // the log was compacted up to this seq, 0 if it was not
 }
 
-// begins returns the seq after which the log starts.
-func (p *plain) begins() uint64 { return max(p.base, p.cut) }
+// startsAfter returns the seq after which the log starts.
+func (p *plain) startsAfter() uint64 { return max(p.base, p.cut) }
 
 func (p *plain) seq() uint64 { return p.base + uint64(len(p.recs)) }
 
-// at returns record seq, or one that stands for the base.
+// at returns record seq, or a record made from the base.
 func (p *plain) at(seq uint64) plainRecord {
 	if seq == p.base {
 		return plainRecord{state: p.first, rev: p.rev}

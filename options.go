@@ -177,9 +177,9 @@ var variables = []variable{
 // recoverAll sets NoRecoverAll when one of its variables is false.
 func recoverAll(o *Options, on bool) { o.NoRecoverAll = o.NoRecoverAll || !on }
 
-// FromEnv returns a copy of base with the fields set that environment variables name. nil
-// stands for the zero Options. A variable that is empty or not set changes nothing; bad
-// values are errors that name their variables.
+// FromEnv returns a copy of base in which environment variables set fields; a nil base
+// means the zero Options. A variable that is empty or not set changes nothing. Bad values
+// are errors that name their variables.
 //
 //	PERSISTENCE_STRATEGY            snapshot_only, event_sourced, hybrid or versioned
 //	SNAPSHOT_INTERVAL_SECONDS       Snapshot.Every

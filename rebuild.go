@@ -42,7 +42,7 @@ type rebuiltState struct {
 // rebuildResult is what all attempts together led to.
 type rebuildResult struct {
 	state *rebuiltState    // nil if no attempt reached the target
-	best  *rebuiltState    // the furthest good state of all attempts; nil if there is none
+	best  *rebuiltState    // the furthest good state of all attempts; nil if no attempt had one
 	tried []report.Attempt // the attempts that failed, in order
 	start logStart         // as the first failed attempt saw it
 }

@@ -152,8 +152,8 @@ func (l *recordedLine) event() savepoint.Event[savepoint.Doc] {
 	return a
 }
 
-// fold applies the line to a document without the library.
-func (l *recordedLine) fold(doc map[string]any) {
+// applyTo applies the line to a document without the library.
+func (l *recordedLine) applyTo(doc map[string]any) {
 	var set map[string]any
 	switch l.Type {
 	case "phase_change":
@@ -215,7 +215,7 @@ func deepCopy(v any) any {
 	return v
 }
 
-// moment is the state of a room after one of its lines, as fold computes it.
+// moment is the state of a room after one of its lines, as applyTo computes it.
 type moment struct {
 	seq  uint64
 	last bool // every later line has a later time
@@ -238,7 +238,7 @@ func moments(t *testing.T, lines []recordedLine) map[string][]moment {
 		if docs[l.Room] == nil {
 			docs[l.Room] = map[string]any{}
 		}
-		l.fold(docs[l.Room])
+		l.applyTo(docs[l.Room])
 		counts[l.Room]++
 		if n := counts[l.Room]; n%10 == 0 || n == totals[l.Room] {
 			want, err := codec.Normalize(docs[l.Room])

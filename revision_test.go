@@ -12,7 +12,7 @@ import (
 	"github.com/liap-tui/savepoint/document"
 )
 
-// TestRevisions_Names names the revisions in all four ways, with clocks that stand and jump: each revision is found by its name
+// TestRevisions_Names names the revisions in all four ways, with clocks that stop and jump: each revision is found by its name
 // and by its number, after reopening too.
 // row B5, F12, F16
 func TestRevisions_Names(t *testing.T) {
@@ -23,7 +23,7 @@ func TestRevisions_Names(t *testing.T) {
 	for naming, want := range map[savepoint.RevisionNaming][]string{
 		savepoint.SequentialRevisions: {"", "", "", "", "", ""},
 		savepoint.SemanticRevisions:   {"1.0.0", "1.0.1", "1.1.0", "1.1.1", "1.2.0", "1.3.0"},
-		// the clock moves on, stands still, and jumps a year back
+		// the clock moves on, stops, and jumps a year back
 		savepoint.TimestampRevisions: {start + "01.000000Z", start + "02.000000Z", start + "02.000001Z", start + "02.000002Z", start + "02.000003Z", start + "02.000004Z"},
 		savepoint.HashedRevisions:    nil,
 	} {
@@ -86,7 +86,7 @@ func TestRevisions_Names(t *testing.T) {
 	}
 }
 
-// TestRevisions_HashIsOfTheContent gives equal states the same name, in whatever order their maps are encoded.
+// TestRevisions_HashIsOfTheContent checks that equal states have the same name, in whatever order their maps are encoded.
 // row F12
 func TestRevisions_HashIsOfTheContent(t *testing.T) {
 	ctx := t.Context()

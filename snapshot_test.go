@@ -175,7 +175,7 @@ func TestSnapshot_TagKeepsFromPruningAfterReopening(t *testing.T) {
 	assert.Equal(t, []uint64{0, 1, 4}, seqs(infos(t, s, "g", savepoint.SnapshotRange{})))
 }
 
-// TestSnapshot_MaxAge_ClockJumps lets the clock jump a year: snapshots are pruned sooner or later, and every answer is the same.
+// TestSnapshot_MaxAge_ClockJumps lets the clock jump a year: snapshots are pruned sooner or later, and every read returns the same.
 // row C4
 func TestSnapshot_MaxAge_ClockJumps(t *testing.T) {
 	k := tableKind()

@@ -107,7 +107,7 @@ func TestStore_GoAcksInOrder(t *testing.T) {
 			select {
 			case <-a.Done():
 			default:
-				t.Fatalf("ack %d is behind ack 200", i)
+				t.Fatalf("ack %d resolved after ack 200", i)
 			}
 			h, err := a.Wait(ctx)
 			require.NoError(t, err)
@@ -339,7 +339,7 @@ func TestStore_List_PagesInOrder(t *testing.T) {
 	})
 }
 
-// TestStore_BadIDs gives bad ids to every method: each returns ErrBadID with the reason, and nothing is queued.
+// TestStore_BadIDs passes bad ids to every method: each returns ErrBadID with the reason, and nothing is queued.
 func TestStore_BadIDs(t *testing.T) {
 	bad := map[string]string{
 		"":                         "empty",
@@ -398,7 +398,7 @@ func TestStore_StrangeIDsDoNotMix(t *testing.T) {
 		ctx := t.Context()
 		s := register(t, db)
 		other := tableKind()
-		other.Name = "tabl" // followed by an id that starts with "e" it gives the bytes of the other kind and id
+		other.Name = "tabl" // followed by an id that starts with "e" it is the same bytes as the other kind and id
 		o, err := savepoint.Register(db, other)
 		require.NoError(t, err)
 		for i, id := range ids {

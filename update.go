@@ -93,7 +93,7 @@ func (m *Machine[S]) With(opts ...WriteOption) error {
 	o.tags = nil
 	o.add(opts)
 	if o.conditions != m.draft.opt.conditions {
-		return m.fail(fmt.Errorf("%w: IfSeq, Key and NoWait are for the whole write: give them to the call", ErrUnsupported))
+		return m.fail(fmt.Errorf("%w: IfSeq, Key and NoWait apply to the whole write: pass them to the call", ErrUnsupported))
 	}
 	m.draft.opt = &o
 	return nil
@@ -158,7 +158,7 @@ func (db *DB) updateAcross(ctx context.Context, fn func(*Tx) error, opts []Write
 	start := time.Now()
 	o := newWriteOptions(opts)
 	if o.conditions != (conditions{noWait: o.noWait}) {
-		return nil, fmt.Errorf("%w: IfSeq and Key are for one machine: give them to In", ErrUnsupported)
+		return nil, fmt.Errorf("%w: IfSeq and Key apply to one machine: pass them to In", ErrUnsupported)
 	}
 	if err := db.reserve(ctx, o.noWait, false); err != nil {
 		return nil, err

@@ -363,8 +363,8 @@ func (v *verifier) compareHead(ctx context.Context) error {
 	return v.addDivergence(ctx, seq, "the live state", how)
 }
 
-// sameAsLive compares the replay with the live state. Where there is none at seq,
-// or none that can be compared, it returns true.
+// sameAsLive compares the replay with the live state. It returns true if the machine has
+// no live state at seq, or if the two cannot be compared.
 func (v *verifier) sameAsLive(ctx context.Context, seq uint64) (same bool, how []string, err error) {
 	if err := v.m.acquire(ctx); err != nil {
 		return false, nil, err

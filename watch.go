@@ -83,7 +83,7 @@ func (w *watcher[S]) read(ctx context.Context, yield func(Record[S], error) bool
 		case w.number != 0 && reader.number != w.number && (err == nil || errors.Is(err, ErrNotFound)):
 			return false, fmt.Errorf("%w: it was purged", ErrNotFound)
 		case reader.number != 0 && reader.damage == nil && w.after < reader.head.Base:
-			return false, fmt.Errorf("%w: the log begins at %d", ErrCompacted, reader.head.Base)
+			return false, fmt.Errorf("%w: the log starts at %d", ErrCompacted, reader.head.Base)
 		}
 		for i := range entries {
 			seen = true

@@ -12,7 +12,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// Options say which records to look at. The zero value means all of them.
+// Options selects the records to be counted. The zero value selects all of them.
 type Options struct {
 	// Since and Until bound the times of the records, both included; zero means
 	// no bound.

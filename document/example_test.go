@@ -8,7 +8,7 @@ import (
 	"github.com/liap-tui/savepoint/document"
 )
 
-// A room without a Go type of its own.
+// A room whose state has no Go type of its own.
 func Example() {
 	ctx := context.Background()
 	db, err := savepoint.Open(savepoint.Memory, nil)

@@ -5,5 +5,5 @@
 //     when a changed kind cannot read what earlier versions stored.
 //   - [Exercise] runs a machine and checks that replays result in the same states.
 //   - [Replay] checks the same for the machines of a real file.
-//   - [Faults] is an engine whose commits fail as a test tells it.
+//   - [Faults] is an engine with commits that a test makes fail or wait.
 package savepointtest

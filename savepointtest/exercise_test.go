@@ -100,7 +100,7 @@ func TestExercise(t *testing.T) {
 		{"nothing played", acts(), "not found"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			text := told(t, func(t testing.TB) { savepointtest.Exercise(t, boardKind(), c.play) })
+			text := errorsOf(t, func(t testing.TB) { savepointtest.Exercise(t, boardKind(), c.play) })
 			if c.want == "" {
 				assert.Empty(t, text)
 			} else {
@@ -110,8 +110,8 @@ func TestExercise(t *testing.T) {
 	}
 	k := boardKind()
 	k.Events["half"] = half{}
-	assert.Contains(t, told(t, func(t testing.TB) { savepointtest.Exercise(t, k, acts("")) }), `did not append the events ["half"]`)
-	assert.Contains(t, told(t, func(t testing.TB) {
+	assert.Contains(t, errorsOf(t, func(t testing.TB) { savepointtest.Exercise(t, k, acts("")) }), `did not append the events ["half"]`)
+	assert.Contains(t, errorsOf(t, func(t testing.TB) {
 		savepointtest.Exercise(t, k, func(ctx context.Context, s *savepoint.Store[board], id string) error {
 			_, err := s.Append(ctx, id, half{1})
 			return errors.Join(err, acts("")(ctx, s, id))
@@ -127,7 +127,7 @@ func TestReplay(t *testing.T) {
 	k.Strategy = savepoint.Hybrid
 	s, err := savepoint.Register(db, k)
 	require.NoError(t, err)
-	replay := func() string { return told(t, func(t testing.TB) { savepointtest.Replay(t, path, k) }) }
+	replay := func() string { return errorsOf(t, func(t testing.TB) { savepointtest.Replay(t, path, k) }) }
 	assert.Contains(t, replay(), "in use")
 	for _, id := range []string{"a", "b", "deleted"} {
 		require.NoError(t, acts("seats", "", "")(t.Context(), s, id))

@@ -91,7 +91,7 @@ type golden struct {
 	Events  map[string]goldenValue
 }
 
-// goldenValue is one encoded value: its bytes, and the same as a document for people
+// goldenValue is one encoded value: its bytes, and its document for people
 // to read.
 type goldenValue struct {
 	Document any

@@ -28,8 +28,8 @@ func (f *failures) Errorf(format string, args ...any) {
 	f.told = append(f.told, fmt.Sprintf(format, args...))
 }
 
-// told runs check and returns its errors.
-func told(t *testing.T, check func(t testing.TB)) string {
+// errorsOf runs check and returns the errors that it reports.
+func errorsOf(t *testing.T, check func(t testing.TB)) string {
 	t.Helper()
 	f := &failures{TB: t}
 	check(f)
@@ -74,20 +74,20 @@ func written(t *testing.T) {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	t.Setenv(savepointtest.UpdateVariable, "1")
-	require.Empty(t, told(t, golden(handKind())))
+	require.Empty(t, errorsOf(t, golden(handKind())))
 	t.Setenv(savepointtest.UpdateVariable, "")
-	require.Empty(t, told(t, golden(handKind())))
+	require.Empty(t, errorsOf(t, golden(handKind())))
 }
 
 func TestGolden_FileIsNeededAndReadable(t *testing.T) {
 	t.Chdir(t.TempDir())
-	assert.Contains(t, told(t, golden(handKind())), "SAVEPOINT_UPDATE=1")
+	assert.Contains(t, errorsOf(t, golden(handKind())), "SAVEPOINT_UPDATE=1")
 	written(t)
 	text, err := os.ReadFile(filepath.Join("testdata", "savepoint", "hand-1.0.0.json"))
 	require.NoError(t, err)
 	assert.Contains(t, string(text), `"Since": "2026-01-02T03:04:05.000006Z"`)
 	require.NoError(t, os.WriteFile(filepath.Join("testdata", "savepoint", "hand-1.0.0.json"), text[:100], 0o666))
-	assert.Contains(t, told(t, golden(handKind())), "unexpected end")
+	assert.Contains(t, errorsOf(t, golden(handKind())), "unexpected end")
 }
 
 // The types of a later program.
@@ -118,12 +118,12 @@ func TestGolden_ChangesThatOldDataCannotSurvive(t *testing.T) {
 		written(t)
 		k := handKind()
 		k.Events = events
-		assert.Contains(t, told(t, golden(k)), what)
-		assert.Contains(t, told(t, golden(k)), "does not survive", "row F13") // row F13
-		k.Version = savepoint.V(1, 1, 0)                                      // raising the version does not help
-		assert.Contains(t, told(t, golden(k)), "does not survive")
+		assert.Contains(t, errorsOf(t, golden(k)), what)
+		assert.Contains(t, errorsOf(t, golden(k)), "does not survive", "row F13") // row F13
+		k.Version = savepoint.V(1, 1, 0)                                          // raising the version does not help
+		assert.Contains(t, errorsOf(t, golden(k)), "does not survive")
 		t.Setenv(savepointtest.UpdateVariable, "1") // nor does writing the file of the new version
-		assert.Contains(t, told(t, golden(k)), "does not survive")
+		assert.Contains(t, errorsOf(t, golden(k)), "does not survive")
 	}
 }
 
@@ -143,10 +143,10 @@ func TestGolden_States(t *testing.T) {
 	t.Chdir(t.TempDir())
 	old := savepoint.Kind[score]{Name: "Score/1", Events: savepoint.Events[score]{"scored": scored{}}}
 	t.Setenv(savepointtest.UpdateVariable, "1")
-	require.Empty(t, told(t, golden(old)))
+	require.Empty(t, errorsOf(t, golden(old)))
 	t.Setenv(savepointtest.UpdateVariable, "")
 	now := savepoint.Kind[total]{Name: "Score/1", Events: savepoint.Events[total]{"scored": totalled{}}}
-	assert.Contains(t, told(t, golden(now)), "the state loses Rounds")
+	assert.Contains(t, errorsOf(t, golden(now)), "the state loses Rounds")
 
 	// With a migration the change is intended.
 	now.Version = savepoint.V(2, 0, 0)
@@ -154,34 +154,34 @@ func TestGolden_States(t *testing.T) {
 		delete(d, "Rounds")
 		return d, nil
 	}}}
-	assert.Contains(t, told(t, golden(now)), "there is no")
+	assert.Contains(t, errorsOf(t, golden(now)), "there is no")
 	t.Setenv(savepointtest.UpdateVariable, "1")
-	assert.Empty(t, told(t, golden(now)))
+	assert.Empty(t, errorsOf(t, golden(now)))
 	t.Setenv(savepointtest.UpdateVariable, "")
-	assert.Empty(t, told(t, golden(now)))
+	assert.Empty(t, errorsOf(t, golden(now)))
 	now.Migrations[0].Up = func(savepoint.Doc) (savepoint.Doc, error) { panic("oh") }
-	assert.Contains(t, told(t, golden(now)), "version 1.0.0 stored does not survive")
+	assert.Contains(t, errorsOf(t, golden(now)), "version 1.0.0 stored does not survive")
 	now.Migrations = nil
-	assert.Contains(t, told(t, golden(now)), "does not survive")
-	assert.Contains(t, told(t, golden(old)), "version 2.0.0 stored does not survive", "the file is newer")
+	assert.Contains(t, errorsOf(t, golden(now)), "does not survive")
+	assert.Contains(t, errorsOf(t, golden(old)), "version 2.0.0 stored does not survive", "the file is newer")
 }
 
 func TestGolden_ChangesThatSurvive(t *testing.T) {
 	written(t)
 	k := handKind()
 	k.Events["dealt"] = dealt4{}
-	text := told(t, golden(k))
+	text := errorsOf(t, golden(k))
 	assert.Contains(t, text, `event "dealt" has another form: Round`)
 	assert.Contains(t, text, "raise Kind.Version above 1.0.0")
 	assert.NotContains(t, text, "does not survive")
 	k = handKind()
 	k.Events["folded"] = played2{}
-	assert.Contains(t, told(t, golden(k)), `event "folded" is new`)
+	assert.Contains(t, errorsOf(t, golden(k)), `event "folded" is new`)
 	k.Version = savepoint.V(1, 1, 0)
 	t.Setenv(savepointtest.UpdateVariable, "1")
-	assert.Empty(t, told(t, golden(k)))
+	assert.Empty(t, errorsOf(t, golden(k)))
 	t.Setenv(savepointtest.UpdateVariable, "")
-	assert.Empty(t, told(t, golden(k)))
+	assert.Empty(t, errorsOf(t, golden(k)))
 }
 
 // picky refuses to encode made-up values.
@@ -204,6 +204,6 @@ func TestGolden_Samples(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv(savepointtest.UpdateVariable, "1")
 	k := savepoint.Kind[score]{Name: "picky", Events: savepoint.Events[score]{"chosen": chosen{}}}
-	assert.Contains(t, told(t, golden(k)), "give one as a sample")
-	assert.Empty(t, told(t, golden[score](k, chosen{picky{"hearts"}})))
+	assert.Contains(t, errorsOf(t, golden(k)), "give one as a sample")
+	assert.Empty(t, errorsOf(t, golden[score](k, chosen{picky{"hearts"}})))
 }

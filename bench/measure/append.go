@@ -15,18 +15,18 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// Appending says how a store is loaded with appends.
+// Appending configures a load of appends.
 type Appending struct {
 	Machines int
 	Writers  int           // goroutines that wait for each append; 0 = one that does not wait
-	Window   int           // without waiting: at most so many appends under way
+	Window   int           // without waiting: the limit of pending appends
 	Duration time.Duration // of the measured part
-	Every    int           // a snapshot with each so many events of a machine; 0 = none
-	State    []byte        // that snapshot
+	Every    int           // events of a machine between its snapshots; 0 = no snapshots
+	State    []byte        // the snapshot's bytes
 	Device   bool          // count what reaches the device: it costs a sync of the file system before and after
 }
 
-// Appended is what came of it.
+// Appended is the result of Append.
 type Appended struct {
 	Rate       float64 // appends per second
 	Events     int64
@@ -37,9 +37,9 @@ type Appended struct {
 	Total      int64 // events in the store, those of the filling included
 }
 
-// Append opens the peer in dir, gives each machine its first event, appends for
-// the time given, and closes. In a CPU profile all of it, the peer's own
-// goroutines included, has the label peer.
+// Append opens the peer in dir, appends the first event of each machine, measures
+// appends for o.Duration, and closes the peer. In a CPU profile all samples of it,
+// those of the peer's own goroutines included, have the label peer.
 func Append(p peer.Peer, dir string, load *workload.Load, o Appending) (r Appended, err error) {
 	pprof.Do(context.Background(), pprof.Labels("peer", p.Name), func(context.Context) { r, err = appendTo(p, dir, load, o) })
 	return r, err
@@ -84,8 +84,8 @@ func appendTo(p peer.Peer, dir string, load *workload.Load, o Appending) (r Appe
 	return r, err
 }
 
-// Fill stores the records from to last of the machines first to end-1, in large
-// batches.
+// Fill stores, for each machine from first to end-1, its records with the seqs from
+// to last, in large batches.
 func Fill(s peer.Store, load *workload.Load, first, end int, from, last uint64) error {
 	const many = 2000
 	var room []peer.Append
@@ -141,7 +141,7 @@ func newAppending(s peer.Store, load *workload.Load, o Appending) *appending {
 	return r
 }
 
-// next makes a the next append of a machine.
+// next sets a to the next append of a machine.
 func (r *appending) next(a *peer.Append, machine int) {
 	r.seqs[machine]++
 	seq := r.seqs[machine]
@@ -151,9 +151,9 @@ func (r *appending) next(a *peer.Append, machine int) {
 	}
 }
 
-// durable lets writers append, each waiting for each of its appends. With at
-// least as many machines as writers each writer has machines of its own, all
-// together are used evenly; else they share them.
+// durable starts writers, each of which waits for each of its appends. With at
+// least as many machines as writers, each writer has machines of its own and all
+// machines are used evenly; otherwise writers share machines.
 func (r *appending) durable() error {
 	var mu sync.Mutex
 	var errs []error
@@ -210,7 +210,7 @@ func (r *appending) write(w int, l *Latencies) (n int64, err error) {
 	return n, nil
 }
 
-// async is one goroutine that does not wait, until Window appends are under way.
+// async appends in one goroutine, which waits only when Window appends are pending.
 func (r *appending) async() error {
 	type slot struct {
 		a     peer.Append

@@ -14,14 +14,14 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// Games and operations of the load that the author of the original names.
+// Games and operations of the load that the author of the original library specified.
 const (
-	AuthorGames = 5000
-	authorRate  = 2 * AuthorGames // operations a second
-	authorHands = 256             // goroutines
+	AuthorGames   = 5000
+	authorRate    = 2 * AuthorGames // operations a second
+	authorWorkers = 256             // goroutines
 )
 
-// Operation is what a game server asks of the store.
+// Operation is one of the calls that a game server makes.
 type Operation int
 
 // Operations, in the order of reports.
@@ -33,13 +33,13 @@ const (
 	operations
 )
 
-// Targets are the author's, for the 99th percentile.
+// Targets holds the author's targets for the 99th percentile, by Operation.
 var Targets = [operations]time.Duration{50 * time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond}
 
 func (o Operation) String() string { return [...]string{"save", "load", "snapshot", "recovery"}[o] }
 
-// Shapes say how the load varies: the part of the full rate at a moment, which
-// is a part of the whole.
+// Shapes holds the shapes of the load by name. A shape returns the rate at a moment
+// of the run as a part of the full rate; the moment is a part of the duration.
 var Shapes = map[string]func(part float64) float64{
 	"steady": func(float64) float64 { return 1 },
 	"burst": func(part float64) float64 { // 30 % of the time at three times the rate
@@ -51,7 +51,7 @@ var Shapes = map[string]func(part float64) float64{
 	"wave": func(part float64) float64 { return 1 + 0.9*math.Sin(2*math.Pi*2*part) },
 }
 
-// Authored is what became of the author's load.
+// Authored is the result of Author.
 type Authored struct {
 	Wanted, Done int64
 	Conflicts    int64 // of writes that were to conflict, and did
@@ -59,9 +59,9 @@ type Authored struct {
 }
 
 // Author runs the load against the typed API with default options. Operations
-// begin by the clock, whether those before have ended or not, and count from the
-// moment they should have begun: 65 % writes, of which 10 % conflict, 33.9 %
-// loads, 1 % snapshots by hand, 0.1 % recoveries from the file.
+// are started by the clock, whether or not earlier ones have ended, and a latency
+// counts from the time at which the operation was due: 65 % writes, of which 10 %
+// conflict, 33.9 % loads, 1 % explicit snapshots, 0.1 % recoveries from the file.
 func Author(dir string, load *workload.Load, shape string, duration time.Duration) (r Authored, err error) {
 	rate := Shapes[shape]
 	if rate == nil {
@@ -80,17 +80,17 @@ func Author(dir string, load *workload.Load, shape string, duration time.Duratio
 	var errs []error
 	var all sync.WaitGroup
 	start := time.Now()
-	for h := range authorHands {
+	for h := range authorWorkers {
 		all.Go(func() {
-			hand := authorHand{typed: typed, own: h, random: rand.New(rand.NewPCG(uint64(h), 11)), seqs: map[int]uint64{}}
-			err := hand.work(start, duration, rate)
+			worker := authorWorker{typed: typed, own: h, random: rand.New(rand.NewPCG(uint64(h), 11)), seqs: map[int]uint64{}}
+			err := worker.work(start, duration, rate)
 			mu.Lock()
 			defer mu.Unlock()
-			r.Wanted += hand.r.Wanted
-			r.Done += hand.r.Done
-			r.Conflicts += hand.r.Conflicts
+			r.Wanted += worker.r.Wanted
+			r.Done += worker.r.Done
+			r.Conflicts += worker.r.Conflicts
 			for i := range r.Latencies {
-				r.Latencies[i].Merge(&hand.r.Latencies[i])
+				r.Latencies[i].Merge(&worker.r.Latencies[i])
 			}
 			if err != nil {
 				errs = append(errs, err)
@@ -101,8 +101,8 @@ func Author(dir string, load *workload.Load, shape string, duration time.Duratio
 	return r, errors.Join(errs...)
 }
 
-// authorHand has games of its own: those whose number has its remainder.
-type authorHand struct {
+// authorWorker is one goroutine of the load. It has games of its own: those whose number has its remainder.
+type authorWorker struct {
 	typed  workload.Typed
 	own    int
 	random *rand.Rand
@@ -110,12 +110,12 @@ type authorHand struct {
 	r      Authored
 }
 
-func (h *authorHand) work(start time.Time, duration time.Duration, rate func(float64) float64) error {
-	at := time.Duration(h.random.Float64() * float64(time.Second) * authorHands / authorRate)
-	for ; at < duration; at += time.Duration(float64(time.Second) * authorHands / authorRate / max(rate(at.Seconds()/duration.Seconds()), 0.05)) {
+func (h *authorWorker) work(start time.Time, duration time.Duration, rate func(float64) float64) error {
+	at := time.Duration(h.random.Float64() * float64(time.Second) * authorWorkers / authorRate)
+	for ; at < duration; at += time.Duration(float64(time.Second) * authorWorkers / authorRate / max(rate(at.Seconds()/duration.Seconds()), 0.05)) {
 		h.r.Wanted++
 		if time.Since(start) > duration+duration/2 {
-			continue // hopelessly late: not done
+			continue // too late: not executed
 		}
 		due := start.Add(at)
 		time.Sleep(time.Until(due))
@@ -129,9 +129,9 @@ func (h *authorHand) work(start time.Time, duration time.Duration, rate func(flo
 	return nil
 }
 
-func (h *authorHand) one() (Operation, error) {
+func (h *authorWorker) one() (Operation, error) {
 	ctx := context.Background()
-	game := h.own + h.random.IntN((AuthorGames-h.own+authorHands-1)/authorHands)*authorHands
+	game := h.own + h.random.IntN((AuthorGames-h.own+authorWorkers-1)/authorWorkers)*authorWorkers
 	seq := max(h.seqs[game], 1)
 	switch p := h.random.Float64(); {
 	case p < 0.001:

@@ -1,4 +1,4 @@
-// Package measure runs stores under load and tells what it cost.
+// Package measure runs stores under load and measures time, space and memory.
 package measure
 
 import (
@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Device tells the type of the file system a directory lies on, and whether
-// that is memory: then nothing measured there is durable.
+// Device returns the type of the file system that contains dir, and whether it is
+// in memory, so that nothing stored there is durable.
 func Device(dir string) (fsType string, memory bool) {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -40,7 +40,7 @@ func Device(dir string) (fsType string, memory bool) {
 	return fsType, fsType == "tmpfs" || fsType == "ramfs"
 }
 
-// Allocated is the space that the files below dir take on the disk.
+// Allocated returns the bytes that the files below dir occupy on the disk.
 func Allocated(dir string) (bytes int64) {
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err == nil && !e.IsDir() {
@@ -53,12 +53,12 @@ func Allocated(dir string) (bytes int64) {
 	return bytes
 }
 
-// Probe watches whether the disk is calm: others may use it too.
+// Probe measures whether the disk is calm, because other processes may use it too.
 type Probe struct {
 	file *os.File
 	best time.Duration
-	Wait time.Duration // waited at most so long before each cell; default none
-	Busy int           // cells that began although the disk was not calm
+	Wait time.Duration // the longest wait before each cell; 0 = no wait
+	Busy int           // cells that started although the disk was not calm
 }
 
 // NewProbe makes a small file in dir to sync.
@@ -73,7 +73,7 @@ func NewProbe(dir string) (*Probe, error) {
 	return &Probe{file: f}, f.Sync()
 }
 
-// once is the median of some synced writes.
+// once returns the median time of several synced writes.
 func (p *Probe) once() time.Duration {
 	var took []float64
 	page := make([]byte, 4096)
@@ -91,8 +91,8 @@ func (p *Probe) once() time.Duration {
 	return time.Duration(Median(took))
 }
 
-// Calm waits until a synced write takes at most half as long again as the
-// quickest so far, but not longer than Wait, and says whether it does.
+// Calm waits until a synced write takes at most 1.5 times as long as the quickest so
+// far, but not longer than Wait, and reports whether the disk is calm.
 func (p *Probe) Calm() bool {
 	for end := time.Now().Add(p.Wait); ; {
 		took := p.once()
@@ -111,7 +111,7 @@ func (p *Probe) Calm() bool {
 }
 
 func (p *Probe) String() string {
-	return fmt.Sprintf("a synced write of 4 KiB takes %v when the disk is calm; %d cells began when it was not", p.best.Round(time.Microsecond), p.Busy)
+	return fmt.Sprintf("a synced write of 4 KiB takes %v when the disk is calm; %d cells started when it was not", p.best.Round(time.Microsecond), p.Busy)
 }
 
 // Close removes the file.

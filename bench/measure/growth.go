@@ -10,16 +10,16 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// Grown is what things cost in a store that holds so much already.
+// Grown holds the cost of operations in a store of a given size.
 type Grown struct {
 	Alone     float64       // durable appends per second of one writer
 	Many      float64       // of 64
-	Load      time.Duration // of one machine with all its events, for each event; 0 where the store has no way
+	Load      time.Duration // of one machine with all its events, for each event; 0 if the store cannot load one machine
 	Open      time.Duration // after a clean close
 	FileBytes float64       // for each event
 }
 
-// Grow fills a store with so many events of each machine and measures.
+// Grow fills a store with the given number of events of each machine and measures it.
 func Grow(p peer.Peer, dir string, load *workload.Load, machines, events int, d time.Duration) (g Grown, err error) {
 	s, err := p.Open(dir, load)
 	if err != nil {
@@ -63,7 +63,7 @@ func Grow(p peer.Peer, dir string, load *workload.Load, machines, events int, d 
 	return g, err
 }
 
-// loadEach loads machines for a while.
+// loadEach loads machines, one after the other, for the duration d, and returns the mean time of a load.
 func loadEach(s peer.Store, machines int, d time.Duration) (time.Duration, error) {
 	r, ok := peer.CanRead(s)
 	if !ok {

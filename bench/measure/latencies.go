@@ -6,19 +6,19 @@ import (
 )
 
 // Latencies counts durations in buckets that are 3 % wide. It is not safe for
-// concurrent use; give each goroutine its own and merge them.
+// concurrent use: use one for each goroutine and merge them.
 type Latencies struct {
 	count   int64
 	buckets [64 * 32]int64
 }
 
-// Add counts one.
+// Add counts one duration.
 func (l *Latencies) Add(d time.Duration) {
 	l.count++
 	l.buckets[bucket(uint64(max(d, 0)))]++
 }
 
-// bucket has five bits behind the highest one.
+// bucket returns the bucket of n, which has the highest set bit of n and the five bits below it.
 func bucket(n uint64) int {
 	if n < 64 {
 		return int(n)
@@ -35,7 +35,7 @@ func value(b int) uint64 {
 	return uint64(b-shift<<5) << shift
 }
 
-// Merge adds what another has counted.
+// Merge adds the counts of o.
 func (l *Latencies) Merge(o *Latencies) {
 	l.count += o.count
 	for i, n := range o.buckets {
@@ -43,10 +43,10 @@ func (l *Latencies) Merge(o *Latencies) {
 	}
 }
 
-// Count is how many there are.
+// Count returns the number of durations.
 func (l *Latencies) Count() int64 { return l.count }
 
-// Quantile is the duration that this part of them does not exceed.
+// Quantile returns the duration that the part q of all durations, 0 to 1, does not exceed.
 func (l *Latencies) Quantile(q float64) time.Duration {
 	rest := int64(q*float64(l.count) + 0.5)
 	for b, n := range l.buckets {

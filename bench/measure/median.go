@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Median is the middle of the values; NaN if there are none.
+// Median returns the median of the values, NaN if values is empty.
 func Median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()

@@ -14,7 +14,7 @@ func TestInterval(t *testing.T) {
 		}
 		return v
 	}
-	// n: what may be left out at each end, as tables of the sign test have it.
+	// By number of values: how many may be left out at each end, from tables of the sign test.
 	for n, k := range map[int]int{1: 0, 5: 0, 7: 0, 8: 0, 9: 1, 11: 1, 12: 2, 15: 3, 20: 5} {
 		low, high := Interval(one(n))
 		require.Equal(t, [2]float64{float64(1 + k), float64(n - k)}, [2]float64{low, high}, "%d values", n)

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// peak watches how much memory the process takes at most, over what it had.
+// peak measures the largest increase of the process's memory.
 type peak struct{ before int64 }
 
-// watchPeak gives unused memory back and begins anew.
+// watchPeak returns unused memory to the system and starts a new measurement.
 func watchPeak() peak {
 	debug.FreeOSMemory()
-	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // VmHWM begins again
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // resets VmHWM
 	return peak{status("VmRSS:")}
 }
 
-// bytes is the most that came on top, mapped pages of files included; 0 where
-// the system does not tell.
+// bytes returns the largest increase since watchPeak, mapped pages of files
+// included; 0 if the system does not report it.
 func (p peak) bytes() int64 { return max(status("VmHWM:")-p.before, 0) }
 
 func status(name string) int64 {

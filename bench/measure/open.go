@@ -13,21 +13,21 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// Opened is how long a store with many events takes to open.
+// Opened holds how long a store with many events takes to open.
 type Opened struct {
 	Clean, Crash Opening
 	FileBytes    int64
 }
 
-// Opening is one opening. Check and Replayed are what the store says of it.
+// Opening is one opening. Check and Replayed are reported by the store.
 type Opening struct {
 	Time     time.Duration // without Check
-	Check    time.Duration // the look at the structure of the file
+	Check    time.Duration // the check of the file's structure
 	Replayed int64         // bytes of a journal
 }
 
-// Open fills a store, and opens it after a clean close, and a copy of it as a
-// killed process would have left it. The files are in the page cache.
+// Open fills a store, and measures opening it after a clean close, and opening a
+// copy that equals what a killed process leaves. The files are in the page cache.
 func Open(p peer.Peer, dir string, load *workload.Load, machines, events int) (r Opened, err error) {
 	at, copyAt := filepath.Join(dir, "store"), filepath.Join(dir, "copy")
 	for _, d := range []string{at, copyAt} {
@@ -43,7 +43,7 @@ func Open(p peer.Peer, dir string, load *workload.Load, machines, events int) (r
 	if err := Fill(s, load, 0, machines, 1, uint64(events/machines)); err != nil {
 		return r, fmt.Errorf("%s: fill: %w", p.Name, err)
 	}
-	// Nothing is being written, so the copy is what the system has of the files.
+	// Nothing is being written, so the copy equals the files as the system has them.
 	if err := copyDir(copyAt, at); err != nil {
 		return r, err
 	}
@@ -58,9 +58,9 @@ func Open(p peer.Peer, dir string, load *workload.Load, machines, events int) (r
 	return r, err
 }
 
-// FullRing opens a copy of a file of savepoint's engine whose ring holds about
-// that many bytes that are not in the buckets yet. The ring is made more than
-// twice as large for that: it is not folded before half of it is in use.
+// FullRing opens a copy of a file of savepoint's engine whose journal holds about
+// the given number of bytes that are not in the buckets yet. The journal is made more
+// than twice that size, because a checkpoint starts when half of it is in use.
 func FullRing(dir string, load *workload.Load, machines, events int, bytes int64) (r Opening, err error) {
 	at := filepath.Join(dir, "ring")
 	if err := os.Mkdir(at, 0o700); err != nil {
@@ -71,7 +71,7 @@ func FullRing(dir string, load *workload.Load, machines, events int, bytes int64
 	if err := use(at, -1, func(s peer.Store) error { return Fill(s, load, 0, machines, 1, each) }); err != nil {
 		return r, err
 	}
-	// What a round of appends to all machines leaves in the ring.
+	// What a round of appends to all machines leaves in the journal.
 	try := filepath.Join(dir, "try")
 	var round int64
 	ring := 2*bytes + bytes/4
@@ -95,7 +95,7 @@ func FullRing(dir string, load *workload.Load, machines, events int, bytes int64
 		return r, err
 	}
 	if round = r.Replayed; round == 0 {
-		return r, fmt.Errorf("nothing was in the ring")
+		return r, fmt.Errorf("the journal is empty")
 	}
 	crashed := filepath.Join(dir, "crashed")
 	if err := os.Mkdir(crashed, 0o700); err != nil {
@@ -130,8 +130,8 @@ func timeOpening(open func() (peer.Store, error)) (r Opening, err error) {
 	if err != nil {
 		return r, err
 	}
-	if told, ok := s.(peer.Reporter); ok {
-		rep := told.OpenReport()
+	if reporter, ok := s.(peer.Reporter); ok {
+		rep := reporter.OpenReport()
 		r.Check, r.Replayed = rep.Check.Time, rep.Replay.Bytes
 		r.Time -= r.Check
 	}
@@ -165,7 +165,7 @@ func copyFile(to, from string) error {
 		return err
 	}
 	_, err = io.Copy(out, in)
-	if err == nil { // else the store's first sync has to write the copy, too
+	if err == nil { // otherwise the store's first sync has to write the copy too
 		err = out.Sync()
 	}
 	return errors.Join(err, out.Close())

@@ -13,8 +13,8 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// Reading says how machines are loaded: each has that many events, and a load
-// reads the head and all events of one.
+// Reading configures a measurement of loads. A load reads the head and all events of
+// one machine.
 type Reading struct {
 	Machines int
 	Events   int
@@ -22,10 +22,10 @@ type Reading struct {
 	Cold     bool // the store was opened again, and its files are not in memory
 }
 
-// ErrNoReading says that a store cannot find one machine's events.
+// ErrNoReading means that a store cannot find one machine's events without reading all.
 var ErrNoReading = errors.New("has no way to read one machine")
 
-// Read is loads per second of a store that is filled first.
+// Read fills a store and returns its loads per second.
 func Read(p peer.Peer, dir string, load *workload.Load, o Reading) (rate float64, err error) {
 	s, err := p.Open(dir, load)
 	if err != nil {
@@ -44,7 +44,7 @@ func Read(p peer.Peer, dir string, load *workload.Load, o Reading) (rate float64
 		return 0, fmt.Errorf("%s: fill: %w", p.Name, err)
 	}
 	if o.Cold {
-		// Twice: the first opening moves what stood in a log only to its place.
+		// Twice: the first opening moves to its place what only a log held.
 		for range 2 {
 			if err := s.Close(); err != nil {
 				return 0, err

@@ -16,13 +16,13 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// Recovered compares the rebuilding of one machine (a snapshot and 50 events)
-// with the least that it takes.
+// Recovered compares the rebuild of one machine (a snapshot and 50 events) with a
+// plain loop over the same bytes.
 type Recovered struct {
 	Ours  time.Duration // from the file: find, check, decompress, decode, apply
 	Plain time.Duration // a loop that decompresses, decodes and applies the same bytes in memory
-	View  time.Duration // a look at the machine while it is live
-	Load  time.Duration // a copy of it
+	View  time.Duration // a View of the live machine
+	Load  time.Duration // a Load of the live machine, which copies its state
 }
 
 const (
@@ -89,15 +89,15 @@ func Recovery(dir string, duration time.Duration) (r Recovered, err error) {
 		n := int64(0)
 		r.Ours, r.Plain, err = inTurns(duration, func() error { n++; return s.View(ctx, id, look) }, p.run)
 		if got := s.DB().Stats().Rebuild.Count; err == nil && got < n {
-			return fmt.Errorf("%d looks, %d rebuilds: the cache is not off", n, got)
+			return fmt.Errorf("%d views, %d rebuilds: the cache is not off", n, got)
 		}
 		return err
 	})
 	return r, err
 }
 
-// inTurns measures two functions in short turns, so that both meet the same
-// machine, and answers the medians of the turns.
+// inTurns measures two functions in short alternating turns, so that both run under
+// the same conditions, and returns the medians of the turns.
 func inTurns(duration time.Duration, a, b func() error) (time.Duration, time.Duration, error) {
 	const turn = 10 * time.Millisecond
 	var as, bs []float64
@@ -115,7 +115,7 @@ func inTurns(duration time.Duration, a, b func() error) (time.Duration, time.Dur
 	return time.Duration(Median(as)), time.Duration(Median(bs)), nil
 }
 
-// each is how long fn takes on average.
+// each returns the mean time of a call of fn.
 func each(duration time.Duration, fn func() error) (time.Duration, error) {
 	if err := fn(); err != nil {
 		return 0, err
@@ -131,8 +131,9 @@ func each(duration time.Duration, fn func() error) (time.Duration, error) {
 	return time.Since(start) / time.Duration(n), nil
 }
 
-// plain is what a program would do that has the bytes of one machine in memory
-// and trusts them: the state in one compressed piece, the events in another.
+// plain is the program that Recovered compares with. It has the bytes of one machine
+// in memory and does not check them: the state in one compressed piece, the events in
+// another.
 type plain struct {
 	kind          savepoint.Kind[game.Game]
 	state, events []byte // compressed

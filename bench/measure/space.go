@@ -17,20 +17,21 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// Stored is what one bucket of a closed file takes for what it holds.
+// Stored holds the sizes of the content of one bucket of a closed file.
 type Stored struct {
 	What    string
-	Things  int   // events, or snapshots
-	JSON    int64 // what they take as JSON
-	Raw     int64 // as the library encodes them, with their envelopes, before compression
-	Payload int64 // after it
+	Items   int   // events, or snapshots
+	JSON    int64 // their size as JSON
+	Raw     int64 // their size as the library encodes them, with their envelopes, before compression
+	Payload int64 // after compression
 	Values  int   // stored values
 	Bytes   int64 // values and keys, with their headers
 }
 
-// Space stores the recorded games, once more with a typed state and snapshots,
-// and, with snapshots, games of the example, each in a file of its own, closes it,
-// and counts. Dictionaries count with the snapshots they are for.
+// Space stores the recorded games, the recorded games with a typed state and
+// snapshots, and games of the example with snapshots, each in a file of its own,
+// closes the file, and returns what its buckets hold. Dictionaries count with the
+// snapshots that they compress.
 func Space(dir, recorded string) ([]Stored, error) {
 	events := Stored{What: "recorded events"}
 	path := filepath.Join(dir, "recorded.db")
@@ -65,8 +66,8 @@ func Space(dir, recorded string) ([]Stored, error) {
 	return append(all, typed...), nil
 }
 
-// storeRecorded stores each room of the recording as a machine; JSON is that of
-// the lines' payloads.
+// storeRecorded stores each room of the recording as a machine. s.JSON counts the
+// payloads of the lines.
 func storeRecorded(path, recorded string, s *Stored) error {
 	db, err := savepoint.Open(path, nil)
 	if err != nil {
@@ -88,7 +89,7 @@ func storeRecorded(path, recorded string, s *Stored) error {
 			return err
 		}
 		whole(set)
-		s.Things++
+		s.Items++
 		s.JSON += int64(l.Bytes)
 		last = rooms.Go(context.Background(), l.Room, document.Update{Set: set, Reason: l.Type})
 		return nil
@@ -105,14 +106,14 @@ func storeRecorded(path, recorded string, s *Stored) error {
 	return db.Close()
 }
 
-// whole makes whole numbers int64 and the others float64.
+// whole converts the numbers in v: whole ones to int64, the others to float64.
 func whole(v any) any {
 	switch v := v.(type) {
 	case json.Number:
 		if n, err := v.Int64(); err == nil {
 			return n
 		}
-		f, _ := v.Float64() // JSON's own syntax: it is one
+		f, _ := v.Float64() // no error: a json.Number has the syntax of a number
 		return f
 	case map[string]any:
 		for name := range v {
@@ -126,16 +127,16 @@ func whole(v any) any {
 	return v
 }
 
-// saw counts a thing and what it takes as JSON.
+// saw counts one item and its size as JSON.
 func (s *Stored) saw(v any) error {
 	b, err := json.Marshal(v)
-	s.Things++
+	s.Items++
 	s.JSON += int64(len(b))
 	return err
 }
 
-// storeRooms stores the recording with a typed state and a snapshot each so many
-// events.
+// storeRooms stores the recording with a typed state and a snapshot after each
+// number of events.
 func storeRooms(path, recorded string, each int, snapshots *Stored) error {
 	db, err := savepoint.Open(path, nil)
 	if err != nil {
@@ -150,7 +151,7 @@ func storeRooms(path, recorded string, each int, snapshots *Stored) error {
 	}
 	var acks []*savepoint.Ack
 	states, seqs := map[string]*workload.Room{}, map[string]int{}
-	err = workload.EachTold(recorded, func(room string, e savepoint.Event[workload.Room]) error {
+	err = workload.EachMessage(recorded, func(room string, e savepoint.Event[workload.Room]) error {
 		acks = append(acks, rooms.Go(context.Background(), room, e))
 		if states[room] == nil {
 			states[room] = new(workload.Room)
@@ -172,7 +173,7 @@ func storeRooms(path, recorded string, each int, snapshots *Stored) error {
 	return errors.Join(err, db.Close())
 }
 
-// storeGames plays games of the example and stores them with a snapshot each 20
+// storeGames plays games of the example and stores them with a snapshot every 20
 // events.
 func storeGames(path string, events, snapshots *Stored) error {
 	db, err := savepoint.Open(path, nil)
@@ -218,8 +219,8 @@ func storeGames(path string, events, snapshots *Stored) error {
 	return db.Close()
 }
 
-// count reads a bucket of the closed file, and with the snapshots their
-// dictionaries.
+// count adds the sizes of a bucket of the closed file. With the bucket of snapshots
+// it counts their dictionaries too.
 func (s *Stored) count(path, bucket string) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
 	if err != nil {
@@ -242,7 +243,7 @@ func (s *Stored) count(path, bucket string) error {
 			s.Values++
 			s.Bytes += int64(len(k) + len(v))
 			s.Payload += int64(len(payload))
-			if len(k) == 16 { // the first piece tells the length of all
+			if len(k) == 16 { // the first piece holds the length of all
 				s.Raw += int64(h.Raw)
 			}
 			return nil

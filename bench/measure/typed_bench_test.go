@@ -11,7 +11,7 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
-// forgetful is an engine that says of everything that it is stored.
+// forgetful is an engine that stores nothing and reports that every step is stored.
 type forgetful struct {
 	*memory.Engine
 	pos uint64
@@ -28,9 +28,9 @@ func (e *forgetful) Commit(_ context.Context, steps []engine.Step, out []engine.
 	return nil
 }
 
-// BenchmarkTypedAppend is what the typed API takes for an event of the example
-// game, without the engine: its first events, with the first snapshot of a
-// machine, among them.
+// BenchmarkTypedAppend measures the typed API without an engine, for events of the
+// example game. The first events of a machine, which store its first snapshot, are
+// included.
 func BenchmarkTypedAppend(b *testing.B) {
 	const machines = 2000
 	load, err := workload.New("games", machines, 100, "")

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Written is how many bytes the device below dir has been sent so far, by
-// everybody, after the file system was synced: on a calm machine the difference
-// of two calls is what happened in between, the file system's own journal
-// included. (The account of one process, /proc/self/io, counts whole folios of
-// the page cache where a few bytes of them were changed.) ok is false where it
-// cannot be told.
+// Written syncs the file system and returns how many bytes all processes have
+// written so far to the device that holds dir. On a calm machine the difference of
+// two calls is what was written in between, the file system's own journal
+// included. (The counters of one process, /proc/self/io, count whole folios of the
+// page cache of which only a few bytes were changed.) ok is false if the number is
+// not known.
 func Written(dir string) (bytes int64, ok bool) {
 	f, err := os.Open(dir)
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 )
 
 // apiStore is savepoint as a game server uses it: typed events are checked,
-// encoded, applied and stored. Settings: the defaults, but for the cache where
-// it is to hold all machines, and no snapshots at Close.
+// encoded, applied and stored. Settings: the defaults, except that Close makes no
+// snapshots, and that the cache holds all machines if it is given a size.
 type apiStore struct {
 	db    *savepoint.DB
 	typed workload.Typed
 }
 
-// Journal is the size of savepoint's journal ring in every cell; 0 is its
+// Journal is the size of savepoint's journal in bytes, in every cell; 0 means its
 // default. It is set before the first cell.
 var Journal int64
 
@@ -33,8 +33,8 @@ func openAPI(cache int64) func(string, *workload.Load) (Store, error) {
 	}
 }
 
-// OpenAPI opens a database with a cache of that many bytes (0 = the default) and
-// that policy.
+// OpenAPI opens a database with a cache of the given size in bytes (0 = the default)
+// and the given snapshot policy.
 func OpenAPI(dir string, load *workload.Load, cache int64, policy savepoint.SnapshotPolicy) (Store, error) {
 	o := savepoint.Options{NoRecoverAll: true, Journal: Journal, Cache: savepoint.CacheOptions{Bytes: cache}}
 	db, err := savepoint.Open(filepath.Join(dir, "game.db"), &o)
@@ -45,10 +45,10 @@ func OpenAPI(dir string, load *workload.Load, cache int64, policy savepoint.Snap
 	return s, s.typed.Register(db, policy)
 }
 
-// Typed gives the machines behind the store.
+// Typed returns the store's machines.
 func (s *apiStore) Typed() workload.Typed { return s.typed }
 
-// OpenReport is the database's.
+// OpenReport returns the report of the database.
 func (s *apiStore) OpenReport() savepoint.OpenReport { return s.db.OpenReport() }
 
 // apiAck is an Ack with the method of a Pending.
@@ -77,7 +77,7 @@ func (s *apiStore) Count() (int64, error) {
 
 func (s *apiStore) Close() error { return s.db.Close() }
 
-// WithPolicy is a way of the typed API with another snapshot policy.
+// WithPolicy returns p, which uses the typed API, with another snapshot policy.
 func WithPolicy(p Peer, policy savepoint.SnapshotPolicy) Peer {
 	cache := int64(cacheDefault)
 	if p.Name == API {

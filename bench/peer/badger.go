@@ -9,11 +9,10 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// badgerStore is badger with SyncWrites: a transaction of event and head for
-// each append; badger groups them by itself. Heads are compared in memory, so
-// badger need not look for conflicts. Settings: SyncWrites on, DetectConflicts
-// and metrics off, no compression of tables (it would only cost here); else the
-// defaults.
+// badgerStore is badger with a transaction of event and head for each append;
+// badger groups them by itself. Heads are compared in memory, so badger need not
+// detect conflicts. Settings: SyncWrites on, DetectConflicts and metrics off, no
+// compression of tables (it would only cost time here); otherwise the defaults.
 type badgerStore struct {
 	db    *badger.DB
 	heads heads
@@ -44,7 +43,7 @@ func (s *badgerStore) head(machine string) (seq uint64, err error) {
 	return seq, err
 }
 
-// badgerCommit is a commit under way.
+// badgerCommit is a pending commit.
 type badgerCommit chan error
 
 func (c badgerCommit) Wait() error { return <-c }
@@ -66,7 +65,7 @@ func (s *badgerStore) Start(a *Append) (Pending, error) {
 	return done, nil
 }
 
-// put keeps its keys and values until the transaction ends: badger wants that.
+// put allocates its keys and values, because badger keeps them until the transaction ends.
 func (s *badgerStore) put(tx *badger.Txn, a *Append) error {
 	if err := tx.Set(eventKey(nil, 'e', a.Machine, a.Seq), a.Event.Bytes); err != nil {
 		return err

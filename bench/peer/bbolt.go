@@ -13,7 +13,7 @@ import (
 // boltStore is bbolt by hand: an Update for each append, which compares the
 // head, and stores the event and the new head. Settings: the file mapped for
 // 1 GiB at once, so that it need not be mapped again while it grows; the freelist
-// in a map, which is the faster one. Both syncs of bbolt stay on.
+// as a map, which is the faster type. Both syncs of bbolt are on.
 type boltStore struct{ db *bbolt.DB }
 
 var (

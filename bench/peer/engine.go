@@ -9,9 +9,9 @@ import (
 	"github.com/liap-tui/savepoint/engine/bolt"
 )
 
-// engineStore is savepoint's engine for files, fed with ready bytes by
-// savepoint's committer. The machine's head is its seq, as with the peers; the
-// engine compares and stores it. Settings: the defaults.
+// engineStore is savepoint's engine for files. savepoint's committer passes encoded
+// bytes to it. The machine's head is its seq, as for the peers; the engine compares
+// and stores it. Settings: the defaults.
 type engineStore struct {
 	engine engine.Engine
 
@@ -24,7 +24,7 @@ type engineStore struct {
 
 func openEngine(dir string, _ *workload.Load) (Store, error) { return OpenEngine(dir, Journal) }
 
-// OpenEngine opens the engine in dir with a ring of that many bytes.
+// OpenEngine opens the engine in dir with a journal of the given size in bytes.
 func OpenEngine(dir string, journal int64) (Store, error) {
 	e, err := bolt.Open(filepath.Join(dir, "game.db"), &bolt.Options{Journal: journal})
 	if err != nil {
@@ -33,10 +33,10 @@ func OpenEngine(dir string, journal int64) (Store, error) {
 	return &engineStore{engine: e}, nil
 }
 
-// Reporter is a store that tells what opening it took.
+// Reporter is a store that reports what its opening did.
 type Reporter interface{ OpenReport() engine.OpenReport }
 
-// OpenReport is the engine's.
+// OpenReport returns the report of the engine.
 func (s *engineStore) OpenReport() engine.OpenReport { return s.engine.(Reporter).OpenReport() }
 
 func (s *engineStore) Start(*Append) (Pending, error) { panic("peer: an engine is used in batches") }

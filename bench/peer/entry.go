@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// In a log, an event is one entry with its machine and seq before it:
+// The entry of an event in a log holds its machine and seq, then the snapshot, then the event:
 //
 //	length of machine (uvarint) | machine | seq (uvarint) | snapshot (uvarint length, bytes) | event
 
@@ -20,7 +20,7 @@ func appendEntry(to []byte, a *Append) []byte {
 
 var errEntry = errors.New("entry of a log is damaged")
 
-// readEntry gives the place of an entry.
+// readEntry returns the machine and seq of an entry.
 func readEntry(b []byte) (machine string, seq uint64, err error) {
 	n, w := binary.Uvarint(b)
 	if w <= 0 || uint64(len(b)-w) < n {
@@ -34,7 +34,7 @@ func readEntry(b []byte) (machine string, seq uint64, err error) {
 }
 
 // replay reads a log from its first entry to its last: without an index that is
-// the only way to know where the machines are.
+// the only way to find the seq of each machine.
 func (h *heads) replay(first, last uint64, read func(index uint64) ([]byte, error)) (n int64, err error) {
 	if last == 0 {
 		return 0, nil

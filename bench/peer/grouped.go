@@ -9,10 +9,9 @@ import (
 	"github.com/liap-tui/savepoint/internal/commit"
 )
 
-// groupStore brings the appends of many goroutines together with savepoint's
-// own committer and hands them to the store in batches. It is how stores take
-// part that know only one writer, and it tells what a store would do with
-// savepoint's way of grouping.
+// groupStore groups the appends of many goroutines with savepoint's own committer
+// and passes them to the store in batches. So stores for one writer can take part,
+// and it shows how fast a store is with savepoint's group commit.
 type groupStore struct {
 	Store
 	queue *commit.Queue[*call]
@@ -41,7 +40,7 @@ func grouped(open func(string, *workload.Load) (Store, error)) func(string, *wor
 	}
 }
 
-// OpenReport is the store's, empty where it gives none.
+// OpenReport returns the report of the store, empty if it has none.
 func (g *groupStore) OpenReport() (rep savepoint.OpenReport) {
 	if r, ok := g.Store.(Reporter); ok {
 		rep = r.OpenReport()
@@ -87,7 +86,7 @@ func (g *groupStore) Close() error {
 	return g.Store.Close()
 }
 
-// inner is the store behind the queue, for what the queue does not change.
+// inner returns the store that s wraps, for calls that need no queue.
 func inner(s Store) Store {
 	switch s := s.(type) {
 	case *groupStore:
@@ -98,10 +97,10 @@ func inner(s Store) Store {
 	return s
 }
 
-// CanRead gives the store's way to read one machine, if it has one.
+// CanRead returns s as a Reader, if it can read one machine.
 func CanRead(s Store) (Reader, bool) { r, ok := inner(s).(Reader); return r, ok }
 
-// CanCount gives the store's way to count its events, if it has one.
+// CanCount returns s as a Counter, if it can count its events.
 func CanCount(s Store) (Counter, bool) { c, ok := inner(s).(Counter); return c, ok }
 
 // singleStore makes each append a batch of its own: a store by hand, without

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// heads keeps in memory where each machine is, so that a store need not be
-// asked before each append. A careful user of a store without the check does the
-// same. It is divided, so that machines hardly wait for each other.
+// heads keeps the seq of each machine in memory, so that the store is not read
+// before each append. A careful user of a store that does not check the seq does
+// the same. It is divided into shards, so that machines seldom wait for each other.
 type heads struct {
 	find  func(machine string) (uint64, error) // of a machine not in memory
 	parts [256]struct {
@@ -44,7 +44,7 @@ func (h *heads) next(a *Append, do func() error) error {
 	return nil
 }
 
-// set notes where a machine is.
+// set sets the seq of a machine.
 func (h *heads) set(machine string, seq uint64) {
 	p := &h.parts[maphash.String(headSeed, machine)%uint64(len(h.parts))]
 	p.Lock()

@@ -7,15 +7,15 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// limitStore is no store, but what no store can beat here: a file whose blocks
-// are allocated and written before, and for each group one write that is
-// synced with it. Nothing is ever read, and the file begins again when it is
-// full.
+// limitStore is not a store, but the limit that no store can exceed here: a file
+// whose blocks are allocated and written in advance, and for each group one synced
+// write. Nothing is ever read, and writing continues at the start of the file when
+// the end is reached.
 type limitStore struct {
-	file  *os.File
-	at    int64
-	room  []byte
-	heads heads
+	file    *os.File
+	at      int64
+	scratch []byte
+	heads   heads
 }
 
 const (
@@ -35,7 +35,7 @@ func openLimit(dir string, _ *workload.Load) (Store, error) {
 	return &limitStore{file: f}, nil
 }
 
-// preallocate makes a file of that size with zeros that are really written.
+// preallocate makes a file of the given size and writes zeros to all of it.
 func preallocate(path string, size int64) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -57,18 +57,18 @@ func preallocate(path string, size int64) error {
 func (s *limitStore) Start(*Append) (Pending, error) { panic("peer: the limit is used in batches") }
 
 func (s *limitStore) Batch(as []*Append) error {
-	s.room = s.room[:0]
+	s.scratch = s.scratch[:0]
 	for _, a := range as {
-		a.Err = s.heads.next(a, func() error { s.room = appendEntry(s.room, a); return nil })
+		a.Err = s.heads.next(a, func() error { s.scratch = appendEntry(s.scratch, a); return nil })
 	}
-	size := (len(s.room) + limitSector - 1) / limitSector * limitSector
-	for len(s.room) < size {
-		s.room = append(s.room, 0)
+	size := (len(s.scratch) + limitSector - 1) / limitSector * limitSector
+	for len(s.scratch) < size {
+		s.scratch = append(s.scratch, 0)
 	}
 	if s.at+int64(size) > limitFile {
 		s.at = 0
 	}
-	if _, err := s.file.WriteAt(s.room, s.at); err != nil {
+	if _, err := s.file.WriteAt(s.scratch, s.at); err != nil {
 		return err
 	}
 	s.at += int64(size)

@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// syncFlag syncs each write's own range with it.
+// syncFlag makes each write sync its own range of the file.
 const syncFlag = syscall.O_DSYNC
 
 func syncAfter(*os.File) error { return nil }

@@ -10,11 +10,11 @@ import (
 )
 
 // pebbleStore is pebble with its own group commit: each append is a batch of
-// event and head, applied with Sync. Applying and waiting are apart, as in
-// CockroachDB, so that a machine need not wait for the disk to fix the order of
-// its events. Heads are compared in memory. Settings: the newest format, a
+// event and head, applied with Sync. Applying and waiting are separate, as in
+// CockroachDB, so that the order of a machine's events is fixed without a wait for
+// the disk. Heads are compared in memory. Settings: the newest format, a
 // memtable of 64 MiB (the default of 4 MiB costs flushes), a cache of 128 MiB,
-// up to 2 compactions at once; else the defaults, with the WAL on and recycled.
+// up to 2 compactions at once; otherwise the defaults, with the WAL on and recycled.
 type pebbleStore struct {
 	db    *pebble.DB
 	cache *pebble.Cache
@@ -38,7 +38,7 @@ func openPebble(dir string, _ *workload.Load) (Store, error) {
 	return s, nil
 }
 
-// silent is a pebble.Logger that keeps quiet.
+// silent is a pebble.Logger that writes nothing.
 type silent struct{}
 
 func (silent) Infof(string, ...any)  {}
@@ -61,18 +61,18 @@ func (s *pebbleStore) head(machine string) (uint64, error) {
 
 // put adds an append to a batch.
 func (s *pebbleStore) put(b *pebble.Batch, a *Append) error {
-	var room [300]byte
-	key := eventKey(room[:0], 'e', a.Machine, a.Seq)
+	var scratch [300]byte
+	key := eventKey(scratch[:0], 'e', a.Machine, a.Seq)
 	if err := b.Set(key, a.Event.Bytes, nil); err != nil {
 		return err
 	}
 	if a.State != nil {
-		if err := b.Set(eventKey(room[:0], 's', a.Machine, a.Seq), a.State, nil); err != nil {
+		if err := b.Set(eventKey(scratch[:0], 's', a.Machine, a.Seq), a.State, nil); err != nil {
 			return err
 		}
 	}
 	var value [8]byte
-	return b.Set(headKey(room[:0], a.Machine), headValue(value[:0], a.Seq), nil)
+	return b.Set(headKey(scratch[:0], a.Machine), headValue(value[:0], a.Seq), nil)
 }
 
 func (s *pebbleStore) Start(a *Append) (Pending, error) {

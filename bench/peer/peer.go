@@ -1,7 +1,7 @@
-// Package peer puts the stores that are compared behind one small interface, a
-// file for each. Every store does the same: it checks that the machine is where
-// the caller thinks it is, and makes the event and the machine's new place
-// durable, before it answers.
+// Package peer adapts the stores that are compared to one small interface, a file
+// for each. Every store does the same: it checks that the machine is at the seq that
+// the caller expects, and returns when the event and the machine's new seq are
+// durable.
 package peer
 
 import (
@@ -12,11 +12,11 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// Append is one event on its way into a store.
+// Append is one event to be appended to a store.
 type Append struct {
 	Number  int    // of the machine in the load
 	Machine string // the machine's key: workload.Key(Number)
-	Seq     uint64 // what the event becomes; the machine's newest must be Seq-1
+	Seq     uint64 // of the event; the machine must be at Seq-1
 	Event   workload.Payload
 	State   []byte // stored as the machine's snapshot of Seq; nil = none
 	Err     error  // of a Batch: why this one was refused
@@ -26,7 +26,7 @@ type Append struct {
 // but for one machine the caller waits until Start has returned before it starts
 // the next.
 type Store interface {
-	// Start begins an append and fixes its place in the order of its machine.
+	// Start starts an append and fixes its place in the order of its machine.
 	// The append may be reused once Wait has returned.
 	Start(a *Append) (Pending, error)
 	// Batch makes many appends durable at once. Refused ones have Err set.
@@ -41,10 +41,10 @@ type Pending interface {
 	Wait() error
 }
 
-// Reader is a store that finds one machine's events without reading the others'.
+// Reader is a store that finds the events of one machine without reading those of others.
 type Reader interface {
-	// Read calls fn for each event of the machine, oldest first, and answers
-	// the machine's seq. The bytes are lent.
+	// Read calls fn for each event of the machine, oldest first, and returns
+	// the machine's seq. The bytes are valid until fn returns.
 	Read(machine string, fn func(event []byte)) (uint64, error)
 }
 
@@ -68,14 +68,14 @@ type Peer struct {
 	Open     func(dir string, load *workload.Load) (Store, error)
 }
 
-// Names of our own ways.
+// Names of savepoint's own peers.
 const (
 	Engine     = "savepoint-engine"
 	API        = "savepoint-api"
 	APIDefault = "savepoint-api-default"
 )
 
-// All are the peers, ours first.
+// All returns all peers, savepoint's first.
 func All() []Peer {
 	return []Peer{
 		{Name: Engine, Ours: true, Open: grouped(openEngine)},
@@ -95,7 +95,7 @@ func All() []Peer {
 	}
 }
 
-// Find gives the peers with these names, in the order of All; no names are all.
+// Find returns the peers with the given names, in the order of All; without names, all.
 func Find(names ...string) ([]Peer, error) {
 	if len(names) == 0 {
 		return All(), nil
@@ -119,20 +119,20 @@ func Find(names ...string) ([]Peer, error) {
 	return found, nil
 }
 
-// done is the Pending of a store that has waited already.
+// done is the Pending of an append that is durable already.
 type done struct{}
 
 func (done) Wait() error { return nil }
 
-// errConflict refuses an append whose machine is somewhere else.
+// errConflict refuses an append whose machine is not at the expected seq.
 var errConflict = errors.New("conflict")
 
 func conflict(a *Append, have uint64) error {
 	return fmt.Errorf("%s is at %d, not %d: %w", a.Machine, have, a.Seq-1, errConflict)
 }
 
-// eventKey is the key of an event where keys are bytes: events of one machine
-// stand side by side, in their order.
+// eventKey appends the key of an event in a store whose keys are bytes: the events
+// of one machine are adjacent and ordered by seq.
 func eventKey(to []byte, prefix byte, machine string, seq uint64) []byte {
 	to = append(to, prefix)
 	to = append(to, machine...)
@@ -140,12 +140,12 @@ func eventKey(to []byte, prefix byte, machine string, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(to, seq)
 }
 
-// headKey is the key of a machine's head.
+// headKey appends the key of a machine's head.
 func headKey(to []byte, machine string) []byte {
 	return append(append(to, 'h'), machine...)
 }
 
-// headValue is a machine's head: its seq.
+// headValue appends a machine's head, which is its seq.
 func headValue(to []byte, seq uint64) []byte { return binary.BigEndian.AppendUint64(to, seq) }
 
 func headSeq(value []byte) uint64 {

@@ -8,8 +8,8 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// Each peer appends, refuses what is out of order, and after opening again holds
-// what it acknowledged.
+// Each peer appends, refuses what is out of order, and after it is opened again
+// holds what it acknowledged.
 func TestPeers(t *testing.T) {
 	const machines, events = 7, 12
 	load, err := workload.New("games", machines, events, "")
@@ -39,8 +39,8 @@ func TestPeers(t *testing.T) {
 				require.NoError(t, w.Wait())
 			}
 			if _, typed := s.(Viewer); !typed { // the typed API counts by itself
-				require.Error(t, append1(s, event(load, 0, events)), "the same again")
-				require.Error(t, append1(s, event(load, 0, events+2)), "a hole")
+				require.Error(t, append1(s, event(load, 0, events)), "an event twice")
+				require.Error(t, append1(s, event(load, 0, events+2)), "a gap")
 			}
 			require.NoError(t, s.Close())
 			if p.Volatile {
@@ -64,7 +64,7 @@ func TestPeers(t *testing.T) {
 				require.EqualValues(t, events, seq)
 				require.Equal(t, events, i)
 			}
-			require.NoError(t, append1(s, event(load, 3, events+1)), "goes on")
+			require.NoError(t, append1(s, event(load, 3, events+1)), "the next event")
 			require.NoError(t, s.Close())
 		})
 	}

@@ -7,17 +7,17 @@ import (
 )
 
 // raftStore is a raft.LogStore used as a plain log: one writer, entries with
-// consecutive numbers, a batch with one call. Heads are kept in memory, and
-// found by reading the log at open.
+// consecutive numbers, one call for each batch. Heads are kept in memory, and are
+// found by reading the log when it is opened.
 type raftStore struct {
 	log interface {
 		raft.LogStore
 		Close() error
 	}
-	last  uint64
-	logs  []*raft.Log
-	room  []byte
-	heads heads
+	last    uint64
+	logs    []*raft.Log
+	scratch []byte
+	heads   heads
 }
 
 // start finds the end of the log and the heads.
@@ -33,15 +33,15 @@ func (s *raftStore) Start(*Append) (Pending, error) { panic("peer: a log is used
 
 func (s *raftStore) Batch(as []*Append) error {
 	n, now := 0, time.Now()
-	s.room = s.room[:0]
+	s.scratch = s.scratch[:0]
 	for _, a := range as {
 		a.Err = s.heads.next(a, func() error {
 			if n == len(s.logs) {
 				s.logs = append(s.logs, new(raft.Log))
 			}
-			from := len(s.room)
-			s.room = appendEntry(s.room, a)
-			*s.logs[n] = raft.Log{Index: s.last + uint64(n) + 1, Term: 1, Data: s.room[from:len(s.room):len(s.room)], AppendedAt: now}
+			from := len(s.scratch)
+			s.scratch = appendEntry(s.scratch, a)
+			*s.logs[n] = raft.Log{Index: s.last + uint64(n) + 1, Term: 1, Data: s.scratch[from:len(s.scratch):len(s.scratch)], AppendedAt: now}
 			n++
 			return nil
 		})

@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// sqliteStore is SQLite through database/sql, whichever driver. Settings: WAL
+// sqliteStore is SQLite through database/sql, with either driver. Settings: WAL
 // with synchronous=FULL, so that a commit syncs; locking_mode=EXCLUSIVE, which
 // spares the shared memory; a page cache and a map of 256 MiB; one connection
 // with prepared statements; tables without rowids, clustered by machine.

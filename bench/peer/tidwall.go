@@ -7,14 +7,14 @@ import (
 )
 
 // tidwallStore is tidwall/wal, a plain log: one writer, a batch with one sync.
-// Heads are kept in memory, and found by reading the log at open. Settings: the
-// defaults (segments of 20 MiB), but NoCopy.
+// Heads are kept in memory, and are found by reading the log when it is opened.
+// Settings: the defaults (segments of 20 MiB), except NoCopy.
 type tidwallStore struct {
-	log   *wal.Log
-	last  uint64
-	batch wal.Batch
-	room  []byte
-	heads heads
+	log     *wal.Log
+	last    uint64
+	batch   wal.Batch
+	scratch []byte
+	heads   heads
 }
 
 func openTidwall(dir string, _ *workload.Load) (Store, error) {
@@ -42,8 +42,8 @@ func (s *tidwallStore) Batch(as []*Append) error {
 	for _, a := range as {
 		a.Err = s.heads.next(a, func() error {
 			last++
-			s.room = appendEntry(s.room[:0], a)
-			s.batch.Write(last, s.room) // copies
+			s.scratch = appendEntry(s.scratch[:0], a)
+			s.batch.Write(last, s.scratch) // copies
 			return nil
 		})
 	}

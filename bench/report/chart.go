@@ -14,14 +14,14 @@ type Bar struct {
 	Ours  bool
 }
 
-// Group is bars under one heading.
+// Group holds the bars under one heading.
 type Group struct {
 	Name string
 	Bars []Bar
 }
 
-// Chart draws groups of horizontal bars, on a logarithmic scale where the
-// largest is more than thirty times the smallest.
+// Chart returns an SVG of groups of horizontal bars, on a logarithmic scale if the
+// largest value is more than thirty times the smallest.
 func Chart(title, unit string, groups []Group) string {
 	const left, right, width, row = 170, 90, 860, 18
 	low, high := math.Inf(1), 0.0

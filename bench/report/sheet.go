@@ -1,4 +1,4 @@
-// Package report turns measurements into tables, charts and lines for machines.
+// Package report turns measurements into tables and charts.
 package report
 
 import (
@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Sheet is a table with a title and words below it.
+// Sheet is a table with a title and notes below it.
 type Sheet struct {
 	Title string
 	Head  []string
@@ -25,7 +25,7 @@ func (s *Sheet) Add(cells ...any) {
 	s.Rows = append(s.Rows, row)
 }
 
-// String is the sheet as Markdown with columns in line.
+// String returns the sheet as Markdown with aligned columns.
 func (s *Sheet) String() string {
 	width := make([]int, len(s.Head))
 	for _, row := range append([][]string{s.Head}, s.Rows...) {
@@ -64,7 +64,7 @@ func (s *Sheet) String() string {
 	return b.String()
 }
 
-// Number prints a number with about three digits, NaN as a dash.
+// Number formats a number with about three digits, NaN as a dash.
 func Number(v float64) string {
 	switch {
 	case math.IsNaN(v) || math.IsInf(v, 0):
@@ -81,7 +81,7 @@ func Number(v float64) string {
 	return fmt.Sprintf("%.2f", v)
 }
 
-// Span prints a median with its interval.
+// Span formats a median with its interval.
 func Span(mid, low, high float64) string {
 	if math.IsNaN(mid) {
 		return "-"
@@ -92,7 +92,7 @@ func Span(mid, low, high float64) string {
 	return fmt.Sprintf("%s (%s to %s)", Number(mid), Number(low), Number(high))
 }
 
-// Bytes prints a size.
+// Bytes formats a size in bytes.
 func Bytes(n float64) string {
 	switch {
 	case n >= 1<<20:

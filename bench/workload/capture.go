@@ -10,8 +10,8 @@ import (
 	"github.com/liap-tui/savepoint/engine/memory"
 )
 
-// capture is an engine that keeps the events it is given for the benchmarks,
-// and nothing else.
+// capture is an engine that keeps the events of its steps for the benchmarks, and
+// nothing else.
 type capture struct {
 	*memory.Engine
 	lists  map[string][]Payload
@@ -20,7 +20,7 @@ type capture struct {
 	events int64
 }
 
-// Commit notes the events of the steps and answers that they are stored.
+// Commit keeps the events of the steps and reports that they are stored.
 func (c *capture) Commit(_ context.Context, steps []engine.Step, out []engine.Result) error {
 	for i := range steps {
 		out[i] = engine.Result{}
@@ -74,7 +74,7 @@ func captured[S any](name string, kind savepoint.Kind[S], lists [][]savepoint.Ev
 	return l, nil
 }
 
-// failed is the error of an Ack that is already there, if it is one.
+// failed returns the error of an Ack that has resolved already, or nil.
 func failed(a *savepoint.Ack) error {
 	select {
 	case <-a.Done():

@@ -7,7 +7,7 @@ import (
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 )
 
-// GameNames answers under which name GameKind lists an event.
+// GameNames returns a function that returns the name under which GameKind lists an event.
 func GameNames() func(savepoint.Event[game.Game]) string {
 	names := map[reflect.Type]string{}
 	for name, proto := range GameKind().Events {
@@ -16,8 +16,8 @@ func GameNames() func(savepoint.Event[game.Game]) string {
 	return func(ev savepoint.Event[game.Game]) string { return names[reflect.TypeOf(ev)] }
 }
 
-// NewGameEvent is a pointer to a new event of that name, to decode into; nil if
-// there is none.
+// NewGameEvent returns a pointer to a new event with the given name, to decode into;
+// nil if the name is not known.
 func NewGameEvent(name string) savepoint.Event[game.Game] {
 	switch name {
 	case "joined":

@@ -11,8 +11,8 @@ import (
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 )
 
-// move is an event of the example game as savepoint wants it. It is one type
-// for each event of the game, as an application has them.
+// The events of the example game in the form that savepoint requires: one type for
+// each event of the game, as an application has them.
 type (
 	joined         game.Joined
 	started        game.Started
@@ -50,8 +50,8 @@ func (e played) Apply(g *game.Game, _ meta) error         { return game.Played(e
 func (e turnScored) Apply(g *game.Game, _ meta) error     { return game.TurnScored(e).Apply(g) }
 func (e roundScored) Apply(g *game.Game, _ meta) error    { return game.RoundScored(e).Apply(g) }
 
-// GameKind is the kind of the generated games. It has no Validate: what a game
-// costs by itself is no matter of a store.
+// GameKind returns the kind of the generated games. It has no Validate: the cost of
+// the game's own rules is not the store's.
 func GameKind() savepoint.Kind[game.Game] {
 	return savepoint.Kind[game.Game]{
 		Name: "game",
@@ -66,8 +66,8 @@ func GameKind() savepoint.Kind[game.Game] {
 	}
 }
 
-// Play plays a game to its end, or for that many events. The same seed gives the
-// same game.
+// Play plays a game to its end, or for the given number of events. Equal seeds
+// result in equal games.
 func Play(seed uint64, events int) ([]savepoint.Event[game.Game], error) {
 	g := game.New()
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -85,7 +85,7 @@ func Play(seed uint64, events int) ([]savepoint.Event[game.Game], error) {
 	return list, nil
 }
 
-// games are distinct games, each as long as asked or to its end.
+// games plays distinct games, each for the given number of events or to its end.
 func games(machines, events int) (*Load, error) {
 	lists := make([][]savepoint.Event[game.Game], machines)
 	var next atomic.Int64
@@ -113,7 +113,7 @@ func games(machines, events int) (*Load, error) {
 	return captured("games", GameKind(), lists)
 }
 
-// stored is an event of the game in the form that savepoint stores.
+// stored returns an event of the game in the form that savepoint stores.
 func stored(e game.Event) savepoint.Event[game.Game] {
 	switch e := e.(type) {
 	case game.Joined:

@@ -12,7 +12,7 @@ const randomBytes = 256
 // blob is an event of random bytes.
 type blob struct{ Data []byte }
 
-// tally is the state of a machine whose events say nothing: their number.
+// tally is the state of a machine whose events have no meaning: their number.
 type tally struct {
 	Events int
 	Last   string

@@ -11,8 +11,8 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// RecordedPath is where the recorded games are looked for: SAVEPOINT_RECORDED,
-// else data/liap-events.jsonl in the directory shared beside a checkout. They are not
+// RecordedPath returns the path of the file of recorded games: SAVEPOINT_RECORDED,
+// otherwise data/liap-events.jsonl in the directory shared beside a checkout. They are not
 // part of this repository.
 func RecordedPath() string {
 	if path := os.Getenv("SAVEPOINT_RECORDED"); path != "" {
@@ -49,7 +49,7 @@ type Line struct {
 	Bytes int `json:"-"` // of the whole line
 }
 
-// document is the payload, nil where there is none.
+// document returns the payload, nil if the line has none.
 func (l *Line) document() (doc map[string]any, err error) {
 	if len(l.Payload) > 0 {
 		err = json.Unmarshal(l.Payload, &doc)
@@ -57,8 +57,8 @@ func (l *Line) document() (doc map[string]any, err error) {
 	return doc, err
 }
 
-// EachLine reads the file of recorded games and gives fn each event, in order, to
-// keep. Errors name the file and the event.
+// EachLine reads the file of recorded games and calls fn for each event, in order; fn
+// may keep the Line. Errors name the file and the event.
 func EachLine(path string, fn func(l *Line) error) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -83,8 +83,9 @@ func EachLine(path string, fn func(l *Line) error) error {
 	return nil
 }
 
-// recorded gives each machine a stretch of the recorded events; with more
-// machines than there are stretches, several machines have the same one.
+// recorded makes a load in which each machine has a run of consecutive recorded
+// events; with more machines than recorded events, several machines have the same
+// run.
 func recorded(machines, events int, path string) (*Load, error) {
 	rooms := map[string][]savepoint.Event[tally]{}
 	var order []string
@@ -113,7 +114,7 @@ func recorded(machines, events int, path string) (*Load, error) {
 	if len(all) == 0 {
 		return nil, fmt.Errorf("recorded games: %s is empty", path)
 	}
-	// Stretches begin at any event, so that machines differ.
+	// A run starts at any event, so that machines differ.
 	lists := make([][]savepoint.Event[tally], min(machines, len(all)))
 	for i := range lists {
 		from := i * len(all) / len(lists)

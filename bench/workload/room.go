@@ -7,13 +7,13 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// Room is the state of a recorded game as a program would declare it: what its
-// server's documents hold, with a field for each name.
+// Room is the state of a recorded game as a program would declare it, with a field
+// for each name in the documents of its server.
 type Room struct {
 	Phase   string
 	Reason  string
 	Round   int
-	Actions int // that players took
+	Actions int // number of the players' actions
 	Table   Table
 	Players map[string]Player
 }
@@ -92,24 +92,24 @@ type Winning struct {
 	Type   string
 }
 
-// Stats are a player's of one round.
+// Stats holds the statistics of a player in one round.
 type Stats struct{ TurnsWon, PerfectRounds int }
 
-// Score is a player's of one round.
+// Score is the score of a player in one round.
 type Score struct {
 	Declared, Actual, BaseScore, Bonus int
 	HitValue                           float64
 	Multiplier, FinalScore, TotalScore int
 }
 
-// told is one event of a recorded game: what its server told the players, as
-// JSON whose names are those of a Room's fields.
-type told struct {
+// message is one event of a recorded game: the message that its server sent to the
+// players, as JSON whose names are those of a Room's fields.
+type message struct {
 	Type string
 	JSON []byte
 }
 
-func (e told) Apply(r *Room, _ meta) error {
+func (e message) Apply(r *Room, _ meta) error {
 	var p struct {
 		Phase, NewPhase, Reason string
 		PhaseData, Updates      json.RawMessage
@@ -142,13 +142,13 @@ func (e told) Apply(r *Room, _ meta) error {
 func RoomKind() savepoint.Kind[Room] {
 	return savepoint.Kind[Room]{
 		Name:   "room",
-		Events: savepoint.Events[Room]{"told": told{}},
+		Events: savepoint.Events[Room]{"message": message{}},
 		Phase:  func(r *Room) string { return r.Phase },
 	}
 }
 
-// EachTold reads the recording and gives fn each event with the id of its room.
-func EachTold(path string, fn func(room string, e savepoint.Event[Room]) error) error {
+// EachMessage reads the recording and calls fn for each event, with the id of its room.
+func EachMessage(path string, fn func(room string, e savepoint.Event[Room]) error) error {
 	return EachLine(path, func(l *Line) error {
 		doc, err := l.document()
 		if err != nil {
@@ -158,12 +158,12 @@ func EachTold(path string, fn func(room string, e savepoint.Event[Room]) error) 
 		if err != nil {
 			return err
 		}
-		return fn(l.Room, told{Type: l.Type, JSON: b})
+		return fn(l.Room, message{Type: l.Type, JSON: b})
 	})
 }
 
-// fieldNames takes the underscores out of names, so that they are those of Go
-// fields but for the case, which encoding/json does not mind.
+// fieldNames removes the underscores from names, so that they equal those of Go
+// fields except for the case, which encoding/json ignores.
 func fieldNames(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -6,8 +6,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/codec"
 )
 
-// GameState is the encoded state of a game after so many events: what a
-// snapshot holds.
+// GameState returns the encoded state of a game after the given number of events,
+// which is what a snapshot holds.
 func GameState(events int) ([]byte, error) {
 	list, err := Play(1, events)
 	if err != nil {

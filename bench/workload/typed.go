@@ -7,7 +7,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// typed is Typed for machines with the state S.
+// typed implements Typed for machines with the state S.
 type typed[S any] struct {
 	kind  savepoint.Kind[S]
 	lists [][]savepoint.Event[S]
@@ -23,11 +23,11 @@ func newTyped[S any](kind savepoint.Kind[S], lists [][]savepoint.Event[S]) *type
 	return t
 }
 
-// id is the machine's id: Key without the kind.
+// id returns the machine's id: Key without the kind.
 func id(machine int) string { return fmt.Sprintf("g-%05d", machine) }
 
-// place is under which id a machine's record seq stands, and which event of its
-// list it is.
+// place returns the id under which a machine's record seq is appended, and the event
+// of its list.
 func (t *typed[S]) place(machine int, seq uint64) (string, savepoint.Event[S]) {
 	list := t.lists[machine%len(t.lists)]
 	turn, at := (seq-1)/uint64(len(list)), (seq-1)%uint64(len(list))
@@ -37,8 +37,8 @@ func (t *typed[S]) place(machine int, seq uint64) (string, savepoint.Event[S]) {
 	return fmt.Sprintf("%s.%d", id(machine), turn), list[at]
 }
 
-// Register registers the kind with its Validate left out: what a game costs by
-// itself is no matter of a store.
+// Register registers the kind without its Validate: the cost of the game's own rules
+// is not the store's.
 func (t *typed[S]) Register(db *savepoint.DB, policy savepoint.SnapshotPolicy) (err error) {
 	kind := t.kind
 	kind.Snapshot = policy

@@ -20,7 +20,7 @@ func TestNew(t *testing.T) {
 			require.Equal(t, machines, l.Machines())
 			require.Positive(t, l.Average())
 			require.NotEqual(t, l.At(3, 9).Bytes, l.At(4, 9).Bytes, "machines differ")
-			require.Equal(t, l.At(3, 9), l.At(3, events+9), "a list begins again")
+			require.Equal(t, l.At(3, 9), l.At(3, events+9), "a list starts again after its end")
 			require.NotEmpty(t, l.At(3, 9).Terms.Name)
 		})
 	}

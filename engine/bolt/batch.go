@@ -80,7 +80,7 @@ func (b *batch) takeAll(steps []engine.Step, out []engine.Result) (taken bool) {
 
 // store puts everything that the accepted steps ask for into the buckets.
 func (b *batch) store() error {
-	// Blocks to be trimmed are looked for before anything is changed: see planTrim.
+	// Blocks to be trimmed are found before anything is changed: see planTrim.
 	for _, m := range b.ledger.touched {
 		if err := b.planTrim(m); err != nil {
 			return err

@@ -17,7 +17,7 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-var errJournalDisk = errors.New("the disk does not answer")
+var errJournalDisk = errors.New("the disk does not respond")
 
 // faultyJournal counts the writes and syncs of the journal, and fails some of them.
 type faultyJournal struct {

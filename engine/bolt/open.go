@@ -113,9 +113,9 @@ func (o *opening) replay() error {
 	case errors.Is(err, engine.ErrDamaged):
 		return fmt.Errorf("%w: %s: %w: keep the file and restore a backup", engine.ErrCorrupt, e.path, err)
 	case errors.Is(err, engine.ErrDiskFull) && len(o.entries) == 0:
-		return fmt.Errorf("%w: make room, or open it with ReadOnly", err)
+		return fmt.Errorf("%w: free space on the disk, or open the file with ReadOnly", err)
 	case errors.Is(err, engine.ErrDiskFull):
-		e.diskFull = fmt.Errorf("%w: there is no room to store what the journal holds: make room and open %s again", engine.ErrDiskFull, e.path)
+		e.diskFull = fmt.Errorf("%w: there is no space to store what the journal holds: free space on the disk and open %s again", engine.ErrDiskFull, e.path)
 		e.opt.logger.Error("the disk is full: the file can only be read", "file", e.path, "error", err)
 		return o.serveFromMemory(e.diskFull)
 	}

@@ -131,7 +131,7 @@ func (m *model) write(w engine.Write, pos uint64) error {
 	}
 	if taken := w.Seq - w.Expect; taken == 0 {
 		if pos != mm.pos {
-			return fmt.Errorf("pos %d of a write that takes none, the head's was %d", pos, mm.pos)
+			return fmt.Errorf("pos %d of a write without events, the head's was %d", pos, mm.pos)
 		}
 	} else if pos < m.pos+taken {
 		return fmt.Errorf("pos %d of a write of %d, the last one given was %d", pos, taken, m.pos)

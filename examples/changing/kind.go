@@ -6,17 +6,17 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// Card is new: version 1 had only its name.
+// Card is new in version 2; version 1 had only its name.
 type Card struct{ Seat, Number int }
 
-// Game is the state as it is now.
+// Game is the state in version 2.
 type Game struct {
 	Turn  int
 	Table []Card
 	Moves int
 }
 
-// Laid was Played in version 1.
+// Laid is the event that was Played in version 1.
 type Laid struct{ Card Card }
 
 func (e Laid) Check(g *Game, _ savepoint.Meta) error { // the rules
@@ -31,8 +31,8 @@ func (e Laid) Apply(g *Game, _ savepoint.Meta) error { // what it does
 	return nil
 }
 
-// GameV1 and PlayedV1 are what version 1 had. They stay as long as there are
-// files with them.
+// GameV1 and PlayedV1 are the state and the event of version 1. They are needed as
+// long as there are files that hold them.
 type GameV1 struct {
 	Turn  int
 	Table []string
@@ -71,12 +71,12 @@ func playedUp(old PlayedV1) (Laid, error) {
 func cardOf(seat int, name string) (c Card, err error) {
 	c.Seat = seat
 	if _, err = fmt.Sscanf(name, "card %d", &c.Number); err != nil {
-		err = fmt.Errorf("%q is no card", name)
+		err = fmt.Errorf("%q is not a card", name)
 	}
 	return c, err
 }
 
-// Cards is the kind as it is now.
+// Cards is the kind in version 2.
 var Cards = savepoint.Kind[Game]{
 	Name:    "cards",
 	Version: savepoint.V(2, 0, 0),

@@ -1,5 +1,5 @@
-// Changing is the quick start a version later: its state and its event have
-// changed, and it goes on with the games that the quick start wrote.
+// Changing is version 2 of the quick start: its state and its event have changed,
+// and it continues the games that the quick start wrote.
 package main
 
 import (
@@ -37,7 +37,7 @@ func play(games *savepoint.Store[Game]) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("version %s, lifted %v: %+v\n", before.Version, before.Upcast, before.Value)
+	fmt.Printf("version %s, upcast %v: %+v\n", before.Version, before.Upcast, before.Value)
 	card := Card{Seat: before.Value.Turn, Number: before.Value.Moves + 1}
 	head, err := games.Append(ctx, "game-1", Laid{card}, savepoint.IfSeq(before.Seq))
 	if err != nil {
@@ -47,7 +47,7 @@ func play(games *savepoint.Store[Game]) error {
 	return nil
 }
 
-// migrate says what a migration of all games would change, and makes it.
+// migrate prints what a migration of all games would change, and then migrates them.
 func migrate(games *savepoint.Store[Game]) error {
 	ctx := context.Background()
 	status, err := games.MigrationStatus(ctx)
@@ -75,7 +75,7 @@ func migrate(games *savepoint.Store[Game]) error {
 	return nil
 }
 
-// goBack makes the file one that the program of version 1 can use.
+// goBack migrates all games back to version 1, so that the quick start can use the file.
 func goBack(games *savepoint.Store[Game]) error {
 	rep, err := games.Migrate(context.Background(), savepoint.MigrateOptions{To: savepoint.V(1, 0, 0)})
 	if err != nil {

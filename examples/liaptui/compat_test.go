@@ -15,15 +15,15 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-var update = flag.Bool("update", false, "write the file of the present format anew; never after a release")
+var update = flag.Bool("update", false, "write the file of the present format again; never after a release")
 
-// formats are the released formats and the one being made. Each has a file of
-// two games, the second one unfinished.
+// formats lists the released formats and the current one. Each has a file of two
+// games, the second one unfinished.
 var formats = []string{"format-1"}
 
 const compatDir = "../../testdata/compat"
 
-// TestCompat_FilesOfEveryFormatOpen opens them, replays them, and plays on.
+// TestCompat_FilesOfEveryFormatOpen opens the file of each format, replays its games, and continues them.
 // row L6.
 func TestCompat_FilesOfEveryFormatOpen(t *testing.T) {
 	if *update {

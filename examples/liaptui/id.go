@@ -8,20 +8,20 @@ import (
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 )
 
-// gameID is the id of a machine: which game of which table. Both count from 1.
+// gameID returns the id of a machine: table and game, both counted from 1.
 func gameID(table, number int) string {
 	return fmt.Sprintf("t%04d-g%04d", table, number)
 }
 
-// parseID is the reverse of gameID; ok is false for the id of something else.
+// parseID is the inverse of gameID; ok is false for an id that gameID does not make.
 func parseID(id string) (table, number int, ok bool) {
 	n, err := fmt.Sscanf(id, "t%d-g%d", &table, &number)
 	return table, number, err == nil && n == 2 && table > 0 && number > 0 && gameID(table, number) == id
 }
 
-// dice gives the bots their randomness for one move. It depends on nothing but
-// the arguments, so a table that was killed and resumed plays the same moves as
-// one that was not.
+// dice returns the bots' random source for one move. It depends only on the
+// arguments, so a table that was killed and resumed plays the same moves as one that
+// was not.
 func dice(seed uint64, table, number int, seq uint64) *rand.Rand {
 	var key [32]byte
 	for i, n := range []uint64{seed, uint64(table), uint64(number), seq} {
@@ -30,8 +30,8 @@ func dice(seed uint64, table, number int, seq uint64) *rand.Rand {
 	return rand.New(rand.NewChaCha8(key))
 }
 
-// actor is who makes the next move: a player by name, or the server, which
-// seats the bots, deals and counts.
+// actor returns who makes the next move: a player's name, or the server, which seats
+// the bots, deals and counts.
 func actor(g *game.Game) string {
 	if g.ToMove == game.NoSeat {
 		return "system"

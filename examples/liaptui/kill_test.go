@@ -18,8 +18,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/long"
 )
 
-// childEnv makes the test binary the command: "main" as it is, "acks" with a line
-// for each durable move.
+// childEnv is the variable that makes the test binary the command: "main" unchanged,
+// "acks" with a line for each durable move.
 const childEnv = "LIAPTUI_CHILD"
 
 // child prints "ack id seq" for each durable move, in one write, so that a kill
@@ -37,9 +37,9 @@ func child() int {
 	return 0
 }
 
-// killed runs the command, kills it some time after its first durable moves and
-// answers the last durable move of each game that it told, and what it printed
-// at the start.
+// killed runs the command and kills it some time after its first durable moves. It
+// returns the last durable move of each game that the command printed, and what the
+// command printed at the start.
 func killed(t *testing.T, after time.Duration, args ...string) (acked map[string]uint64, head string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -70,13 +70,13 @@ func killed(t *testing.T, after time.Duration, args ...string) (acked map[string
 		}
 	}
 	require.Error(t, cmd.Wait(), "it ended by itself: %s", &lines)
-	require.Equal(t, -1, cmd.ProcessState.ExitCode(), "it was not the kill that ended it: %s%s", &lines, &errs)
+	require.Equal(t, -1, cmd.ProcessState.ExitCode(), "something else than the kill ended it: %s%s", &lines, &errs)
 	require.Empty(t, errs.String())
 	return acked, lines.String()
 }
 
 // Numbered guarantees, over kills at random moments: (1) no acknowledged move is
-// lost; (2) no game goes back behind what an earlier look showed; (3) -verify
+// lost; (2) no game has fewer moves than after an earlier kill; (3) -verify
 // finds nothing, before and after the next run; (4) the next run resumes each
 // table's unfinished game at its head; (5) the games are those of a run that was
 // never killed.
@@ -96,7 +96,7 @@ func TestKill_LosesNothing(t *testing.T) {
 		}
 		require.Equal(t, len(unfinished), strings.Count(said, " at move "), said)
 		verified(t, path)
-		states := stands(t, path)
+		states := statesIn(t, path)
 		for id, seq := range acked {
 			require.GreaterOrEqual(t, states[id].Seq, seq, "round %d: an acknowledged move of %s is lost", round, id)
 		}
@@ -119,10 +119,10 @@ func TestKill_LosesNothing(t *testing.T) {
 	for _, line := range unfinished {
 		require.Contains(t, out, line)
 	}
-	requirePure(t, 9, stands(t, path))
+	requirePure(t, 9, statesIn(t, path))
 }
 
-// A signal ends the process well: it says so, and the next run goes on.
+// After a signal the process ends without an error and prints so, and the next run continues.
 func TestMain_EndsWellOnSIGTERM(t *testing.T) {
 	path := file(t)
 	self, err := os.Executable()
@@ -139,6 +139,6 @@ func TestMain_EndsWellOnSIGTERM(t *testing.T) {
 		}
 	}
 	require.NoError(t, cmd.Wait(), "%q", lines)
-	require.Equal(t, "stopped: the moves under way are on disk; the same command goes on from there", lines[1])
-	requirePure(t, 1, stands(t, path))
+	require.Equal(t, "stopped: all moves are on disk; run the same command again to continue", lines[1])
+	requirePure(t, 1, statesIn(t, path))
 }

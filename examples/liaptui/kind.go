@@ -7,8 +7,8 @@ import (
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 )
 
-// tableKind tells savepoint what a game of Liap Tui is. The names of the kind
-// and of its events go to disk.
+// tableKind returns the kind of a game of Liap Tui. The names of the kind and of its
+// events are stored on disk.
 func tableKind() savepoint.Kind[game.Game] {
 	return savepoint.Kind[game.Game]{
 		Name:    "liaptui",
@@ -32,9 +32,9 @@ func tableKind() savepoint.Kind[game.Game] {
 	}
 }
 
-// The events of the game as savepoint wants them: the same fields, and the two
-// methods with one argument more. A game written for savepoint gives them that
-// argument itself; this one knows nothing of it.
+// The events of the game in the form that savepoint requires: they have the same
+// fields, and the two methods with one more argument. A game written for savepoint
+// has that argument itself; this one does not import savepoint.
 type (
 	joined         game.Joined
 	started        game.Started
@@ -72,7 +72,7 @@ func (e played) Apply(g *game.Game, _ meta) error         { return game.Played(e
 func (e turnScored) Apply(g *game.Game, _ meta) error     { return game.TurnScored(e).Apply(g) }
 func (e roundScored) Apply(g *game.Game, _ meta) error    { return game.RoundScored(e).Apply(g) }
 
-// stored is an event of the game in the form that savepoint stores.
+// stored returns an event of the game in the form that savepoint stores.
 func stored(e game.Event) savepoint.Event[game.Game] {
 	switch e := e.(type) {
 	case game.Joined:

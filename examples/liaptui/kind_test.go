@@ -33,8 +33,8 @@ func TestKind_Events(t *testing.T) {
 }
 
 // Numbered guarantees, over many games: (1) every event comes back as it was
-// appended; (2) every state comes back as it was saved; (3) every state that a
-// replay gives is the one that the game without a store had at that move.
+// appended; (2) every state comes back as it was saved; (3) every state of a replay
+// equals the one that the game without a store had at that move.
 func TestKind_SurvivesItsEncoding(t *testing.T) {
 	s, ctx := store(t), t.Context()
 	seen := map[string]int{}
@@ -80,7 +80,7 @@ func TestKind_SurvivesItsEncoding(t *testing.T) {
 	assert.Len(t, seen, len(game.Events), "every type of event occurs")
 }
 
-// What the rules forbid is refused and leaves nothing.
+// A move that the rules forbid is refused and stores nothing.
 func TestKind_RulesRefuse(t *testing.T) {
 	s, ctx := store(t), t.Context()
 	_, err := s.Append(ctx, "t0001-g0001", played{Seat: 0, Pieces: []game.Piece{game.RedGeneral}})
@@ -96,7 +96,7 @@ func TestKind_RulesRefuse(t *testing.T) {
 	assert.Equal(t, h, st.Head)
 }
 
-// Games on disk survive what is changed here.
+// Games on disk can be read after the kind is changed.
 func TestKind_Golden(t *testing.T) { savepointtest.Golden(t, tableKind()) }
 
 // Bots play a game in which every event occurs.

@@ -1,6 +1,6 @@
 // Command liaptui lets bots play Liap Tui at many tables at once and keeps
-// every move in one savepoint file. Stop it or kill it when you like: the next
-// run goes on at the last acknowledged move of each table.
+// every move in one savepoint file. Stop it or kill it at any time: the next run
+// continues at the last acknowledged move of each table.
 package main
 
 import (
@@ -20,7 +20,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// config is what the flags say.
+// config holds the flags.
 type config struct {
 	db     string
 	tables int
@@ -28,13 +28,13 @@ type config struct {
 	seed   uint64
 	verify bool
 
-	acked func(id string, seq uint64) // told of each durable move; nil but in tests
+	acked func(id string, seq uint64) // called after each durable move; nil except in tests
 }
 
 const maxTables = 1_000_000
 
-// run is main without the process: it answers the exit code. The end of ctx
-// ends it gracefully.
+// run is main without the process: it returns the exit code. When ctx ends, run ends
+// after the moves that it started are on disk.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -61,9 +61,9 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	f.StringVar(&c.db, "db", "liaptui.db", "the `file` with all games")
 	f.IntVar(&c.tables, "tables", 8, "tables that play at once")
 	f.IntVar(&c.games, "games", 3, "games per table, those already finished in the file included; 0 = until stopped")
-	f.Uint64Var(&c.seed, "seed", 1, "of the bots' randomness: the same seed gives the same games")
+	f.Uint64Var(&c.seed, "seed", 1, "seed of the bots' random choices: equal seeds result in equal games")
 	f.BoolVar(&c.verify, "verify", false, "replay every game in the file and compare it with what is stored, instead of playing")
-	f.SetOutput(io.Discard) // an error is told once, by run
+	f.SetOutput(io.Discard) // run prints the error, once
 	err := f.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

@@ -17,7 +17,7 @@ import (
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 )
 
-// TestMain lets the test binary be the command too, for tests that kill it.
+// TestMain makes the test binary the command too, for tests that kill it.
 func TestMain(m *testing.M) {
 	switch os.Getenv(childEnv) {
 	case "acks":
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// file is the path of a file for one test. In the end it must be whole.
+// file returns the path of a file for one test. At the end of the test it must be undamaged.
 func file(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "games.db")
@@ -40,7 +40,7 @@ func file(t *testing.T) string {
 	return path
 }
 
-// command runs the command and answers what it printed.
+// command runs the command and returns what it printed.
 func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -48,7 +48,7 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// plays runs the command, which must end well, and answers what it printed.
+// plays runs the command, which must succeed, and returns what it printed.
 func plays(t *testing.T, args ...string) string {
 	t.Helper()
 	code, out, errs := command(t, args...)
@@ -59,7 +59,7 @@ func plays(t *testing.T, args ...string) string {
 
 var lastLine = regexp.MustCompile(`(?:^|\n)verified (\d+) machines, (\d+) events, (\d+) divergences\n$`)
 
-// verified runs -verify, which must find nothing, and answers what it counted.
+// verified runs -verify, which must find nothing, and returns its counts.
 func verified(t *testing.T, path string) (machines, events int) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -73,8 +73,8 @@ func verified(t *testing.T, path string) (machines, events int) {
 	return machines, events
 }
 
-// stands opens the file for reading and answers the state of each game in it.
-func stands(t *testing.T, path string) map[string]savepoint.State[game.Game] {
+// statesIn opens the file for reading and returns the state of each game in it.
+func statesIn(t *testing.T, path string) map[string]savepoint.State[game.Game] {
 	t.Helper()
 	db, store, err := open(&config{db: path}, true, os.Stderr)
 	require.NoError(t, err)
@@ -90,8 +90,8 @@ func stands(t *testing.T, path string) map[string]savepoint.State[game.Game] {
 	return states
 }
 
-// pure is a game after so many moves, played without any store, and how many it
-// has if it ends before.
+// pure plays a game without a store. It returns the game after the given number of
+// moves, or at its end if that is earlier, and the number of its moves.
 func pure(seed uint64, table, number int, moves uint64) (g game.Game, n uint64) {
 	g = game.New()
 	for ; n < moves; n++ {
@@ -106,8 +106,8 @@ func pure(seed uint64, table, number int, moves uint64) (g game.Game, n uint64) 
 	return g, n
 }
 
-// requirePure checks that stops and kills have left no trace: each game is the
-// one that the seed gives without a store.
+// requirePure checks that stops and kills have changed nothing: each game is the one
+// that is played with the seed without a store.
 func requirePure(t *testing.T, seed uint64, states map[string]savepoint.State[game.Game]) {
 	t.Helper()
 	for id, st := range states {
@@ -130,7 +130,7 @@ func TestRun_PlaysAndVerifies(t *testing.T) {
 	assert.Equal(t, 4, machines)
 	assert.Contains(t, out, "events     "+thousands(int64(events))+", ")
 
-	states := stands(t, path)
+	states := statesIn(t, path)
 	require.Len(t, states, 4)
 	requirePure(t, 7, states)
 	for id, st := range states {
@@ -143,17 +143,17 @@ func TestRun_PlaysAndVerifies(t *testing.T) {
 	out = plays(t, "-db", path, "-tables", "2", "-games", "2", "-seed", "7")
 	assert.Contains(t, out, "found 2 games finished\nleft alone: 2 games of other tables\n")
 	assert.Contains(t, out, "\n2 games finished in ")
-	assert.Contains(t, stands(t, path), "t0002-g0002")
+	assert.Contains(t, statesIn(t, path), "t0002-g0002")
 }
 
-// The same seed gives the same games, whatever else the machine does meanwhile;
-// another seed gives others.
+// Equal seeds result in equal games, whatever else the computer does meanwhile;
+// another seed results in other games.
 func TestRun_SeedDecides(t *testing.T) {
 	var all []map[string]savepoint.State[game.Game]
 	for _, seed := range []string{"3", "3", "4"} {
 		path := file(t)
 		plays(t, "-db", path, "-tables", "3", "-games", "1", "-seed", seed)
-		all = append(all, stands(t, path))
+		all = append(all, statesIn(t, path))
 	}
 	for id := range all[0] {
 		assert.Equal(t, all[0][id].Value, all[1][id].Value)

@@ -16,7 +16,7 @@ import (
 	"github.com/liap-tui/savepoint/report"
 )
 
-// tally counts what the tables do in this run.
+// tally counts the moves and games of this run.
 type tally struct {
 	moves atomic.Int64 // durable ones
 	games atomic.Int64 // finished
@@ -46,8 +46,8 @@ func open(c *config, readOnly bool, stderr io.Writer) (*savepoint.DB, *savepoint
 	return db, store, nil
 }
 
-// play resumes what the file holds and plays on until every table has its games
-// or ctx ends.
+// play resumes the games of the file and plays until every table has its games or ctx
+// ends.
 func play(ctx context.Context, c *config, stdout, stderr io.Writer) error {
 	db, store, err := open(c, false, stderr)
 	if err != nil {
@@ -66,11 +66,11 @@ func play(ctx context.Context, c *config, stdout, stderr io.Writer) error {
 
 	start := time.Now()
 	var y tally
-	stop := watch(stdout, func() (float64, string) { return outlook(c, found, &y, time.Since(start)) })
+	stop := watch(stdout, func() (float64, string) { return progress(c, found, &y, time.Since(start)) })
 	err = playAll(ctx, tables, &y)
 	stop()
 	if ctx.Err() != nil {
-		fmt.Fprintln(stdout, "stopped: the moves under way are on disk; the same command goes on from there")
+		fmt.Fprintln(stdout, "stopped: all moves are on disk; run the same command again to continue")
 	}
 	took := time.Since(start)
 	err = errors.Join(err, db.Close())
@@ -78,8 +78,8 @@ func play(ctx context.Context, c *config, stdout, stderr io.Writer) error {
 	return err
 }
 
-// playAll runs each table in a goroutine of its own. A table that fails leaves
-// the others alone.
+// playAll runs each table in a goroutine of its own. A table that fails does not end
+// the others.
 func playAll(ctx context.Context, tables []*table, y *tally) error {
 	errs := make([]error, len(tables))
 	var all sync.WaitGroup
@@ -97,9 +97,9 @@ func goal(c *config) string {
 	return count(c.games, "game") + " a table"
 }
 
-// outlook is what the progress line says; a negative part means that there is no
-// end to compare with.
-func outlook(c *config, f *found, y *tally, took time.Duration) (part float64, text string) {
+// progress returns the text of the progress line and the part of the run that is
+// done; the part is negative if the run has no end.
+func progress(c *config, f *found, y *tally, took time.Duration) (part float64, text string) {
 	games, moves := y.games.Load(), y.moves.Load()
 	text = fmt.Sprintf("%s moves, %s/s", thousands(moves), thousands(perSecond(moves, took)))
 	if c.games == 0 {
@@ -108,8 +108,8 @@ func outlook(c *config, f *found, y *tally, took time.Duration) (part float64, t
 	return float64(games) / float64(max(f.toPlay, 1)), fmt.Sprintf("%s of %s, %s", thousands(games), count(f.toPlay, "game"), text)
 }
 
-// summary tells what the run did. The database is closed, so that its counts
-// are final and the file has its last size.
+// summary prints what the run did. The database is closed, so that its counts and the
+// size of the file are final.
 func summary(w io.Writer, c *config, y *tally, s report.Stats, took time.Duration) {
 	moves := y.moves.Load()
 	fmt.Fprintf(w, "\n%s finished in %s\n", count(int(y.games.Load()), "game"), took.Round(time.Millisecond))
@@ -119,7 +119,7 @@ func summary(w io.Writer, c *config, y *tally, s report.Stats, took time.Duratio
 	fmt.Fprintf(w, "  events     %s, %s/s\n", thousands(moves), thousands(perSecond(moves, took)))
 	fmt.Fprintf(w, "  snapshots  %s\n", thousands(s.Snapshots))
 	if l := s.Operations["update"]; l.Count > 0 {
-		fmt.Fprintf(w, "  append     p50 %s, p99 %s from the move to its place on disk\n", round(l.P50), round(l.P99))
+		fmt.Fprintf(w, "  append     p50 %s, p99 %s from the move until it is on disk\n", round(l.P50), round(l.P99))
 		fmt.Fprintf(w, "  commits    %s of %.1f moves each\n", thousands(s.Groups), float64(s.Steps)/float64(max(s.Groups, 1)))
 	}
 	if info, err := os.Stat(c.db); err == nil {

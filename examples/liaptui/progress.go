@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// How often progress is shown: drawn anew on a terminal, else as a line.
+// How often progress is shown: as a bar on a terminal, otherwise as a line.
 const (
 	drawEvery = 100 * time.Millisecond
 	lineEvery = 5 * time.Second
 	barWidth  = 28
 )
 
-// watch shows what look says until stop is called: on a terminal as a bar that
-// goes away at the end, elsewhere as a line now and then. A negative part means
-// that nobody knows how much is left.
-func watch(w io.Writer, look func() (part float64, text string)) (stop func()) {
+// watch shows the progress that next returns until stop is called: on a terminal as a
+// bar that is removed at the end, elsewhere as a line from time to time. A negative
+// part means that the remaining part is not known.
+func watch(w io.Writer, next func() (part float64, text string)) (stop func()) {
 	every, show, wipe := lineEvery, "%s\n", ""
 	bar := isTerminal(w)
 	if bar {
@@ -37,7 +37,7 @@ func watch(w io.Writer, look func() (part float64, text string)) (stop func()) {
 				return
 			case <-tick.C:
 			}
-			part, text := look()
+			part, text := next()
 			if bar && part >= 0 {
 				text = drawn(part) + " " + text
 			}
@@ -50,14 +50,14 @@ func watch(w io.Writer, look func() (part float64, text string)) (stop func()) {
 	}
 }
 
-// drawn is the bar itself.
+// drawn returns the bar.
 func drawn(part float64) string {
 	n := int(max(0, min(part, 1)) * barWidth)
 	return "[" + strings.Repeat("=", n) + strings.Repeat(" ", barWidth-n) + "]"
 }
 
-// isTerminal says whether w is a character device; so is /dev/null, where a bar
-// does no harm.
+// isTerminal reports whether w is a character device. /dev/null is one too, where a
+// bar does no harm.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

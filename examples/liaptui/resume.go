@@ -10,13 +10,13 @@ import (
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 )
 
-// found is what the file held at the start.
+// found describes the games of the file at the start.
 type found struct {
 	finished int      // games, at the tables of this run
 	resumed  []*table // with an unfinished game, by number
 	others   int      // games of tables beyond -tables
 	damaged  []string // heads that cannot be read; their games are left alone
-	toPlay   int      // games this run means to finish; 0 with -games 0
+	toPlay   int      // games that this run has to finish; 0 with -games 0
 }
 
 // seat lists the games of the file and makes the tables that play on.
@@ -57,10 +57,10 @@ func seat(ctx context.Context, c *config, store *savepoint.Store[game.Game]) ([]
 	return tables, f, nil
 }
 
-// manyTables is from how many resumed games on they are summed up.
+// manyTables is the number of resumed games from which on they are printed in one line.
 const manyTables = 12
 
-// print tells where the run begins.
+// print prints what was found in the file.
 func (f *found) print(w io.Writer) {
 	if f.finished > 0 {
 		fmt.Fprintf(w, "found %s finished\n", count(f.finished, "game"))

@@ -14,8 +14,8 @@ import (
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 )
 
-// until plays and asks for the end, as Ctrl-C does, at the given number of
-// durable moves.
+// until plays, and ends the context, as Ctrl-C does, at the given number of durable
+// moves.
 func until(t *testing.T, c config, moves int64) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -31,17 +31,17 @@ func until(t *testing.T, c config, moves int64) string {
 	return out.String()
 }
 
-// Numbered guarantees: (1) the end of the context ends a run well, with every
-// move that was begun on disk; (2) the next run resumes each table's game at
-// its head and says so; (3) stopped and resumed games are those of a run that
-// was never stopped; (4) each table ends with the games it was asked for.
+// Numbered guarantees: (1) after the end of its context a run ends without an error,
+// with every move that was started on disk; (2) the next run resumes each table's game
+// at its head and prints so; (3) stopped and resumed games are those of a run that was
+// never stopped; (4) each table ends with the number of games that -games sets.
 func TestPlay_StoppedAndResumed(t *testing.T) {
 	path := file(t)
 	c := config{db: path, tables: 4, games: 2, seed: 5}
 	for _, moves := range []int64{1, 150, 700} {
 		out := until(t, c, moves)
 		assert.Contains(t, out, "stopped: ")
-		before := stands(t, path)
+		before := statesIn(t, path)
 		requirePure(t, c.seed, before)
 		verified(t, path)
 
@@ -60,7 +60,7 @@ func TestPlay_StoppedAndResumed(t *testing.T) {
 	}
 	out := plays(t, "-db", path, "-tables", "4", "-games", "2", "-seed", "5")
 	assert.Contains(t, out, "resumed ")
-	states := stands(t, path)
+	states := statesIn(t, path)
 	require.Len(t, states, 8)
 	requirePure(t, c.seed, states)
 	for id, st := range states {
@@ -73,12 +73,12 @@ func TestPlay_UntilStopped(t *testing.T) {
 	path := file(t)
 	out := until(t, config{db: path, tables: 2, seed: 1}, 2500)
 	assert.Contains(t, out, "until stopped")
-	states := stands(t, path)
+	states := statesIn(t, path)
 	assert.Greater(t, len(states), 2, "more than one game a table")
 	requirePure(t, 1, states)
 }
 
-// Many resumed games are summed up.
+// Many resumed games are printed in one line.
 func TestFound_PrintsManyInOneLine(t *testing.T) {
 	f := &found{finished: 1, others: 2, damaged: []string{"t0001-g0001: head"}}
 	for n := range 20 {
@@ -94,7 +94,7 @@ left alone: t0001-g0001: head
 }
 
 // A deleted game is not resumed, and its number is not used again; an older
-// unfinished game goes on.
+// unfinished game is resumed.
 func TestSeat_DeletedAndOther(t *testing.T) {
 	s, ctx := store(t), t.Context()
 	for _, id := range []string{"t0001-g0001", "t0001-g0002", "t0002-g0004", "lobby"} {
@@ -110,7 +110,7 @@ func TestSeat_DeletedAndOther(t *testing.T) {
 	assert.Equal(t, []*table{tables[0], tables[1]}, f.resumed)
 	assert.Equal(t, []int{2, 1, 4, 4}, []int{tables[0].newest, tables[0].resume, tables[1].newest, tables[1].resume})
 
-	// Somebody else sat down at them: the bots fill the rest.
+	// Other players have taken seats: the bots take the free ones.
 	var y tally
 	require.NoError(t, playAll(ctx, tables, &y))
 	assert.EqualValues(t, 3, y.games.Load())
@@ -122,13 +122,13 @@ func TestSeat_DeletedAndOther(t *testing.T) {
 	assert.ErrorIs(t, err, savepoint.ErrNotFound)
 }
 
-// A table that fails says which it is, and leaves the others alone.
+// The error of a table that fails names the table, and the other tables play on.
 func TestPlayAll_OneFails(t *testing.T) {
 	s, ctx := store(t), t.Context()
 	c := &config{tables: 2, games: 1}
 	tables, _, err := seat(ctx, c, s)
 	require.NoError(t, err)
-	tables[0].resume = 9 // is not there
+	tables[0].resume = 9 // no such machine
 	var y tally
 	err = playAll(ctx, tables, &y)
 	require.ErrorIs(t, err, savepoint.ErrNotFound)

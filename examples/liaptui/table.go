@@ -10,8 +10,8 @@ import (
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 )
 
-// window is how many moves of one table may be played before the oldest of them
-// is on disk. A table of people would wait for each.
+// window is the most moves of one table that are played before the oldest of them is
+// on disk. A table of people would wait for each move.
 const window = 32
 
 // table plays its games one after the other, in one goroutine.
@@ -23,7 +23,7 @@ type table struct {
 	finished int    // its games in the file that are over
 	newest   int    // number of its newest game in the file; 0 = none
 	resume   int    // number of the newest unfinished one; 0 = none
-	at       uint64 // the move it stands at
+	at       uint64 // the newest move of resume
 }
 
 // play plays until the table has its games or ctx ends.
@@ -49,12 +49,12 @@ func (t *table) play(ctx context.Context, y *tally) error {
 
 func (t *table) wants() bool { return t.c.games == 0 || t.finished < t.c.games }
 
-// playGame plays a game from where it stands, and answers how it ended, or ""
-// if ctx ended first. By is who moves next, or "" in a game that an earlier run began.
-// On return every move it made is on disk.
+// playGame plays a game from its newest move. It returns how the game ended, or "" if
+// ctx ended first. by is who moves next, or "" in a game that an earlier run started.
+// On return every move that playGame made is on disk.
 func (t *table) playGame(ctx context.Context, number int, by string, y *tally) (result string, err error) {
 	id := gameID(t.number, number)
-	writes := context.WithoutCancel(ctx) // a move that was begun is finished
+	writes := context.WithoutCancel(ctx) // a move that was started is finished
 	if by == "" {
 		err := t.store.View(writes, id, func(s *savepoint.State[game.Game]) error {
 			by = actor(&s.Value)
@@ -106,7 +106,7 @@ func (t *table) settle(ack *savepoint.Ack, y *tally) error {
 	return nil
 }
 
-// outcome is how a game ended, or "" while it goes on.
+// outcome returns how a game ended, or "" if it has not ended.
 func outcome(id string, g *game.Game) string {
 	if g.Phase != game.GameOver {
 		return ""

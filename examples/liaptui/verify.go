@@ -12,12 +12,12 @@ import (
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 )
 
-// errDiverged says that verify found something; what, it has printed.
-var errDiverged = errors.New("the file is not what its games give")
+// errDiverged means that verify found differences, which it has printed.
+var errDiverged = errors.New("the file differs from a replay of its games")
 
-// verify replays every game of the file, twice: the library compares what it
-// gets with all that is stored, then the rules look at the state after each
-// move. Nothing in the file is changed.
+// verify replays every game of the file twice: first the library compares the replay
+// with what is stored, then the game's own Validate checks the state after each move.
+// Nothing in the file is changed.
 func verify(ctx context.Context, c *config, stdout, stderr io.Writer) error {
 	db, store, err := open(c, true, stderr)
 	if err != nil {
@@ -61,8 +61,8 @@ func verify(ctx context.Context, c *config, stdout, stderr io.Writer) error {
 	return err
 }
 
-// examine verifies one game and answers what is wrong with it; damaged bytes
-// count as wrong. An error means that it could not look.
+// examine verifies one game and returns the problems that it found; damaged bytes are
+// among them. An error means that the game could not be verified.
 func examine(ctx context.Context, store *savepoint.Store[game.Game], head *savepoint.Head) (events int, wrong []string, err error) {
 	rep, err := store.Verify(ctx, head.ID)
 	if rep != nil {
@@ -86,18 +86,18 @@ func examine(ctx context.Context, store *savepoint.Store[game.Game], head *savep
 	return events, wrong, err
 }
 
-// damaged says whether an error is about what the file holds of one game.
+// damaged reports whether an error is about the stored bytes of one game.
 func damaged(err error) bool {
 	gap := (*savepoint.GapError)(nil)
 	return errors.As(err, &gap) || errors.Is(err, savepoint.ErrCorrupt) || errors.Is(err, savepoint.ErrQuarantined)
 }
 
-// judge plays a game again with nothing but its events, has the rules look at
-// each state, and compares the last one with what the store loads.
+// judge replays a game from its events alone, validates each state, and compares the
+// last one with the state that the store loads.
 func judge(ctx context.Context, store *savepoint.Store[game.Game], head *savepoint.Head) (wrong []string, err error) {
 	begin, err := store.At(ctx, head.ID, savepoint.AtSeq(0))
 	if errors.Is(err, savepoint.ErrCompacted) {
-		return nil, nil // the first moves are not there any more; Verify has looked at the rest
+		return nil, nil // the first moves were removed; Verify has checked the rest
 	}
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func judge(ctx context.Context, store *savepoint.Store[game.Game], head *savepoi
 	g := begin.Value
 	for rec, err := range store.Events(ctx, head.ID, savepoint.EventRange{}) {
 		if gap := (*savepoint.GapError)(nil); errors.As(err, &gap) && gap.Why == nil {
-			continue // a recovery gave these up; its own record has the whole state
+			continue // a recovery gave these up; its record holds the whole state
 		}
 		if err != nil {
 			return wrong, err
@@ -119,7 +119,7 @@ func judge(ctx context.Context, store *savepoint.Store[game.Game], head *savepoi
 	}
 	now, err := store.Load(ctx, head.ID)
 	if err == nil && !reflect.DeepEqual(g, now.Value) {
-		wrong = append(wrong, fmt.Sprintf("record %d: the loaded game is not what its events give", now.Seq))
+		wrong = append(wrong, fmt.Sprintf("record %d: the loaded game differs from a replay of its events", now.Seq))
 	}
 	return wrong, err
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/liap-tui/savepoint/examples/liaptui/game"
 )
 
-// renamed is joined as another program had it: its players have other names.
+// renamed is joined with another Apply: its players have other names.
 type renamed game.Joined
 
 func (e renamed) Apply(g *game.Game, m meta) error {
@@ -19,7 +19,7 @@ func (e renamed) Apply(g *game.Game, m meta) error {
 	return joined(e).Apply(g, m)
 }
 
-// cut is declared as another program had it: it cuts what is too much.
+// cut is declared with another Apply: it reduces a number that is too large.
 type cut game.Declared
 
 func (e cut) Apply(g *game.Game, m meta) error {
@@ -27,7 +27,7 @@ func (e cut) Apply(g *game.Game, m meta) error {
 	return declared(e).Apply(g, m)
 }
 
-// by writes a file with a game that a program with other events began.
+// by writes a file with a game that was started by a program with other events.
 func by(t *testing.T, events savepoint.Events[game.Game], write func(s *savepoint.Store[game.Game])) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "games.db")
@@ -58,7 +58,7 @@ func TestVerify_FindsAnotherApply(t *testing.T) {
 	require.NotNil(t, m, out)
 	assert.Equal(t, []string{"1", "2"}, m[1:3])
 	assert.NotEqual(t, "0", m[3])
-	assert.Contains(t, errs, path+": the file is not what its games give\n")
+	assert.Contains(t, errs, path+": the file differs from a replay of its games\n")
 	assert.Contains(t, errs, "an Apply has changed")
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/liap-tui/savepoint"
 )
 
-// complain tells what went wrong, each cause once, and what to do about it.
+// complain prints each cause of an error once, and what to do about it.
 func complain(w io.Writer, c *config, err error) {
 	lines := strings.Split(err.Error(), "\n")
 	const most = 4
@@ -28,9 +28,9 @@ func complain(w io.Writer, c *config, err error) {
 	}
 }
 
-// advice is what the user can do about an error, or "".
+// advice returns what the user can do about an error, or "".
 func advice(c *config, err error) string {
-	again := "run the same command again: it goes on at the last move on disk"
+	again := "run the same command again: it continues at the last move on disk"
 	for _, a := range []struct {
 		is   error
 		what string
@@ -40,12 +40,12 @@ func advice(c *config, err error) string {
 		{savepoint.ErrForeign, "name another file with -db: this one is left as it is"},
 		{savepoint.ErrNewer, "use the newer program that wrote it, or name another file with -db"},
 		{savepoint.ErrCorrupt, "keep a copy of the file; see what else is damaged with -verify"},
-		{savepoint.ErrDiskFull, "make room on the disk, then " + again},
+		{savepoint.ErrDiskFull, "free space on the disk, then " + again},
 		{savepoint.ErrStopped, "check the disk, then " + again},
 		{savepoint.ErrInDoubt, "check the disk, then " + again},
 		{savepoint.ErrQuarantined, "see what is wrong with the game with -verify; the other tables played on"},
 		{fs.ErrNotExist, missing(c)},
-		{fs.ErrPermission, "give yourself the right to read and write it, or name another file with -db"},
+		{fs.ErrPermission, "get permission to read and write it, or name another file with -db"},
 	} {
 		if errors.Is(err, a.is) {
 			return a.what
@@ -61,7 +61,7 @@ func missing(c *config) string {
 	return "make its directory first, or name another file with -db"
 }
 
-// count is a number and its noun.
+// count returns a number and its noun, in the plural unless the number is 1.
 func count(n int, noun string) string {
 	if n != 1 {
 		noun += "s"
@@ -69,7 +69,7 @@ func count(n int, noun string) string {
 	return thousands(int64(n)) + " " + noun
 }
 
-// thousands writes 1234567 as 1,234,567.
+// thousands formats 1234567 as 1,234,567.
 func thousands(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {

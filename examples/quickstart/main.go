@@ -1,4 +1,4 @@
-// Quickstart plays one move of a card game each time it is run, and remembers.
+// Quickstart plays one move of a card game each time it is run, and keeps the game in a file.
 package main
 
 import (

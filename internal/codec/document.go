@@ -70,7 +70,7 @@ func (p *parser) value() (any, error) {
 	l := leads[c]
 	w := int(l.width)
 	if l.class == unknown {
-		return nil, fmt.Errorf("byte %d: 0x%02x begins no value", p.i-1, c)
+		return nil, fmt.Errorf("byte %d: 0x%02x does not start a value", p.i-1, c)
 	}
 	body, err := p.take(w)
 	if err != nil {

@@ -155,7 +155,7 @@ func scanRest(b []byte, i int, exts *extensions) (next, claimed int, short bool,
 	w := int(l.width)
 	switch {
 	case l.class == unknown:
-		return i, -1, false, fmt.Errorf("byte %d: 0x%02x begins no value", i-1, c)
+		return i, -1, false, fmt.Errorf("byte %d: 0x%02x does not start a value", i-1, c)
 	case w > len(b)-i:
 		return i, -1, true, fmt.Errorf("byte %d: 0x%02x needs %d more bytes, %d are left", i-1, c, w, len(b)-i)
 	case l.class == fixed:

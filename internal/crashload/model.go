@@ -16,7 +16,7 @@ import (
 // were written together. So each record, and each state, holds the whole step that
 // it belongs to. A reader can check every byte, and that each step is complete.
 
-// part stands for the records Lo to Hi of one machine.
+// part describes the records Lo to Hi of one machine.
 type part struct {
 	Machine string
 	Lo, Hi  uint64

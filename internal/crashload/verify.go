@@ -217,7 +217,7 @@ func (l *reading) records(s *savepoint.Store[game], id, name string, m *seen) er
 	}
 	if s.Kind() == statesOnly {
 		if want > 0 {
-			return errors.New("has records, although its strategy has none")
+			return errors.New("has records, although its strategy stores no records")
 		}
 		return nil
 	}

@@ -65,7 +65,7 @@ func TestVerify_WhatIsRight(t *testing.T) {
 	assert.True(t, strings.HasSuffix(got, "\nOK\n"), got)
 }
 
-// TestVerify_HasTeeth forges files that a sound library never leaves behind.
+// TestVerify_HasTeeth forges files that a correct library never leaves after a crash.
 func TestVerify_HasTeeth(t *testing.T) {
 	two := []part{{"events/0", 4, 4}, {"hybrid/0", 4, 4}}
 	three := func(t *testing.T, w *world) {

@@ -45,7 +45,7 @@ func Skip(t testing.TB, why string) {
 	}
 }
 
-// fraction returns the number that the variable's value s stands for, 0 for the quick sizes.
+// fraction returns the number that the variable's value s means, 0 for the quick sizes.
 func fraction(s string) (float64, error) {
 	if s == "" {
 		return 0, nil

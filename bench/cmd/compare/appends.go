@@ -11,7 +11,7 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// series are the results of one peer in one cell, by round.
+// series holds the results of one peer in one cell, by round.
 type series map[int]measure.Appended
 
 func (r series) of(get func(measure.Appended) float64) (values []float64) {
@@ -21,7 +21,7 @@ func (r series) of(get func(measure.Appended) float64) (values []float64) {
 	return values
 }
 
-// against are the ratios of two series, round by round.
+// against returns the ratios of two series, round by round.
 func (r series) against(o series) (values []float64) {
 	for round, a := range r {
 		if b, ok := o[round]; ok && b.Rate > 0 {
@@ -34,7 +34,7 @@ func (r series) against(o series) (values []float64) {
 func rate(a measure.Appended) float64 { return a.Rate }
 
 // appends runs a scenario of appends: each number of machines with each number
-// of writers; 0 writers are one goroutine that does not wait.
+// of writers; 0 writers means one goroutine that does not wait.
 func (s *session) appends(scenario string, machines, writers []int, duration time.Duration, snapshots *snapshots) error {
 	for _, payload := range s.payloads {
 		for _, m := range machines {
@@ -58,7 +58,7 @@ func (s *session) appends(scenario string, machines, writers []int, duration tim
 	return nil
 }
 
-// cell runs all peers with one load, and reports.
+// cell runs all peers with one load and reports the results.
 func (s *session) cell(scenario string, load *workload.Load, peers []peer.Peer, o measure.Appending) error {
 	var run []peer.Peer
 	for _, p := range peers {
@@ -84,7 +84,7 @@ func (s *session) cell(scenario string, load *workload.Load, peers []peer.Peer, 
 	who := fmt.Sprintf("%d writers", o.Writers)
 	switch o.Writers {
 	case 0:
-		who = fmt.Sprintf("one goroutine, at most %d under way", o.Window)
+		who = fmt.Sprintf("one goroutine, at most %d pending", o.Window)
 	case 1:
 		who = "1 writer"
 	}
@@ -123,7 +123,7 @@ func (s *session) cell(scenario string, load *workload.Load, peers []peer.Peer, 
 	return nil
 }
 
-// appendRatio names the cell as the lines for machines do.
+// appendRatio adds a RATIO line, with the cell's name in the form that these lines use.
 func (s *session) appendRatio(scenario, payload string, o measure.Appending, ours, name string, value float64) {
 	switch {
 	case scenario == "durable" && ours == peer.Engine:
@@ -139,7 +139,7 @@ func (s *session) appendRatio(scenario, payload string, o measure.Appending, our
 	}
 }
 
-// snapshots make the hybrid scenario.
+// snapshots configures the hybrid scenario.
 type snapshots struct {
 	every int
 	state []byte
@@ -156,8 +156,8 @@ func (h *snapshots) peers(peers []peer.Peer) (out []peer.Peer) {
 	return out
 }
 
-// hybrid is appends with a snapshot at every 20th event of a machine, with as
-// many machines as let each have several.
+// hybrid runs appends with a snapshot at every 20th event of a machine, with so few
+// machines that each stores several.
 func (s *session) hybrid() error {
 	state, err := workload.GameState(40)
 	if err != nil {

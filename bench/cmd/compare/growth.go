@@ -8,7 +8,7 @@ import (
 	"github.com/liap-tui/savepoint/bench/report"
 )
 
-// grown are the sizes of the growth scenario: machines, and events of each.
+// grown lists the sizes of the growth scenario: machines, and events of each.
 var grown = [][2]int{{100, 10}, {100, 100}, {100, 1000}, {100, 10_000}, {1000, 100}, {10_000, 10}, {10_000, 100}, {100_000, 10}}
 
 // growth measures what appends, loads and openings cost in stores of several

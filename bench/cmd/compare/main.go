@@ -1,5 +1,5 @@
 // Command compare runs savepoint and its peers under the same loads, one after
-// the other and round by round, and prints what it measured.
+// the other and round by round, and prints the results.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// config is what the command was asked for.
+// config holds the command's flags.
 type config struct {
 	dir, out       string
 	quick, million bool
@@ -42,7 +42,7 @@ type config struct {
 	deadline       time.Time // of -quick
 }
 
-// scenarios in the order in which they run.
+// scenarios lists the scenarios in the order in which they run.
 var scenarios = []string{"typed", "durable", "sustained", "async", "hybrid", "load", "space", "open", "growth", "author"}
 
 func main() {
@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer os.RemoveAll(c.dir)
 	kind, memory := measure.Device(c.dir)
 	if memory {
-		return fmt.Errorf("%s is a %s: nothing is durable there: name a directory on a disk with -dir", c.dir, kind)
+		return fmt.Errorf("%s is in a file system of type %s, which is not durable: name a directory on a disk with -dir", c.dir, kind)
 	}
 	if c.profile != "" {
 		f, err := os.Create(c.profile)
@@ -97,22 +97,22 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	c := &config{}
 	var only, payloads, peers, writers, machines string
 	f := flag.NewFlagSet("compare", flag.ContinueOnError)
-	f.Int64Var(&peer.Journal, "journal", 0, "bytes of savepoint's journal ring (Options.Journal); 0 = its default")
+	f.Int64Var(&peer.Journal, "journal", 0, "size of savepoint's journal in bytes (Options.Journal); 0 = its default")
 	f.SetOutput(stderr)
 	f.StringVar(&c.dir, "dir", "", "directory on a real disk to store in (default: .data below the working directory)")
 	f.StringVar(&c.out, "out", "", "write Markdown and SVG charts to this directory, for example results")
-	f.BoolVar(&c.quick, "quick", false, "a look within a minute: 1 and 64 writers, 10,000 machines, two rounds")
-	f.BoolVar(&c.million, "million", false, "open: a million events too")
+	f.BoolVar(&c.quick, "quick", false, "first results within a minute: 1 and 64 writers, 10,000 machines, two rounds")
+	f.BoolVar(&c.million, "million", false, "scenario open: a store of a million events too")
 	f.StringVar(&only, "only", "", "scenarios, with commas: "+strings.Join(scenarios, ", "))
 	f.StringVar(&payloads, "payload", "games", "payloads, with commas: "+strings.Join(workload.Ways, ", ")+", or all")
 	f.StringVar(&peers, "peers", "", "peers, with commas; ours are added if none of them is named (default all)")
 	f.StringVar(&writers, "writers", "1,8,64,512", "numbers of writers")
 	f.StringVar(&machines, "machines", "1,100,10000", "numbers of machines")
 	f.IntVar(&c.rounds, "rounds", 7, "rounds; figures that are quoted need seven")
-	f.DurationVar(&c.duration, "duration", 2*time.Second, "of each cell")
-	f.DurationVar(&c.sustained, "sustained", 10*time.Second, "of each sustained cell, and of each shape of the author's load")
+	f.DurationVar(&c.duration, "duration", 2*time.Second, "duration of each cell")
+	f.DurationVar(&c.sustained, "sustained", 10*time.Second, "duration of each sustained cell, and of each shape of the author's load")
 	f.DurationVar(&c.wait, "wait", 5*time.Second, "how long to wait for a calm disk before each cell")
-	f.Uint64Var(&c.seed, "seed", 1, "of the order of the peers in each round")
+	f.Uint64Var(&c.seed, "seed", 1, "seed of the order of the peers in each round")
 	f.StringVar(&c.recorded, "recorded", workload.RecordedPath(), "file of the recorded games")
 	f.StringVar(&c.profile, "cpuprofile", "", "write a CPU profile of the whole run to this file")
 	if err := f.Parse(args); err != nil {
@@ -186,14 +186,14 @@ func numbers(text string) (ns []int, err error) {
 	for _, s := range list(text) {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("%q is no number above zero", s)
+			return nil, fmt.Errorf("%q is not a number above zero", s)
 		}
 		ns = append(ns, n)
 	}
 	return ns, nil
 }
 
-// machine describes where the figures come from, without naming it.
+// machine describes the computer that runs the benchmark, without its name.
 func machine() string {
 	cpu := "unknown processor"
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {

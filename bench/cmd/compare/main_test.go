@@ -12,8 +12,8 @@ import (
 	"github.com/liap-tui/savepoint/bench/measure"
 )
 
-// A run over few machines prints a table and a line for machines of each
-// scenario, and writes its files.
+// A run over few machines prints a table and a RATIO line of each scenario, and
+// writes its files.
 func TestRun(t *testing.T) {
 	dir, err := os.MkdirTemp(".", ".data-test-") // beside the code: not in memory
 	require.NoError(t, err)
@@ -37,7 +37,7 @@ func TestRun(t *testing.T) {
 }
 
 // The load of the original's author is run in its three shapes, and each
-// operation's latency stands beside its target.
+// operation's latency is printed beside its target.
 // rows L4, L5.
 func TestRun_Author(t *testing.T) {
 	dir := t.TempDir()

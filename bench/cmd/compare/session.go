@@ -48,12 +48,12 @@ func (s *session) intro(fsType string) {
 	s.say("# savepoint and its peers\n\n%s; disk: %s; %d rounds of %v a cell, order of the peers by seed %d; %s.",
 		machine(), fsType, s.rounds, s.duration, s.seed, time.Now().UTC().Format("2 January 2006"))
 	if s.rounds < 7 {
-		s.say("\nFewer than seven rounds: a look, not figures to quote.")
+		s.say("\nFewer than seven rounds: do not quote these figures.")
 	}
 	s.say("")
 }
 
-// all runs the scenarios that were asked for.
+// all runs the selected scenarios.
 func (s *session) all() error {
 	for _, name := range scenarios {
 		if !slices.Contains(s.only, name) {
@@ -90,8 +90,8 @@ func (s *session) all() error {
 	return nil
 }
 
-// quickDeadline is when a scenario of -quick has to make room for the next; the
-// zero time is never.
+// quickDeadline returns the time at which a scenario of -quick has to end; the
+// zero time means no limit.
 func (s *session) quickDeadline(scenario string) time.Time {
 	if !s.quick {
 		return time.Time{}
@@ -100,8 +100,8 @@ func (s *session) quickDeadline(scenario string) time.Time {
 	return s.start.Add(after[scenario] * time.Second)
 }
 
-// payload makes the load for so many machines. Few machines get whole games,
-// many the beginning of one each.
+// payload makes the load for the given number of machines. With few machines each
+// gets a whole game, with many the first events of one.
 func (s *session) payload(name string, machines int) (*workload.Load, error) {
 	events := 48
 	switch {
@@ -165,15 +165,15 @@ func (s *session) interleave(peers []peer.Peer, fn func(round int, p peer.Peer, 
 	return nil
 }
 
-// stores are the peers that keep ready bytes on a disk: without the typed API,
-// and those that keep nothing.
+// stores returns the peers that store encoded bytes on a disk: all but the typed
+// API and those that store nothing.
 func (s *session) stores() []peer.Peer {
 	return slices.DeleteFunc(slices.Clone(s.peers), func(p peer.Peer) bool {
 		return p.Name == peer.API || p.Name == peer.APIDefault || p.Volatile
 	})
 }
 
-// ratio notes a line for machines.
+// ratio adds a RATIO line, which is machine-readable.
 func (s *session) ratio(scenario, payload string, writers int, peer string, value float64) {
 	if payload != "games" {
 		scenario += "@" + payload
@@ -191,7 +191,7 @@ func (s *session) chart(title string, g report.Group) {
 	s.charts[title] = append(s.charts[title], g)
 }
 
-// finish prints the end and writes the files.
+// finish prints the last lines and writes the files.
 func (s *session) finish() error {
 	s.say("\n%s. The run took %v.", s.probe, time.Since(s.start).Round(time.Second))
 	if s.short {

@@ -8,7 +8,7 @@ import (
 
 // Next returns the next event of a table of four bots: the server's where the server is to move,
 // else the bot's on the seat to move. It returns nil when the game is over. The same game and the
-// same state of r give the same event. Check allows every event it returns.
+// same state of r result in the same event. Check allows every event it returns.
 func Next(g *Game, r *rand.Rand) Event {
 	if e := Server(g, r); e != nil {
 		return e
@@ -41,8 +41,8 @@ func Server(g *Game, r *rand.Rand) Event {
 	return nil
 }
 
-// Bot returns the move of a bot on the given seat, or nil if it is not that seat's move. It looks at
-// nothing that Seen hides from the seat.
+// Bot returns the move of a bot on the given seat, or nil if it is not that seat's move. It does not
+// use what Seen hides from the seat.
 func Bot(g *Game, seat int, r *rand.Rand) Event {
 	if seat == NoSeat || seat != g.ToMove {
 		return nil
@@ -75,8 +75,8 @@ func (g *Game) botName() string {
 	}
 }
 
-// bot is one seat's look at the game while it decides. It reckons in whole per mille, so that every
-// machine decides alike.
+// bot holds what one seat knows of the game while it decides. It computes in whole per mille, so that
+// it decides the same on every computer.
 type bot struct {
 	g      *Game
 	r      *rand.Rand
@@ -125,7 +125,7 @@ func (b *bot) declare() int {
 	return best
 }
 
-// estimate returns the piles the hand is good for, in thousandths: the best set by chance and size,
+// estimate returns how many piles the hand is likely to take, in thousandths: the best set by chance and size,
 // then the best of what is left, and so on. Larger sets count in full only for one who leads.
 func (b *bot) estimate() int {
 	lead := 350
@@ -157,7 +157,7 @@ func (b *bot) estimate() int {
 	return min(sum, HandSize*1000)
 }
 
-// holdPercent is how likely a led set stands against one unseen set that beats it, by size: the
+// holdPercent is the chance that a led set wins although one unseen set beats it, by size: the
 // larger the set, the less likely that one hand has it.
 var holdPercent = [MaxSet + 1]int{0, 78, 82, 88, 92, 95, 97}
 
@@ -252,7 +252,7 @@ func (b *bot) beat(n int, wins func([]Piece) bool) []Piece {
 }
 
 // lose returns n pieces that do not take the turn, as early in order as it finds them; if every
-// choice it looks at wins, the last one.
+// choice it tries wins, the last one.
 func (b *bot) lose(order []Piece, n int, wins func([]Piece) bool) []Piece {
 	var choice []Piece
 	for i := 0; i+n <= len(order); i++ {
@@ -275,7 +275,7 @@ func (b *bot) pick(n int) []Piece {
 	return hand[:n]
 }
 
-// blunder is true now and then, so that no two tables play alike.
+// blunder returns true at random, once in 25 calls on average, so that tables play differently.
 func (b *bot) blunder() bool { return b.r.IntN(25) == 0 }
 
 func (b *bot) reversed() []Piece {

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Dealt is the server's move in preparation: four new hands, and what follows from them.
+// Dealt is the server's move in preparation: four new hands, the starter and who may ask for a redeal.
 type Dealt struct {
 	Hands   [Seats][]Piece // by seat, strongest piece first
 	Starter int            // the seat that starts the round, if nobody asks for a redeal
@@ -46,7 +46,7 @@ func (e Dealt) Check(g *Game) error {
 			return fmt.Errorf("the hand of seat %d is not in order: strongest piece first", i)
 		}
 		if !c.add(hand...) {
-			return fmt.Errorf("seat %d was dealt something that is no piece", i)
+			return fmt.Errorf("seat %d was dealt something that is not a piece", i)
 		}
 	}
 	for p := BlackSoldier; p <= RedGeneral; p++ {
@@ -63,7 +63,7 @@ func (e Dealt) Check(g *Game) error {
 	return nil
 }
 
-// Apply gives out the hands and asks the owners of weak ones, or else opens the round.
+// Apply deals the hands and asks the owners of weak ones; without weak hands it opens the round.
 func (e Dealt) Apply(g *Game) error {
 	for i := range g.Players {
 		g.Players[i].Hand = slices.Clone(e.Hands[i])
@@ -130,7 +130,7 @@ func (g *Game) askNext() {
 	g.Phase = RoundStart
 }
 
-// dealt says whether any player holds pieces.
+// dealt reports whether any player holds pieces.
 func (g *Game) dealt() bool {
 	return slices.ContainsFunc(g.Players[:], func(p Player) bool { return len(p.Hand) > 0 })
 }

@@ -37,7 +37,7 @@ func TestDealt_Rules(t *testing.T) {
 	}
 	refused(t, g, change(func(e *Dealt) { e.Hands[2] = e.Hands[2][:7] }), "7 pieces dealt to seat 2: a hand has 8")
 	refused(t, g, change(func(e *Dealt) { slices.Reverse(e.Hands[3]) }), "not in order")
-	refused(t, g, change(func(e *Dealt) { e.Hands[0][7] = Hidden }), "no piece")
+	refused(t, g, change(func(e *Dealt) { e.Hands[0][7] = Hidden }), "not a piece")
 	refused(t, g, change(func(e *Dealt) { e.Hands[1][1] = RedGeneral }), "of red ADVISOR (12) dealt: the game has 2")
 	refused(t, g, change(func(e *Dealt) { e.Starter = 0 }), "seat 0 as starter: it is seat 1")
 	refused(t, g, change(func(e *Dealt) { e.Asking = []int{3} }), "may ask for a redeal")
@@ -49,7 +49,7 @@ func TestDealt_Rules(t *testing.T) {
 	refused(t, g, RoundStarted{Starter: 0}, "seat 0 as starter: it is seat 1")
 }
 
-// In round one the seats behind the holder of the red GENERAL answer in play order.
+// In round one the seats after the holder of the red GENERAL answer in play order.
 func TestRedeal_OrderOfAnswers(t *testing.T) {
 	g := seated(t)
 	deal := dealtWith(g, hands(t, weakHand, []Piece{BlackGeneral}, top, weakHand2))
@@ -69,13 +69,13 @@ func TestRedeal_OrderOfAnswers(t *testing.T) {
 }
 
 // The asker starts although the red GENERAL is elsewhere, each redeal adds one to the multiplier,
-// the last asker counts, and the next round begins without any of it.
+// the last asker counts, and the next round starts with multiplier 1 and no redealer.
 func TestRedeal_MultiplierAndStarter(t *testing.T) {
 	g := seated(t)
 	do(t, g, dealtWith(g, hands(t, weakHand, nil, top, weakHand2)), RedealAsked{3})
 	assert.Equal(t, 2, g.Multiplier)
 	assert.False(t, g.dealt())
-	refused(t, g, RedealAsked{0}, "no player's move")
+	refused(t, g, RedealAsked{0}, "not a player's move")
 
 	second := dealtWith(g, hands(t, weakHand, nil, top, weakHand2))
 	require.Equal(t, 3, second.Starter)

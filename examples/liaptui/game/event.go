@@ -5,11 +5,11 @@ import "fmt"
 // Event is one thing that happens to a game. Events are values; Check and Apply neither change the
 // event nor let the game share its slices.
 type Event interface {
-	// Check says why the rules forbid the event in g, naming what they allow, or returns nil. It
-	// changes nothing.
+	// Check returns an error that says why the rules forbid the event in g and what they allow, or
+	// nil. It changes nothing.
 	Check(g *Game) error
-	// Apply makes the change. It expects an event that Check allowed; given another it may return an
-	// error and leave g half changed.
+	// Apply changes g. It expects an event that Check allowed; for another one it may return an error
+	// and leave g half changed.
 	Apply(g *Game) error
 }
 
@@ -55,8 +55,8 @@ func Name(e Event) string {
 	panic(fmt.Sprintf("game: %T is not an event of Liap Tui", e))
 }
 
-// Do checks e against g and, if the rules allow it, applies it. After an error of Check g is as it
-// was.
+// Do checks e against g and, if the rules allow it, applies it. After an error of Check g is
+// unchanged.
 func (g *Game) Do(e Event) error {
 	if err := e.Check(g); err != nil {
 		return err

@@ -16,7 +16,7 @@ const (
 	MaxRounds = 20
 	// MaxRedeals is the most redeals one round may have (house rule).
 	MaxRedeals = 5
-	// NoSeat stands for "nobody" wherever a seat is expected.
+	// NoSeat means "nobody" wherever a seat is expected.
 	NoSeat = -1
 	// Undeclared is a player's Declared before the declaration.
 	Undeclared = -1
@@ -47,7 +47,7 @@ type Player struct {
 	Piles    int     // the piles taken this round
 	Taken    []Piece // the pieces of those piles, four to a pile
 	Zeros    int     // the rounds in a row, up to now, with a declaration of 0
-	Points   []int   // what each scored round gave, multiplied
+	Points   []int   // of each scored round, multiplied
 	Score    int     // the sum of Points
 }
 
@@ -101,7 +101,7 @@ func (g *Game) Seen(seat int) Game {
 // next returns the seat that plays after seat.
 func next(seat int) int { return (seat + 1) % Seats }
 
-// inRange says whether seat is one of the four.
+// inRange reports whether seat is one of the four.
 func inRange(seat int) bool { return seat >= 0 && seat < Seats }
 
 // checkSeat refuses a seat that does not exist; Apply uses it where it would panic otherwise.
@@ -112,7 +112,7 @@ func checkSeat(seat int) error {
 	return nil
 }
 
-// checkPhase refuses what does not belong into the phase the game is in.
+// checkPhase refuses an event that is not for the phase the game is in.
 func (g *Game) checkPhase(what, phase string) error {
 	if g.Phase != phase {
 		return fmt.Errorf("%s belongs into phase %s: the game is in %s", what, phase, g.Phase)
@@ -129,7 +129,7 @@ func (g *Game) checkMove(what, phase string, seat int) error {
 		return err
 	}
 	if g.ToMove == NoSeat {
-		return fmt.Errorf("%s by seat %d: it is no player's move now", what, seat)
+		return fmt.Errorf("%s by seat %d: it is not a player's move now", what, seat)
 	}
 	if g.ToMove != seat {
 		return fmt.Errorf("%s by seat %d: it is the move of seat %d", what, seat, g.ToMove)

@@ -1,6 +1,6 @@
 package game
 
-// The phases of a game, in the order in which it meets them.
+// The phases of a game, in their order.
 const (
 	Waiting     = "waiting"
 	Preparation = "preparation"

@@ -6,7 +6,7 @@ import (
 )
 
 // Piece is a kind of piece, and its number is its points: every name and colour has points of its
-// own, even for red and odd for black. Pieces of one kind are not told apart.
+// own, even for red and odd for black. Pieces of one kind are interchangeable.
 type Piece int
 
 // The fourteen kinds of pieces, and Hidden for a piece that must not be seen.
@@ -33,13 +33,13 @@ const WeakLimit = 9
 
 var names = [...]string{"SOLDIER", "CANNON", "HORSE", "CHARIOT", "ELEPHANT", "ADVISOR", "GENERAL"}
 
-// Valid says whether p is one of the fourteen kinds.
+// Valid reports whether p is one of the fourteen kinds.
 func (p Piece) Valid() bool { return p >= BlackSoldier && p <= RedGeneral }
 
-// Points returns what p counts, 1 to 14.
+// Points returns the points of p, 1 to 14.
 func (p Piece) Points() int { return int(p) }
 
-// Red says whether p is red; else it is black.
+// Red reports whether p is red; otherwise it is black.
 func (p Piece) Red() bool { return p%2 == 0 }
 
 // Colour returns "red" or "black".
@@ -58,7 +58,7 @@ func (p Piece) Name() string {
 	return names[(p-1)/2]
 }
 
-// Soldier says whether p is a soldier of either colour.
+// Soldier reports whether p is a soldier of either colour.
 func (p Piece) Soldier() bool { return p == RedSoldier || p == BlackSoldier }
 
 // Copies returns how many pieces of this kind the game has: 1, 2 or 5; 0 if p is not Valid.
@@ -96,10 +96,10 @@ func Pieces() []Piece {
 	return all
 }
 
-// counts says how many of each kind there are, by points.
+// counts holds how many pieces of each kind there are, by points.
 type counts [RedGeneral + 1]int
 
-// add counts pieces; it refuses, by false, a piece that does not exist.
+// add counts pieces. It returns false if one of them does not exist.
 func (c *counts) add(pieces ...Piece) bool {
 	for _, p := range pieces {
 		if !p.Valid() {
@@ -125,7 +125,7 @@ func checkHolds(hand, pieces []Piece) error {
 	return nil
 }
 
-// without returns hand less pieces; hand is not changed.
+// without returns the pieces of hand except the given ones; hand is not changed.
 func without(hand, pieces []Piece) []Piece {
 	left := slices.Clone(hand)
 	for _, p := range pieces {

@@ -56,7 +56,7 @@ func play(t *testing.T, r *rand.Rand, each func(g *Game, e Event)) (Game, []Even
 
 // Thousands of games: every event allowed, every state valid, every phase change legal, every game
 // ends, and over all of them every event, phase change and set type occurs. Replay of the events on
-// a new game gives the same state, and so does replay of their encoded form.
+// a new game results in the same state, and so does replay of their encoded form.
 // row L6.
 func TestGame_BotsPlayToTheEnd(t *testing.T) {
 	t.Parallel()
@@ -126,7 +126,7 @@ func TestGame_BotsPlayToTheEnd(t *testing.T) {
 	}
 }
 
-// decoded returns what a store gives back for e, and counts the bytes.
+// decoded returns e after encoding and decoding it, as a store does, and counts the bytes.
 func decoded(t *testing.T, e Event, bytes *int) Event {
 	b, err := json.Marshal(e)
 	require.NoError(t, err)
@@ -243,7 +243,7 @@ func randomEvent(g *Game, next Event, r *rand.Rand) Event {
 	return RoundScored{Points: [Seats]int{1, 2, 3, 4}}
 }
 
-// The same seed gives the same events.
+// Equal seeds result in equal events.
 func TestNext_SameSeedSameGame(t *testing.T) {
 	for s := range uint64(20) {
 		a, first := play(t, seed(s), nil)
@@ -253,7 +253,7 @@ func TestNext_SameSeedSameGame(t *testing.T) {
 	}
 }
 
-// A bot decides alike with the other hands hidden: it does not look at them.
+// A bot decides the same with the other hands hidden: it does not use them.
 func TestBot_SeesOnlyItsHand(t *testing.T) {
 	moves := 0
 	for s := range uint64(50) {
@@ -308,7 +308,7 @@ func TestGame_Seen(t *testing.T) {
 	for _, p := range g.Seen(NoSeat).Players {
 		assert.Equal(t, slices.Repeat([]Piece{Hidden}, HandSize), p.Hand)
 	}
-	assert.Equal(t, whole, g, "looking changes nothing")
+	assert.Equal(t, whole, g, "Seen changes nothing")
 }
 
 // A state is the same after its encoding: no field is lost.

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// Points returns what a round gives to a player who declared and took these piles, before the
-// multiplier: for 0 declared, 3 or minus the piles taken; else 5 and the piles for hitting exactly,
-// or minus the difference.
+// Points returns the points of a round, before the multiplier, for a player who declared and took
+// these numbers of piles. Declared 0: 3 if none were taken, otherwise minus the number taken. Declared
+// more: 5 plus that number if exactly it was taken, otherwise minus the difference.
 func Points(declared, took int) int {
 	switch {
 	case declared == took && declared == 0:
@@ -20,21 +20,21 @@ func Points(declared, took int) int {
 	return declared - took
 }
 
-// RoundScored is the server's move out of scoring: what the round gave, and the winners if it was
+// RoundScored is the server's move out of scoring: the points of the round, and the winners if it was
 // the last.
 type RoundScored struct {
 	Points  [Seats]int // by seat, multiplied
 	Winners []int      // the winning seats, ascending; empty while the game goes on
 }
 
-// Check allows it in scoring with the points and winners that the rules give.
+// Check allows it in scoring with the points and winners that follow from the rules.
 func (e RoundScored) Check(g *Game) error {
 	if err := g.checkPhase("a round's result", Scoring); err != nil {
 		return err
 	}
 	want := g.roundScored()
 	if e.Points != want.Points {
-		return fmt.Errorf("the round gives %v: it is %v", e.Points, want.Points)
+		return fmt.Errorf("the round has points %v: it is %v", e.Points, want.Points)
 	}
 	if !slices.Equal(e.Winners, want.Winners) {
 		return fmt.Errorf("seats %v win: it is seats %v", e.Winners, want.Winners)

@@ -8,7 +8,7 @@ import (
 // SetType names a kind of set. The empty SetType is Invalid.
 type SetType string
 
-// The nine types of sets, weakest first, and Invalid for pieces that are no set.
+// The nine types of sets, weakest first, and Invalid for pieces that are not a set.
 const (
 	Invalid           SetType = ""
 	Single            SetType = "SINGLE"              // any one piece
@@ -51,7 +51,7 @@ func (t SetType) Size() int {
 	return 0
 }
 
-// Set is what pieces played together are worth.
+// Set is the type and the points of pieces that are played together.
 type Set struct {
 	Type   SetType
 	Points int // the sum of the pieces; extended straights count their three different pieces; 0 if Invalid
@@ -96,7 +96,7 @@ func Recognise(pieces []Piece) Set {
 	return Set{Type: DoubleStraight, Points: 2 * once}
 }
 
-// sameType is the type of n pieces that are all p.
+// sameType returns the type of n pieces that are all p.
 func sameType(p Piece, n int) SetType {
 	switch {
 	case n == 1:

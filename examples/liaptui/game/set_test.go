@@ -70,8 +70,8 @@ func TestRecognise(t *testing.T) {
 	}
 }
 
-// Every choice of at most six of the 32 pieces is looked at: the sets among them are the ones that
-// the rules count, and Sets finds the same.
+// Every choice of at most six of the 32 pieces is tried: the number of sets among them is the one that
+// follows from the rules, and Sets finds the same sets.
 func TestRecognise_ExhaustiveCount(t *testing.T) {
 	got := map[SetType]int{}
 	looked := 0

@@ -23,7 +23,7 @@ func (e Played) Check(g *Game) error {
 	}
 	if len(g.Plays) == 0 {
 		if Recognise(e.Pieces).Type == Invalid {
-			return fmt.Errorf("seat %d leads with %v, which is no set: 1 to %d pieces that are one are allowed",
+			return fmt.Errorf("seat %d leads with %v, which is not a set: a set of 1 to %d pieces is allowed",
 				e.Seat, e.Pieces, MaxSet)
 		}
 		return nil
@@ -59,7 +59,7 @@ type TurnScored struct {
 	Piles  int // the number of pieces each player played
 }
 
-// Check allows it in turn_results with the winner and piles that the plays give.
+// Check allows it in turn_results with the winner and piles that follow from the plays.
 func (e TurnScored) Check(g *Game) error {
 	if err := g.checkPhase("a turn's result", TurnResults); err != nil {
 		return err
@@ -70,8 +70,8 @@ func (e TurnScored) Check(g *Game) error {
 	return nil
 }
 
-// Apply gives the table to the winner, who leads the next turn, or ends the round when the hands
-// are empty.
+// Apply moves the pieces on the table to the winner, who leads the next turn, or ends the round when
+// the hands are empty.
 func (e TurnScored) Apply(g *Game) error {
 	if err := checkSeat(e.Winner); err != nil {
 		return err

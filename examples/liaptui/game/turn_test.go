@@ -16,8 +16,8 @@ func TestPlayed_Rules(t *testing.T) {
 	declare(t, g, 2, 2, 2, 1)
 
 	refused(t, g, Played{1, []Piece{BlackGeneral}}, "it is the move of seat 0")
-	refused(t, g, Played{0, nil}, "which is no set")
-	refused(t, g, Played{0, []Piece{RedGeneral, RedHorse}}, "seat 0 leads with [red GENERAL (14) red HORSE (6)], which is no set")
+	refused(t, g, Played{0, nil}, "which is not a set")
+	refused(t, g, Played{0, []Piece{RedGeneral, RedHorse}}, "seat 0 leads with [red GENERAL (14) red HORSE (6)], which is not a set")
 	refused(t, g, Played{0, []Piece{BlackGeneral}}, "1 of black GENERAL (13) played: the hand has 0")
 	refused(t, g, Played{0, []Piece{RedHorse, RedHorse, RedHorse}}, "3 of red HORSE (6) played: the hand has 2")
 	refused(t, g, Played{0, []Piece{Hidden}}, "hidden cannot be played")
@@ -76,7 +76,7 @@ func TestRound_ByHand(t *testing.T) {
 		TurnScored{Winner: 0, Piles: 1},
 	)
 	assert.Equal(t, Scoring, g.Phase)
-	refused(t, g, RoundScored{}, "the round gives [0 0 0 0]: it is [13 3 3 -1]")
+	refused(t, g, RoundScored{}, "the round has points [0 0 0 0]: it is [13 3 3 -1]")
 	refused(t, g, RoundScored{Points: [4]int{13, 3, 3, -1}, Winners: []int{0}}, "seats [0] win: it is seats []")
 	do(t, g, RoundScored{Points: [4]int{13, 3, 3, -1}})
 	assert.Equal(t, Preparation, g.Phase)

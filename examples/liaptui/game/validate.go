@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Validate says what is impossible about g, or returns nil. It holds for New and after every event
-// that Check allowed:
+// Validate returns an error that says what is impossible about g, or nil. It returns nil for New and
+// after every event that Check allowed:
 //
 //  1. The phase is known; Round, Turn and Multiplier are in their bounds; seats are 0 to 3 or NoSeat.
 //  2. Between deal and scoring the hands, the table and the taken pieces are the 32 pieces.
@@ -56,7 +56,7 @@ func (g *Game) validNumbers() error {
 	return nil
 }
 
-// leading says whether the round has come to its turns.
+// leading reports whether the turns of the round have started.
 func (g *Game) leading() bool {
 	return slices.Contains([]string{Turn, TurnResults, Scoring, GameOver}, g.Phase)
 }
@@ -82,7 +82,7 @@ func (g *Game) validPieces() error {
 	for i := range g.Players {
 		p := &g.Players[i]
 		if !c.add(p.Hand...) || !c.add(p.Taken...) {
-			return fmt.Errorf("seat %d has something that is no piece", i)
+			return fmt.Errorf("seat %d has something that is not a piece", i)
 		}
 		if p.Piles < 0 || len(p.Taken) != p.Piles*Seats {
 			return fmt.Errorf("seat %d has %d piles of %d pieces", i, p.Piles, len(p.Taken))
@@ -93,7 +93,7 @@ func (g *Game) validPieces() error {
 	}
 	for _, play := range g.Plays {
 		if !c.add(play.Pieces...) {
-			return fmt.Errorf("seat %d played something that is no piece", play.Seat)
+			return fmt.Errorf("seat %d played something that is not a piece", play.Seat)
 		}
 		table += len(play.Pieces)
 	}
@@ -216,7 +216,7 @@ func (g *Game) validMove() error {
 	case Preparation:
 		if g.dealt() {
 			if len(g.Asking) == 0 {
-				return errors.New("dealt, and nobody is asked")
+				return errors.New("hands are dealt, and nobody is asked")
 			}
 			want = g.Asking[0]
 		} else if len(g.Asking) > 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each change breaks one invariant of a game that was sound.
+// Each change breaks one invariant of a valid game.
 func TestGame_Validate_FindsDamage(t *testing.T) {
 	for _, c := range []struct {
 		phase  string
@@ -26,7 +26,7 @@ func TestGame_Validate_FindsDamage(t *testing.T) {
 		{Declaration, "with leader 1", func(g *Game) { g.Leader = 1 }},
 		{Turn, "seat 2 is free", func(g *Game) { g.Players[2].Name = "" }},
 		{Turn, "are both", func(g *Game) { g.Players[2].Name = g.Players[1].Name }},
-		{Turn, "no piece", func(g *Game) { g.Players[2].Hand[0] = Hidden }},
+		{Turn, "not a piece", func(g *Game) { g.Players[2].Hand[0] = Hidden }},
 		{Turn, "the game has", func(g *Game) { g.Players[2].Hand[7]++ }},
 		{Turn, "the game has", func(g *Game) { g.Players[2].Hand = g.Players[2].Hand[1:] }},
 		{Turn, "piles of", func(g *Game) { g.Players[1].Piles++ }},
@@ -77,7 +77,7 @@ func TestGame_Validate_FindsDamage(t *testing.T) {
 	}
 }
 
-// What a damaged preparation looks like while weak hands are asked.
+// Each change damages a game in preparation while weak hands are asked.
 func TestGame_Validate_FindsDamage_Asking(t *testing.T) {
 	for _, asking := range [][]int{nil, {1}, {3, 3}, {3, 7}, {0, 3}} {
 		g := seated(t)

@@ -39,7 +39,7 @@ var (
 	// ErrNewer is matched if the ring has a format that this program does not know.
 	ErrNewer = errors.New("journal: written by a newer version")
 	// ErrForeign is matched if the ring belongs to another file.
-	ErrForeign = errors.New("journal: ring of another file")
+	ErrForeign = errors.New("journal: it belongs to another file")
 	// ErrMisaligned is matched if the record area does not start at a page of the file: checkpoint and make a new ring.
 	ErrMisaligned = errors.New("journal: record area is not page-aligned")
 	// ErrSaltUsed is returned if the ring holds records with this salt: checkpoint them, unless they are checkpointed,

@@ -15,8 +15,8 @@ import (
 	"github.com/liap-tui/savepoint/bench/report"
 )
 
-// typed measures what has no peer: a look at a live machine, and the rebuilding
-// of one against the least that it takes.
+// typed measures what no peer has: reads of a live machine, and the rebuild of a
+// machine, compared with a plain loop over the same bytes.
 func (s *session) typed() error {
 	var ours, plain, view, load, ratio []float64
 	for range s.rounds {
@@ -46,7 +46,7 @@ func (s *session) typed() error {
 	return nil
 }
 
-// space counts what stored events and snapshots take, against their JSON.
+// space measures the size of stored events and snapshots, compared with their JSON.
 func (s *session) space() error {
 	dir := filepath.Join(s.dir, "space")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -57,12 +57,12 @@ func (s *session) space() error {
 	if err != nil {
 		return err
 	}
-	sheet := &report.Sheet{Title: "space, of what the JSON takes", Head: []string{"what", "things", "JSON bytes each",
-		"encoded", "compressed", "stored", "stored bytes each", "things a value"}}
+	sheet := &report.Sheet{Title: "space, compared with JSON", Head: []string{"what", "items", "JSON bytes each",
+		"encoded", "compressed", "stored", "stored bytes each", "items a value"}}
 	for _, t := range stored {
 		part := func(n int64) string { return fmt.Sprintf("%.1f %%", 100*float64(n)/float64(t.JSON)) }
-		sheet.Add(t.What, fmt.Sprint(t.Things), fmt.Sprint(t.JSON/int64(t.Things)), part(t.Raw), part(t.Payload), part(t.Bytes),
-			fmt.Sprint(t.Bytes/int64(t.Things)), fmt.Sprintf("%.1f", float64(t.Things)/float64(t.Values)))
+		sheet.Add(t.What, fmt.Sprint(t.Items), fmt.Sprint(t.JSON/int64(t.Items)), part(t.Raw), part(t.Payload), part(t.Bytes),
+			fmt.Sprint(t.Bytes/int64(t.Items)), fmt.Sprintf("%.1f", float64(t.Items)/float64(t.Values)))
 	}
 	s.say("%s", sheet)
 	return nil
@@ -202,14 +202,14 @@ func (s *session) opens() error {
 	return nil
 }
 
-// A crash with a full ring of the default size: what makes a fold due, five
-// quarters of its 32 MiB.
+// A crash with a full journal of the default size: its content is five quarters
+// of 32 MiB, the amount at which a checkpoint becomes due.
 const (
 	fullRing = 40 << 20
 	fullName = ", after a crash, ring full"
 )
 
-// openings are those of one cell, in milliseconds.
+// openings holds the times of one cell's openings, in milliseconds.
 type openings struct {
 	time, check []float64
 	replayed    float64 // bytes, of the last one
@@ -220,7 +220,7 @@ func (o *openings) add(r measure.Opening) {
 	o.replayed = float64(r.Replayed)
 }
 
-// author runs the load that the author of the original names.
+// author runs the load that the author of the original library specified.
 func (s *session) author() error {
 	load, err := s.payload("games", max(measure.AuthorGames, slices.Max(s.machines)))
 	if err != nil {
