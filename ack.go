@@ -13,10 +13,10 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
-// Head says where a machine is: its newest record and what follows from it.
+// Head describes the newest record of a machine and its state after that record.
 type Head struct {
 	Kind, ID     string
-	Seq          uint64 // of the newest record; 0 if there is none
+	Seq          uint64 // of the newest record; 0 if the machine has no record
 	Pos          uint64 // position of that record in the order of all records; 0 while it is not durable
 	Phase        string
 	Version      Version // schema version of the newest record
@@ -107,7 +107,7 @@ func (a *Ack) Head() Head {
 }
 
 // Wait waits for the result and returns it. When ctx ends first, Wait returns an error
-// that matches ErrInDoubt and the cause of ctx: the write goes on and may become durable.
+// that matches ErrInDoubt and the cause of ctx: the write continues and may become durable.
 func (a *Ack) Wait(ctx context.Context) (Head, error) {
 	select {
 	case <-a.done:
@@ -130,7 +130,7 @@ func token(w *engine.Write) string {
 
 // Outcome reports whether a write that was in doubt is stored. Call it after the file was
 // opened again, with the Token of the *InDoubtError. The machine's kind must be registered
-// if the machine was written to since. A text that is no token is an error.
+// if the machine was written to since. A text that is not a token is an error.
 func (db *DB) Outcome(ctx context.Context, token string) (stored bool, err error) {
 	if db.closed.Load() {
 		return false, ErrClosed

@@ -47,7 +47,7 @@ func (x *anomalies) watchRefusal(m *machine, err error) {
 	}
 }
 
-// snapshot returns the counts of now.
+// snapshot returns the current counts.
 func (x *anomalies) snapshot() anomaly.Stats {
 	if x == nil {
 		return anomaly.Stats{}

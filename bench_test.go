@@ -23,10 +23,10 @@ func BenchmarkView(b *testing.B) {
 		_, err := s.Append(ctx, fmt.Sprintf("g-%d", i), deal())
 		require.NoError(b, err)
 	}
-	look := func(*savepoint.State[table]) error { return nil }
+	read := func(*savepoint.State[table]) error { return nil }
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := s.View(ctx, "g-500", look); err != nil {
+		if err := s.View(ctx, "g-500", read); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // that are not durable stay. Each write changes both levels together, so they cannot
 // disagree.
 type CacheOptions struct {
-	// Bytes is the size of both levels together at most, estimated. Default 256 MiB.
+	// Bytes limits the estimated size of both levels together. Default 256 MiB.
 	// When it is exceeded, live states are dropped first, as long as they take more
 	// than a quarter of it; then machines are evicted.
 	Bytes int64

@@ -443,7 +443,7 @@ func TestCompact_BesideReaders(t *testing.T) {
 		}
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
-		look := func(fn func() error) {
+		repeat := func(fn func() error) {
 			wg.Go(func() {
 				for {
 					select {
@@ -458,11 +458,11 @@ func TestCompact_BesideReaders(t *testing.T) {
 				}
 			})
 		}
-		look(func() error { _, err := s.At(ctx, "g", savepoint.AtSeq(2600)); return err })
-		look(func() error { _, err := s.Load(ctx, "g"); return err })
-		look(func() error { rep, err := s.Verify(ctx, "g"); assert.True(t, rep.OK()); return err })
+		repeat(func() error { _, err := s.At(ctx, "g", savepoint.AtSeq(2600)); return err })
+		repeat(func() error { _, err := s.Load(ctx, "g"); return err })
+		repeat(func() error { rep, err := s.Verify(ctx, "g"); assert.True(t, rep.OK()); return err })
 		for _, newest := range []bool{false, true} {
-			look(func() error {
+			repeat(func() error {
 				last := uint64(0)
 				for rec, err := range s.Events(ctx, "g", savepoint.EventRange{Newest: newest}) {
 					if err != nil {
@@ -476,7 +476,7 @@ func TestCompact_BesideReaders(t *testing.T) {
 				return nil
 			})
 		}
-		look(func() error {
+		repeat(func() error {
 			rep, err := s.DB().RecoverAll(ctx, savepoint.RecoverAllOptions{})
 			if err == nil && len(rep.Failed) > 0 {
 				err = fmt.Errorf("%s", rep.Failed[0])
@@ -515,10 +515,10 @@ func TestCompact_SnapshotAtTheBase(t *testing.T) {
 	rep, err := s.Recover(ctx, "g", savepoint.RecoverOptions{Partial: true, DryRun: true})
 	require.NoError(t, err)
 	assert.EqualValues(t, 11, rep.Seq)
-	looks := 0
+	reads := 0
 	f.set(func() {
 		f.head = func(string) error {
-			if looks++; looks < 4 {
+			if reads++; reads < 4 {
 				return errDisk
 			}
 			return nil

@@ -44,7 +44,7 @@ func (p ConflictPolicy) validate(own bool) error {
 // mergeBase is the state that both sides of a conflict started from. Save looks it up
 // after the first attempt, without the machine's lock.
 type mergeBase struct {
-	asked bool  // it was looked up
+	asked bool  // Save has looked it up
 	value any   // *S; nil if the state is not known
 	err   error // why it is not known
 }

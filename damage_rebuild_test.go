@@ -177,7 +177,7 @@ func TestDamage_Rebuild_WithoutSnapshots(t *testing.T) {
 				st  savepoint.State[ledger]
 				err string
 			}
-			look := func(s *savepoint.Store[ledger]) (all []answer) {
+			read := func(s *savepoint.Store[ledger]) (all []answer) {
 				points := []savepoint.Point{savepoint.Latest(), savepoint.BeforeError(), savepoint.AtRevision(1)}
 				for seq := range uint64(36) {
 					points = append(points, savepoint.AtSeq(seq))
@@ -197,7 +197,7 @@ func TestDamage_Rebuild_WithoutSnapshots(t *testing.T) {
 				require.NoError(t, err)
 				return append(all, answer{st: st})
 			}
-			want := look(s)
+			want := read(s)
 			seqs := map[uint64]bool{}
 			for info, err := range s.Snapshots(ctx, "a", savepoint.SnapshotRange{}) {
 				require.NoError(t, err)
@@ -212,7 +212,7 @@ func TestDamage_Rebuild_WithoutSnapshots(t *testing.T) {
 				remove(t, path, "snapshots", "a", seq)
 			}
 			db, s = reopen(t, path, k, o)
-			got := look(s)
+			got := read(s)
 			for i := range want {
 				assert.Equal(t, want[i], got[i])
 			}

@@ -277,14 +277,14 @@ func TestDamage_RecoverAll(t *testing.T) {
 }
 
 // told is a handler of a log that sends each message to what.
-type told struct {
+type messages struct {
 	slog.Handler
 	what chan string
 }
 
-func (h told) Handle(_ context.Context, r slog.Record) error { h.what <- r.Message; return nil }
+func (h messages) Handle(_ context.Context, r slog.Record) error { h.what <- r.Message; return nil }
 
-func (h told) Enabled(context.Context, slog.Level) bool { return true }
+func (h messages) Enabled(context.Context, slog.Level) bool { return true }
 
 // TestDamage_RecoverAll_InTheBackground opens a file that was not closed: all machines are checked in the background, and a
 // damaged one is quarantined before anybody reads it. After a clean close, and with NoRecoverAll, nothing is checked.
@@ -297,16 +297,16 @@ func TestDamage_RecoverAll_InTheBackground(t *testing.T) {
 	write(t, s, "b", 1, 9)
 	unclean := copied(t, path) // the file as a crash leaves it
 	spoil(t, unclean, "events", "a", 5)
-	looked := func(path string, o savepoint.Options) bool {
+	rebuilt := func(path string, o savepoint.Options) bool {
 		t.Helper()
-		h := told{slog.DiscardHandler, make(chan string, 100)}
+		h := messages{slog.DiscardHandler, make(chan string, 100)}
 		o.Logger = slog.New(h)
 		db, s := reopen(t, path, k, &o)
 		well(t, s, "b", 9)
 		found := false
 		if !o.NoRecoverAll && path == unclean {
 			for m := range h.what {
-				if found = strings.HasPrefix(m, "looked at all machines"); found {
+				if found = strings.HasPrefix(m, "rebuilt all machines"); found {
 					require.Len(t, db.Quarantined(), 1, "it is quarantined before anybody reads it")
 					break
 				}
@@ -315,15 +315,15 @@ func TestDamage_RecoverAll_InTheBackground(t *testing.T) {
 		require.NoError(t, db.Close())
 		close(h.what)
 		for m := range h.what {
-			found = found || strings.HasPrefix(m, "looked at all machines")
+			found = found || strings.HasPrefix(m, "rebuilt all machines")
 		}
 		return found
 	}
 	again := copied(t, unclean)
-	assert.True(t, looked(unclean, savepoint.Options{}))
-	assert.False(t, looked(again, savepoint.Options{NoRecoverAll: true}))
+	assert.True(t, rebuilt(unclean, savepoint.Options{}))
+	assert.False(t, rebuilt(again, savepoint.Options{NoRecoverAll: true}))
 	again = copied(t, unclean) // it has been closed by now
-	assert.False(t, looked(again, savepoint.Options{}), "the file was closed cleanly")
+	assert.False(t, rebuilt(again, savepoint.Options{}), "the file was closed cleanly")
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
 	assert.NotEmpty(t, b)

@@ -107,7 +107,7 @@ func TestDamage_EveryByte(t *testing.T) {
 			_, err := f.WriteAt([]byte{content[at] ^ 1<<(i%8)}, int64(at))
 			require.NoError(t, err)
 			flips++
-			if !looksRight(t, path, k, p.bucket, p.id) {
+			if !readsRight(t, path, k, p.bucket, p.id) {
 				found++
 			}
 			_, err = f.WriteAt(content[at:at+1], int64(at))
@@ -121,9 +121,9 @@ func TestDamage_EveryByte(t *testing.T) {
 	assert.Equal(t, flips, found, "each byte is covered by a checksum")
 }
 
-// looksRight opens a file for reading in which one value of the machine harmed is damaged, checks that nothing wrong is
+// readsRight opens a file for reading in which one value of the machine harmed is damaged, checks that nothing wrong is
 // shown, and returns whether nothing reported the damage.
-func looksRight(t *testing.T, path string, k savepoint.Kind[ledger], bucket, harmed string) (right bool) {
+func readsRight(t *testing.T, path string, k savepoint.Kind[ledger], bucket, harmed string) (right bool) {
 	db, err := savepoint.Open(path, &savepoint.Options{ReadOnly: true})
 	require.NoError(t, err)
 	defer db.Close()

@@ -17,8 +17,8 @@ import (
 
 // DB is an open database. All methods may be called from several goroutines.
 //
-// A DB is the front of all features and holds their parts together, so each of its
-// methods is in the file of its noun: Feed in feed.go, Stats in stats.go, and so on.
+// A DB has methods of all features, so each method is in the file of its subject: Feed
+// in feed.go, Stats in stats.go, and so on.
 type DB struct {
 	path string
 	opt  Options
@@ -138,8 +138,8 @@ func (db *DB) Close() error {
 // Shutdown refuses new writes, makes all earlier ones durable, stores the snapshots
 // that the kinds' policies want at the end, and closes the file. It may be called twice.
 //
-// When ctx ends first, Shutdown returns an error and leaves the rest out. No write that
-// was acknowledged is lost, but a write of Go that was not may be. The file is closed once
+// When ctx ends first, Shutdown returns an error and skips what is left to do. Writes
+// that were acknowledged are not lost; other writes of Go may be. The file is closed once
 // the running callbacks and the group being committed have ended; the next Open may find
 // that it was not closed cleanly.
 func (db *DB) Shutdown(ctx context.Context) error {

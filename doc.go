@@ -2,12 +2,12 @@
 // game server, safe in one file.
 //
 // An event of a machine is on disk before the call that appends it returns. After
-// a crash the machine is there again, after its newest event. The example of
+// a crash the machine has the state after its newest event. The example of
 // [Register] shows a whole game.
 //
 // # Words
 //
-//   - machine: one game, say. It has a kind and an id.
+//   - machine: one state machine, for example one game. It has a kind and an id.
 //   - kind: what machines have in common: state type, events, phases, version.
 //   - event: one thing that happens to a machine.
 //   - record: an event as it is stored, with its [Meta].
@@ -19,8 +19,8 @@
 //   - base: the snapshot that a log starts with.
 //   - point: a moment of a machine, to read its state there or to recover it to.
 //   - revision: the number of a saved state, under the strategy [Versioned].
-//   - quarantine: where a machine is that cannot be rebuilt.
-//   - key: what makes a write idempotent.
+//   - quarantine: the state of a machine that cannot be rebuilt, until it is recovered.
+//   - key: a text that makes a write idempotent.
 //   - engine: what stores the bytes: a bbolt file, or memory.
 //
 // # Open
@@ -82,7 +82,7 @@
 //
 // [Store.Compact] and [RetentionPolicy] shorten logs; package archive keeps what
 // they remove. [DB.Stats] and [DB.Buckets] count, [DB.OpenReport] says what Open
-// found, package anomaly finds machines that run in circles. Package
+// found, package anomaly finds machines with unusual writes. Package
 // savepointtest tests a program's kinds.
 //
 // All methods may be called from several goroutines at once.

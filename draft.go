@@ -375,7 +375,7 @@ func (d *draft) migrateHere() error {
 	if err := d.replace(reasonMigrated, enc, ""); err != nil {
 		return err
 	}
-	if k.strategy == EventSourced { // its snapshots are taken by hand, and the record holds the state
+	if k.strategy == EventSourced { // its snapshots are stored by Snapshot only, and the record holds the state
 		return nil
 	}
 	return d.snapshot(reasonMigrated, nil)

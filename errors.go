@@ -177,7 +177,7 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic in %s: %v", e.In, e.Value) }
 
-// Unwrap returns the panic's value if it is an error, else nil.
+// Unwrap returns the panic's value if it is an error, otherwise nil.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err

@@ -32,7 +32,7 @@ type AnyRecord struct {
 //
 // Positions ascend, but they are not consecutive: writes under [SnapshotOnly] use
 // positions without a record, and the records of purged machines are left out.
-// Two errors do not end the feed, if the caller's loop goes on:
+// Two errors do not end the feed, if the caller's loop continues:
 //
 //   - ErrCompacted: records after from were removed by a compaction. It is returned
 //     once, before the next record that is left, with the Meta of the first record
@@ -210,8 +210,8 @@ func (db *DB) SaveFeedPos(ctx context.Context, name string, pos uint64) error {
 	return nil
 }
 
-// FeedPos returns the position that SaveFeedPos stored last under a name, 0 if
-// there is none.
+// FeedPos returns the position that SaveFeedPos stored last under a name, 0 if it
+// never stored one.
 func (db *DB) FeedPos(ctx context.Context, name string) (uint64, error) {
 	note, err := feedNoteName(name)
 	var b []byte

@@ -222,7 +222,7 @@ func TestFeed_BetweenReadAndWait(t *testing.T) {
 			s.Watch(ctx, "a", 0)(func(rec savepoint.Record[table], err error) bool { return yield(rec.Seq, err) })
 		},
 	}
-	for looks, follow := range follow {
+	for reads, follow := range follow {
 		for _, stops := range []bool{false, true} {
 			eng := memory.New()
 			f := newFaulty()
@@ -233,7 +233,7 @@ func TestFeed_BetweenReadAndWait(t *testing.T) {
 			require.NoError(t, err)
 			broken := fmt.Errorf("%w: the disk is gone", engine.ErrInDoubt)
 			meanwhile := func(machine string, _ engine.LoadRange) {
-				if machine != looks {
+				if machine != reads {
 					return
 				}
 				f.set(func() { f.loaded = nil })
@@ -258,7 +258,7 @@ func TestFeed_BetweenReadAndWait(t *testing.T) {
 				}
 				return stops || seq == 1
 			})
-			require.Equal(t, []uint64{1, 2}, seqs, "reads of %q, writing stops: %v", looks, stops)
+			require.Equal(t, []uint64{1, 2}, seqs, "reads of %q, writing stops: %v", reads, stops)
 			if stops {
 				require.ErrorIs(t, last, broken)
 			} else {

@@ -78,7 +78,7 @@ func (db *DB) failUnsaved(m *machine, why error) bool {
 }
 
 // Flush makes every write durable that was made before it, those of Go under
-// SnapshotOnly included, and returns once they are. It goes on after an error and
+// SnapshotOnly included, and returns once they are. It continues after an error and
 // returns the first one. When ctx ends, the writes go on without it.
 func (db *DB) Flush(ctx context.Context) error {
 	if db.closed.Load() {

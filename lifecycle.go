@@ -12,7 +12,7 @@ import (
 
 // Delete marks a machine as deleted, by a record of its own: Load returns ErrDeleted,
 // which matches ErrNotFound, while Events, At and Recover still work. A later write
-// starts again from New, and seq goes on. It is durable on return. The errors are those
+// starts again from New, and seq continues. It is durable on return. The errors are those
 // of [Store.Append]; ErrNotFound if there is no such machine.
 func (s *Store[S]) Delete(ctx context.Context, id string, opts ...WriteOption) (Head, error) {
 	return waitForWrite(ctx, func() *Ack {
@@ -86,7 +86,7 @@ func (db *DB) newestItem(ctx context.Context, key string) (seq uint64, err error
 }
 
 // Fork makes the machine newID, whose first state is that of the machine id at a point.
-// The seq of the new machine goes on from the point's, and its log starts there: records
+// The seq of the new machine continues from the point's, and its log starts there: records
 // and keys are not copied. It is durable on return. newID must never have existed, or
 // must have been purged, else Fork returns a *ConflictError. The other errors are those
 // of [Store.At] and [Store.Append].

@@ -26,7 +26,7 @@ type Meta struct {
 	Cause        string
 	Correlation  string
 	Tags         []string
-	Revision     uint64        // number of the revision that a Save under Versioned made; else 0
+	Revision     uint64        // number of the revision that a Save under Versioned made; otherwise 0
 	RevisionName string        // empty where the number is the name
 	Marked       uint64        // of an error mark: the seq of the record that it marks
 	Error        string        // of an error mark: the error; of a Save: the text of Because; of a recovery: its report as JSON
@@ -37,7 +37,7 @@ type Meta struct {
 type Origin uint8
 
 // The origins. A write without one has OriginSystem if its actor starts with
-// "system", else OriginUser.
+// "system", otherwise OriginUser.
 const (
 	OriginUser Origin = iota + 1
 	OriginSystem

@@ -172,7 +172,7 @@ func eachPromise(t *testing.T, place place, strategy savepoint.Strategy) {
 	})
 }
 
-// TestMigration_InItsOwnStep looks at the steps that the engine gets: the migration of each machine is one of its own before
+// TestMigration_InItsOwnStep checks the steps that the engine gets: the migration of each machine is one of its own before
 // the write's, also for an Update over several machines.
 func TestMigration_InItsOwnStep(t *testing.T) {
 	e := &lasting{Engine: memory.New()}
@@ -298,9 +298,9 @@ func TestMigration_FailedWrite(t *testing.T) {
 	ctx := t.Context()
 	use(t, place, duelKindV1(0), func(s *savepoint.Store[duelV1]) { playV1(t, s, "d", 3) })
 	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
-		e.fail = fmt.Errorf("%w: no room", engine.ErrNothingStored)
+		e.fail = fmt.Errorf("%w: no space", engine.ErrNothingStored)
 		_, err := s.Append(ctx, "d", laid{1, "8", "S"})
-		require.ErrorContains(t, err, "no room")
+		require.ErrorContains(t, err, "no space")
 		st, err := s.Load(ctx, "d")
 		require.NoError(t, err)
 		assert.True(t, st.Upcast)

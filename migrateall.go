@@ -369,7 +369,7 @@ type VersionStatus struct {
 	// Path are the versions that migrations pass on the way to the kind's. It is
 	// empty if states of this version are read unchanged, or, with Err, not at all.
 	Path []Version
-	// Back says that all migrations of states on the path have a Down.
+	// Back reports whether all migrations of states on the path have a Down.
 	Back bool
 	// Err is nil, or matches ErrNoMigration or ErrNewer.
 	Err error

@@ -74,8 +74,9 @@ type Options struct {
 	Journal int64
 	// Logger receives what an operator should know. Default: nothing is logged.
 	Logger *slog.Logger
-	// Engine stores the data in place of the file; the path is only a name then. Open takes
-	// the engine over and closes it. Default nil: the file at the path.
+	// Engine stores the data in place of the file; the path is only a name then. After Open
+	// has succeeded the database owns the engine and closes it. Default nil: the file at the
+	// path.
 	Engine engine.Engine
 }
 

@@ -17,9 +17,9 @@ import (
 type RecoverOptions struct {
 	// To is the point; the zero value is Latest.
 	To Point
-	// Else are tried in their order when To cannot be reached.
+	// Else holds points that are tried, in order, if To cannot be reached.
 	Else []Point
-	// Partial allows the longest good prefix of the log when neither To nor Else
+	// Partial allows the longest good prefix of the log if neither To nor a point of Else
 	// can be reached. The records after it are given up: Events reports them as a
 	// *GapError.
 	Partial bool

@@ -162,7 +162,7 @@ func (db *DB) recoverInBackground(k *kind) {
 			db.log.Warn("look at all machines after an unclean close", "kind", k.name, "error", err)
 		}
 	default:
-		db.log.Info("looked at all machines after an unclean close", "kind", k.name, "machines", rep.Machines,
+		db.log.Info("rebuilt all machines after an unclean close", "kind", k.name, "machines", rep.Machines,
 			"failed", len(rep.Failed), "took", rep.Took)
 	}
 }

@@ -75,7 +75,7 @@ type SnapshotInfo struct {
 	RevisionName string
 	Reason       string
 	Tags         []string
-	Err          error // the stored bytes are damaged: only Kind, ID and Seq are set; else nil
+	Err          error // not nil if the stored bytes are damaged; only Kind, ID and Seq are set then
 }
 
 // SnapshotRange says which snapshots to list. The zero value lists all, oldest

@@ -9,8 +9,8 @@ import (
 	"github.com/liap-tui/savepoint/report"
 )
 
-// Stats returns the counts of now. After Close it still does, with what Close has done;
-// Machines and FileBytes are 0 then.
+// Stats returns the current counts. It may be called after Close too: the counts then
+// include the writes of Close, and Machines and FileBytes are 0.
 func (db *DB) Stats() report.Stats {
 	m := db.metrics
 	s := report.Stats{Operations: map[string]report.Latency{}, Uptime: time.Since(m.start)}

@@ -14,8 +14,8 @@ import (
 // Store is the way to the machines of one kind; [Register] returns it. All methods
 // may be called from several goroutines; calls for the same machine take turns.
 //
-// A Store is the front of nearly every feature, so each of its methods is in the
-// file of its noun: Snapshots in snapshot.go, Events in events.go, and so on.
+// A Store has methods of nearly all features, so each method is in the file of its
+// subject: Snapshots in snapshot.go, Events in events.go, and so on.
 type Store[S any] struct {
 	db   *DB
 	kind *kind
@@ -37,8 +37,8 @@ func (s *Store[S]) Kind() string { return s.kind.name }
 // with the snapshot that the kind's policy asks for. A machine that does not exist
 // starts with the event. The event stays the caller's.
 //
-// An error of the event's Check or Apply is returned with what was attempted added.
-// Other errors that refuse the write, so that nothing happened: [*ConflictError],
+// An error of the event's Check or Apply is returned wrapped: the text adds the machine
+// and the event. Other errors that refuse the write, so that nothing happened: [*ConflictError],
 // ErrIllegal, ErrBadEvent, ErrTooLarge, ErrKeyReused, ErrQuarantined, ErrReadOnly,
 // ErrStopped, ErrClosed. After ErrBusy, ErrAborted and ErrDiskFull nothing happened
 // either, and the write may be tried again. After ErrInDoubt the write may be
@@ -301,7 +301,7 @@ const listPage = 256
 
 // List returns the heads of the kind's machines, ordered by the bytes of their ids,
 // as they are on disk: queued writes are not seen. A machine whose head is damaged
-// yields a *CorruptError and a Head with only Kind and ID, and the list goes on after
+// yields a *CorruptError and a Head with only Kind and ID, and the list continues after
 // it; any other error ends the list.
 func (s *Store[S]) List(ctx context.Context, o ListOptions) iter.Seq2[Head, error] {
 	return func(yield func(Head, error) bool) {

@@ -193,10 +193,10 @@ func TestStore_View_Free(t *testing.T) {
 	db := open(t, savepoint.Memory, nil)
 	s := register(t, db)
 	begin(t, s, "g-1", 2)
-	look := func(*savepoint.State[table]) error { return nil }
+	read := func(*savepoint.State[table]) error { return nil }
 	ctx := context.Background()
-	require.NoError(t, s.View(ctx, "g-1", look))
-	assert.Zero(t, testing.AllocsPerRun(1000, func() { _ = s.View(ctx, "g-1", look) }))
+	require.NoError(t, s.View(ctx, "g-1", read))
+	assert.Zero(t, testing.AllocsPerRun(1000, func() { _ = s.View(ctx, "g-1", read) }))
 }
 
 // TestStore_View_NotDurable views a state whose write then fails: View returns the error, whatever the engine's reason is.
@@ -411,7 +411,7 @@ func TestStore_StrangeIDsDoNotMix(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}
-		look := func() {
+		check := func() {
 			t.Helper()
 			for i, id := range ids {
 				st := load(t, s, id)
@@ -427,7 +427,7 @@ func TestStore_StrangeIDsDoNotMix(t *testing.T) {
 				assert.Equal(t, []uint64{0}, seqs(infos(t, s, id, savepoint.SnapshotRange{})))
 			}
 		}
-		look()
+		check()
 		var got []string
 		for h, err := range s.List(ctx, savepoint.ListOptions{}) {
 			require.NoError(t, err)
@@ -449,6 +449,6 @@ func TestStore_StrangeIDsDoNotMix(t *testing.T) {
 		require.NoError(t, err)
 		_, err = s.Append(ctx, "aa", &noted{Text: "aa"})
 		require.NoError(t, err)
-		look()
+		check()
 	})
 }

@@ -35,8 +35,8 @@ func (m *Machine[S]) Head() Head {
 }
 
 // State returns the machine's live state, for reading: only events may change it. A
-// change made through the pointer is not stored, and the machine then differs from
-// what a replay makes. Call State again after an Append or a Save, for they may
+// change made through the pointer is not stored, and the machine then differs from the
+// result of a replay. Call State again after an Append or a Save, because they may
 // replace the state. After the callback State returns nil.
 func (m *Machine[S]) State() *S {
 	if m.over() {
@@ -128,20 +128,20 @@ type Tx struct {
 
 var errTxEnded = errors.New("the Tx was used after its callback")
 
-// Update writes to several machines, which may be of several kinds: all that fn does
-// is stored, or nothing. It is durable on return.
+// Update writes to several machines, which may be of several kinds: everything that fn
+// appends is stored, or nothing is. It is durable on return.
 //
 // In fn, [Store.In] returns each machine that is to be read or written. Its lock is
 // held until Update has queued the step, so fn must use the machines of tx only, and
-// no method of a Store or of the DB but In. fn runs once, with the exception of
-// [Store.Update]. Only one DB.Update runs at a time, but the next one starts while
+// no method of a Store or of the DB except In. fn runs once, or again in the case that
+// [Store.Update] describes. Only one DB.Update runs at a time, but the next one starts while
 // this one waits for the disk. Machines that fn only reads are not written; what fn
 // saw of them is durable on return.
 //
 // The options By, Tag, Cause, Correlation, NoWait and an Origin hold for all
-// machines; IfSeq and Key are refused with ErrUnsupported. So is the second machine
-// on an engine that cannot store several as a whole. The other errors are those of
-// [Store.Append].
+// machines; IfSeq and Key are refused with ErrUnsupported. A second machine is refused
+// with it too if the engine cannot write to several machines in one step. The other
+// errors are those of [Store.Append].
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error, opts ...WriteOption) error {
 	_, err := waitForWrite(ctx, func() *Ack {
 		ack, err := db.updateAcross(ctx, fn, opts)

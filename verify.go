@@ -37,7 +37,7 @@ func (db *DB) verify(ctx context.Context, k *kind, id string) (*report.Verify, e
 
 // verifier replays the log of one machine from snapshot to snapshot, and compares.
 //
-//  1. After each comparison the replay goes on from what is stored, so that one
+//  1. After each comparison the replay continues from what is stored, so that one
 //     difference is reported once.
 //  2. The digest covers every record, also those that are not applied.
 //  3. States are compared only if this version of the kind wrote all of them.
@@ -146,7 +146,7 @@ func (v *verifier) beginReplay(r *replay, s *record.Snapshot) error {
 	return nil
 }
 
-// compareSnapshot replays up to a snapshot, compares, and goes on from there. If a
+// compareSnapshot replays up to a snapshot, compares, and continues from there. If a
 // recovery gave up records before the snapshot, there is nothing to compare.
 func (v *verifier) compareSnapshot(ctx context.Context, s *record.Snapshot) error {
 	if v.gapBefore(s.Seq) {

@@ -122,15 +122,15 @@ func TestWatch_BeyondTheEnd(t *testing.T) {
 		require.NoError(t, err)
 	}
 	write()
-	looked, seen := make(chan struct{}, 100), make(chan uint64, 100)
-	f.set(func() { f.loaded = func(string, engine.LoadRange) { looked <- struct{}{} } })
+	loaded, seen := make(chan struct{}, 100), make(chan uint64, 100)
+	f.set(func() { f.loaded = func(string, engine.LoadRange) { loaded <- struct{}{} } })
 	go func() {
 		for rec := range s.Watch(ctx, "a", 4) {
 			seen <- rec.Seq
 		}
 	}()
 	for range 4 {
-		<-looked
+		<-loaded
 		write()
 	}
 	require.Equal(t, uint64(5), <-seen)

@@ -1,5 +1,5 @@
-// Package anomaly finds machines that behave strangely: they run in circles, their writes are refused again
-// and again, or they are written to very often. savepoint.Options.Anomalies switches it on, and
+// Package anomaly finds machines with unusual writes: one change of phase is repeated, many writes are
+// refused, or there are very many of them. savepoint.Options.Anomalies switches it on, and
 // savepoint.DB.Anomalies lists what was found.
 package anomaly
 

@@ -130,7 +130,7 @@ func (w *Watcher) List() []Anomaly {
 	return slices.Concat(w.list[w.next:], w.list[:w.next])
 }
 
-// Stats returns the counts of now.
+// Stats returns the current counts.
 func (w *Watcher) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()

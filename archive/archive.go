@@ -1,4 +1,4 @@
-// Package archive keeps records that leave the database: compactions and retention hand them over as
+// Package archive keeps records that are removed from the database: compactions and retention store them as
 // segments before they remove them from the file, and Unarchive asks for them again. Archive is the
 // interface, [Dir] keeps segments as files that people can read. An Archive is given to the database as
 // savepoint.Options.Archive.
@@ -68,7 +68,7 @@ type Record struct {
 	Bytes []byte // exactly as the file has it
 }
 
-// Info is what a record says.
+// Info is the content of a record.
 type Info struct {
 	Time        time.Time // UTC, to the microsecond
 	Version     string    // of the kind: "1.2.0"

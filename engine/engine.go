@@ -114,7 +114,7 @@ type Step struct {
 
 // Write is one machine's part of a step. It occupies Seq-Expect positions, one
 // per seq that it adds, even if that seq has no event. A write with Seq == Expect
-// occupies none; its other fields are applied all the same.
+// occupies no position; its other fields are applied too.
 type Write struct {
 	Machine string // the machine's key: any bytes, not empty; every engine accepts at least 1,024 of them
 	Kind    uint32 // number of the kind, stored with each value
@@ -168,8 +168,8 @@ type Snapshot struct {
 // Result is the outcome of one step.
 //
 // Positions start at 1 and grow over the whole engine, in the order of steps
-// and of the writes in them. Those of one write have no holes: record s has
-// Pos-(Seq-s). Between writes there may be holes. A position is never assigned
+// and of the writes in them. Those of one write are consecutive: record s has
+// Pos-(Seq-s). Between writes there may be gaps. A position is never assigned
 // again, not even after its machine is purged or the engine is opened again.
 type Result struct {
 	Pos []uint64 // for each write the position of the machine's record Seq, 0 for a purge; nil when Err is set; the caller's to keep

@@ -2,9 +2,9 @@ package report
 
 import "time"
 
-// Compact is what a Compact removed from the file, or an Unarchive put back. Compact
-// counts by reading the log again: what is counted was there before and is not
-// there any more. The file keeps its size; its free pages are used again.
+// Compact is what a Compact removed from the file, or an Unarchive put back. The counts
+// of a Compact come from reading the log again afterwards, so they contain only what was
+// removed. The file keeps its size; its free pages are used again.
 type Compact struct {
 	Kind, ID  string
 	Base      uint64        // the log starts right after this record

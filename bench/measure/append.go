@@ -88,27 +88,27 @@ func appendTo(p peer.Peer, dir string, load *workload.Load, o Appending) (r Appe
 // to last, in large batches.
 func Fill(s peer.Store, load *workload.Load, first, end int, from, last uint64) error {
 	const many = 2000
-	var room []peer.Append
+	var batch []peer.Append
 	flush := func() error {
-		as := make([]*peer.Append, len(room))
-		for i := range room {
-			as[i] = &room[i]
+		as := make([]*peer.Append, len(batch))
+		for i := range batch {
+			as[i] = &batch[i]
 		}
 		if err := s.Batch(as); err != nil {
 			return err
 		}
-		for i := range room {
-			if room[i].Err != nil {
-				return room[i].Err
+		for i := range batch {
+			if batch[i].Err != nil {
+				return batch[i].Err
 			}
 		}
-		room = room[:0]
+		batch = batch[:0]
 		return nil
 	}
 	for seq := from; seq <= last; seq++ {
 		for m := first; m < end; m++ {
-			room = append(room, peer.Append{Number: m, Machine: workload.Key(m), Seq: seq, Event: load.At(m, seq)})
-			if len(room) == many {
+			batch = append(batch, peer.Append{Number: m, Machine: workload.Key(m), Seq: seq, Event: load.At(m, seq)})
+			if len(batch) == many {
 				if err := flush(); err != nil {
 					return err
 				}

@@ -58,11 +58,11 @@ func Open(p peer.Peer, dir string, load *workload.Load, machines, events int) (r
 	return r, err
 }
 
-// FullRing opens a copy of a file of savepoint's engine whose journal holds about
+// FullJournal opens a copy of a file of savepoint's engine whose journal holds about
 // the given number of bytes that are not in the buckets yet. The journal is made more
 // than twice that size, because a checkpoint starts when half of it is in use.
-func FullRing(dir string, load *workload.Load, machines, events int, bytes int64) (r Opening, err error) {
-	at := filepath.Join(dir, "ring")
+func FullJournal(dir string, load *workload.Load, machines, events int, bytes int64) (r Opening, err error) {
+	at := filepath.Join(dir, "store")
 	if err := os.Mkdir(at, 0o700); err != nil {
 		return r, err
 	}
@@ -74,9 +74,9 @@ func FullRing(dir string, load *workload.Load, machines, events int, bytes int64
 	// What a round of appends to all machines leaves in the journal.
 	try := filepath.Join(dir, "try")
 	var round int64
-	ring := 2*bytes + bytes/4
+	size := 2*bytes + bytes/4
 	rounds := func(to string, n uint64) error {
-		return use(at, ring, func(s peer.Store) error {
+		return use(at, size, func(s peer.Store) error {
 			err := Fill(s, load, 0, machines, each+1, each+n)
 			each += n
 			if err != nil {
@@ -91,7 +91,7 @@ func FullRing(dir string, load *workload.Load, machines, events int, bytes int64
 	if err := rounds(try, 1); err != nil {
 		return r, err
 	}
-	if r, err = timeOpening(func() (peer.Store, error) { return peer.OpenEngine(try, ring) }); err != nil {
+	if r, err = timeOpening(func() (peer.Store, error) { return peer.OpenEngine(try, size) }); err != nil {
 		return r, err
 	}
 	if round = r.Replayed; round == 0 {
@@ -104,7 +104,7 @@ func FullRing(dir string, load *workload.Load, machines, events int, bytes int64
 	if err := rounds(crashed, uint64(max(1, bytes/round))); err != nil {
 		return r, err
 	}
-	return timeOpening(func() (peer.Store, error) { return peer.OpenEngine(crashed, ring) })
+	return timeOpening(func() (peer.Store, error) { return peer.OpenEngine(crashed, size) })
 }
 
 func use(dir string, journal int64, fn func(peer.Store) error) error {

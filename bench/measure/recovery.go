@@ -52,7 +52,7 @@ func Recovery(dir string, duration time.Duration) (r Recovered, err error) {
 		return fn(store)
 	}
 	const id = "g-1"
-	look := func(*savepoint.State[game.Game]) error { return nil }
+	read := func(*savepoint.State[game.Game]) error { return nil }
 	var state game.Game // at the snapshot
 	var metas []savepoint.Meta
 	err = use(savepoint.CacheOptions{}, func(s *savepoint.Store[game.Game]) error {
@@ -72,7 +72,7 @@ func Recovery(dir string, duration time.Duration) (r Recovered, err error) {
 			}
 			metas = append(metas, rec.Meta)
 		}
-		if r.View, err = each(duration, func() error { return s.View(ctx, id, look) }); err != nil {
+		if r.View, err = each(duration, func() error { return s.View(ctx, id, read) }); err != nil {
 			return err
 		}
 		r.Load, err = each(duration, func() error { _, err := s.Load(ctx, id); return err })
@@ -87,7 +87,7 @@ func Recovery(dir string, duration time.Duration) (r Recovered, err error) {
 	}
 	err = use(savepoint.CacheOptions{Off: true}, func(s *savepoint.Store[game.Game]) (err error) {
 		n := int64(0)
-		r.Ours, r.Plain, err = inTurns(duration, func() error { n++; return s.View(ctx, id, look) }, p.run)
+		r.Ours, r.Plain, err = inTurns(duration, func() error { n++; return s.View(ctx, id, read) }, p.run)
 		if got := s.DB().Stats().Rebuild.Count; err == nil && got < n {
 			return fmt.Errorf("%d views, %d rebuilds: the cache is not off", n, got)
 		}

@@ -89,11 +89,11 @@ func newBenchBolt(b *testing.B) *benchBolt {
 }
 
 func (bb *benchBolt) commit(size int) {
-	var room [512]int
+	var machines [512]int
 	for i := range size {
-		room[i] = bb.r.IntN(benchMachines)
+		machines[i] = bb.r.IntN(benchMachines)
 	}
-	bb.write(room[:size])
+	bb.write(machines[:size])
 }
 
 func (bb *benchBolt) write(machines []int) {

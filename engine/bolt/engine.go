@@ -11,25 +11,28 @@ import (
 	"github.com/liap-tui/savepoint/engine"
 )
 
-// Engine keeps steps in one bbolt file. Without a journal each group is one
-// transaction. With a journal each group is written to the journal first, and
-// many of them are stored in the buckets by one transaction later; see
-// [journalWriter] for the invariants of that.
-//
-//  1. Whoever calls bbolt holds open for reading and is guarded; Close holds it
-//     for writing. After a caught panic dead is set and bbolt is never called
-//     again, not even to close.
-//  2. Whoever commits steps or sets a note holds writing. Whoever runs a write
-//     transaction holds writing too or, with a journal,
-//     journalWriter.checkpointing. After an error that leaves a transaction in
-//     doubt, stopped is set before these locks are released.
-//  3. counters is changed under writing, after the commit of what it counts.
-//  4. No callback of a caller runs within a transaction.
-//
-// All exported methods but Buckets are in this file; transaction.go has what they
-// share. The work itself is done by the types in the fields and by loader, headScan
-// and positionCursor.
+// Engine keeps steps in one bbolt file. It is an engine.Engine with all optional
+// abilities: engine.Feeder, engine.Querier, engine.Bucketer and engine.Reporter. Open
+// returns it. Without a journal each group of steps is one transaction. With a journal
+// each group is written to the journal first, and later one transaction stores many of
+// them in the buckets.
 type Engine struct {
+	// Invariants; those of the journal are at [journalWriter].
+	//
+	//  1. A caller of bbolt holds open for reading and is guarded; Close holds it
+	//     for writing. After a caught panic dead is set and bbolt is never called
+	//     again, not even to close.
+	//  2. A goroutine that commits steps or sets a note holds writing. One that runs
+	//     a write transaction holds writing too or, with a journal,
+	//     journalWriter.checkpointing. After an error that leaves a transaction in
+	//     doubt, stopped is set before these locks are released.
+	//  3. counters is changed under writing, after the commit of what it counts.
+	//  4. No callback of a caller runs within a transaction.
+	//
+	// All exported methods except Buckets are in this file; transaction.go has what
+	// they share. The work itself is done by the types in the fields and by loader,
+	// headScan and positionCursor.
+
 	path   string
 	opt    config
 	report engine.OpenReport // does not change after opening
@@ -69,8 +72,8 @@ var (
 // sync. Without one it takes a transaction: bbolt writes the changed pages, syncs,
 // writes the meta page that leads to them, and syncs again.
 //
-// A machine whose head is damaged is at the seq of the newest item that can be
-// found, 0 if there is none. So a recovery can write a new head.
+// The seq of a machine whose head is damaged is that of the newest item that can be
+// found, 0 if no item can be found. So a recovery can write a new head.
 func (e *Engine) Commit(ctx context.Context, steps []engine.Step, out []engine.Result) error {
 	clear(out)
 	if err := ctx.Err(); err != nil {

@@ -41,7 +41,7 @@ type journalWriter struct {
 	record journalRecord
 	heads  headCache
 
-	// Changed by whoever holds both Engine.writing and checkpointing; holding one of
+	// Changed only while both Engine.writing and checkpointing are held; holding one of
 	// them is enough to read it.
 	place   journalState
 	maxSize int64 // the size up to which the journal may grow

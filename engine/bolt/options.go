@@ -12,7 +12,7 @@ import (
 type Options struct {
 	ReadOnly      bool          // open for reading only; several processes may do so at once
 	LockTimeout   time.Duration // time to wait for a file that is in use; default 1 s
-	NoCompression bool          // store values uncompressed; compressed ones are read all the same
+	NoCompression bool          // store values uncompressed; compressed values can be read nevertheless
 	Journal       int64         // size of the write-ahead journal in bytes; 0 = the default, below 0 = no journal
 	Version       string        // version of the library, stored in the file
 	Logger        *slog.Logger  // default: nothing is logged

@@ -37,7 +37,7 @@ func testNotes(s *subject) {
 	for range 2 {
 		for i, name := range names {
 			require.Equal(s.t, fmt.Sprint("value ", i), string(get(name)))
-			require.Equal(s.t, fmt.Sprint("value ", i), string(get(name)), "a second look sees the same")
+			require.Equal(s.t, fmt.Sprint("value ", i), string(get(name)), "a second read returns the same")
 		}
 		require.Nil(s.t, get("kind/"))
 		s.reopen()

@@ -177,7 +177,7 @@ func (s *session) opens() error {
 			cell(p.Name + ", after a crash").add(r.Crash)
 			file[p.Name] = float64(r.FileBytes)
 			if p.Name == peer.Engine {
-				full, err := measure.FullRing(dir, load, 10_000, n, fullRing)
+				full, err := measure.FullJournal(dir, load, 10_000, n, fullJournal)
 				if err != nil {
 					return err
 				}
@@ -205,8 +205,8 @@ func (s *session) opens() error {
 // A crash with a full journal of the default size: its content is five quarters
 // of 32 MiB, the amount at which a checkpoint becomes due.
 const (
-	fullRing = 40 << 20
-	fullName = ", after a crash, ring full"
+	fullJournal = 40 << 20
+	fullName    = ", after a crash, journal full"
 )
 
 // openings holds the times of one cell's openings, in milliseconds.
