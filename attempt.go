@@ -154,7 +154,7 @@ func (a *attempt) fromOlder(ctx context.Context) error {
 }
 
 // newestWhole returns the seq of the newest record with a whole state between
-// the snapshot and the point, 0 if there is none.
+// the snapshot and the point, 0 if no such record exists.
 func (a *attempt) newestWhole(ctx context.Context) (seq uint64, err error) {
 	var env record.Envelope
 	_, err = a.db.eng.Load(ctx, a.key, engine.LoadRange{Events: true, After: a.snap.Seq, To: a.lastSeq(), Newest: true}, func(it engine.Item) error {

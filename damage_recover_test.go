@@ -276,7 +276,7 @@ func TestDamage_RecoverAll(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// told is a handler of a log that sends each message to what.
+// messages is a handler of a log that sends each message to what.
 type messages struct {
 	slog.Handler
 	what chan string

@@ -264,12 +264,12 @@ func TestDamage_MovedRecords(t *testing.T) {
 					require.ErrorIs(t, err, savepoint.ErrCorrupt)
 				}
 			}
-			var told []uint64
+			var reported []uint64
 			for _, g := range history(t, s, "a", savepoint.EventRange{}).gaps {
-				told = append(told, fromTo(g.From, g.To)...)
+				reported = append(reported, fromTo(g.From, g.To)...)
 			}
 			if !strings.HasSuffix(name, "head") {
-				assert.Equal(t, c.damaged, told)
+				assert.Equal(t, c.damaged, reported)
 			}
 			if !c.loads {
 				_, err := s.Verify(ctx, "a")

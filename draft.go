@@ -51,7 +51,7 @@ type draftRecords struct {
 // draftState is what a draft has done to the machine's live state.
 type draftState struct {
 	touched  bool   // Apply or a whole state has changed m.live, so rollback has to drop it
-	replaced int    // index of the newest record with a whole state, plus 1; 0 if there is none
+	replaced int    // index of the newest record with a whole state, plus 1; 0 if no record has one
 	encoded  []byte // the encoded state of that record
 	blank    any    // the state from New that a callback sees of a deleted machine; nil until it asks
 }
@@ -147,7 +147,7 @@ func (d *draft) checkPreconditions() error {
 	return &ConflictError{Kind: d.m.kind.name, ID: d.m.id, Want: d.opt.ifSeq, Have: have}
 }
 
-// findKey looks the write's key up among those that the machine remembers. found
+// findKey looks up the write's key among those that the machine remembers. found
 // means that the write was done before; ack is then its Ack.
 func (d *draft) findKey(sum uint64) (ack *Ack, found bool, err error) {
 	if d.opt.key == "" {
@@ -174,9 +174,9 @@ func (d *draft) findKey(sum uint64) (ack *Ack, found bool, err error) {
 	return nil, false, nil
 }
 
-// answerFromKey looks the write's key up together with the write's content. Where
-// the write was done before, it keeps the earlier Ack and returns true.
-func (d *draft) answerFromKey(name string, payload []byte) (bool, error) {
+// ackFromKey looks up the write's key together with the write's content. If the
+// write was done before, it keeps the earlier Ack and returns true.
+func (d *draft) ackFromKey(name string, payload []byte) (bool, error) {
 	sum, err := keySum(name, payload)
 	if err != nil {
 		return false, err

@@ -74,7 +74,7 @@ type feedReader struct {
 	page   recordPage
 }
 
-// next yields a page of records. If there is none it waits for one.
+// next yields a page of records. If there are no further records, it waits for one.
 func (r *feedReader) next(ctx context.Context, yield func(AnyRecord, error) bool) error {
 	db := r.db
 	if db.closed.Load() {

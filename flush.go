@@ -23,7 +23,7 @@ func (db *DB) saveLater(m *machine) {
 		if err == nil {
 			return
 		}
-		db.log.Warn("interval snapshot", "kind", m.kind.name, "id", m.id, "error", err)
+		db.log.Warn("an interval snapshot failed", "kind", m.kind.name, "id", m.id, "error", err)
 		if m.acquire(ctx) == nil {
 			m.saver = nil
 			if len(m.unsaved) > 0 {

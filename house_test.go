@@ -138,7 +138,7 @@ func TestHouse_Fields(t *testing.T) {
 			for _, spec := range d.Specs {
 				spec := spec.(*ast.TypeSpec)
 				s, ok := spec.Type.(*ast.StructType)
-				if !ok || givesReason(d.Doc) || givesReason(spec.Doc) {
+				if !ok || statesReason(d.Doc) || statesReason(spec.Doc) {
 					continue
 				}
 				n := 0
@@ -151,7 +151,7 @@ func TestHouse_Fields(t *testing.T) {
 	}
 }
 
-func givesReason(doc *ast.CommentGroup) bool {
+func statesReason(doc *ast.CommentGroup) bool {
 	for line := range strings.Lines(doc.Text()) {
 		if reason, ok := strings.CutPrefix(line, "Fields:"); ok && strings.TrimSpace(reason) != "" {
 			return true
@@ -195,6 +195,6 @@ func TestHouse_Sees(t *testing.T) {
 		seen++
 	})
 	assert.Equal(t, 1, seen)
-	assert.True(t, givesReason(tree.Decls[0].(*ast.GenDecl).Doc))
-	assert.False(t, givesReason(tree.Decls[1].(*ast.FuncDecl).Doc))
+	assert.True(t, statesReason(tree.Decls[0].(*ast.GenDecl).Doc))
+	assert.False(t, statesReason(tree.Decls[1].(*ast.FuncDecl).Doc))
 }

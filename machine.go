@@ -44,7 +44,7 @@ type machine struct {
 
 // queueState is what a machine knows of its writes that are not durable yet.
 type queueState struct {
-	queued  uint64      // seq after the newest queued step; that of the engine's head if there is none
+	queued  uint64      // seq after the newest queued step; without a queued step, that of the engine's head
 	newest  *Ack        // of the newest queued step
 	unsaved []*Ack      // of writes of Go under SnapshotOnly that no queued step stores yet
 	saver   *time.Timer // queues a step for unsaved when it fires

@@ -37,7 +37,7 @@ import (
 // Within a major version fields may be added without a migration, if none of them
 // has to be there. Where no migration starts at the version that wrote something,
 // it is read unchanged: as the next version of the same major version at which a
-// migration starts or, if there is none, as the kind's version.
+// migration starts or, without such a version, as the kind's version.
 type Migration struct {
 	// From and To are the versions between which the change is. To is the newer one.
 	From, To Version

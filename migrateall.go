@@ -320,7 +320,7 @@ func (m *migrator) olderState(ctx context.Context, u *upcaster, seq uint64, now 
 }
 
 // newestSnapshot returns a machine's newest readable snapshot for which fits is true,
-// nil if there is none.
+// nil if the machine has no such snapshot.
 func (m *migrator) newestSnapshot(ctx context.Context, id string, fits func(*record.Snapshot) bool) (found *record.Snapshot, err error) {
 	key := keyOf(m.kind.name, id)
 	want := engine.LoadRange{Snapshot: engine.EverySnapshot, SnapshotTo: engine.All, Newest: true}

@@ -233,13 +233,13 @@ func TestMigrate_Progress(t *testing.T) {
 	place := somewhere(t)
 	duelsV1(t, place, duelKindV1(0), 11)
 	use(t, place, duelKind(0), func(s *savepoint.Store[duel]) {
-		var told []int
+		var calls []int
 		_, err := s.Migrate(t.Context(), savepoint.MigrateOptions{Workers: 3, Progress: func(done, total int) {
 			assert.Equal(t, 11, total)
-			told = append(told, done)
+			calls = append(calls, done)
 		}})
 		require.NoError(t, err)
-		assert.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, told)
+		assert.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, calls)
 	})
 }
 

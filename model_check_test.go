@@ -14,13 +14,13 @@ import (
 func (w *world) checkNewest(k int, id string, p *plain) {
 	want := p.newest()
 	st, err := w.stores[k].Load(context.Background(), id)
-	w.answered("load", w.there(p), err)
+	w.sameError("load", w.there(p), err)
 	err2 := w.stores[k].View(context.Background(), id, func(v *savepoint.State[tally]) error {
 		w.same("view", want.state, v.Value)
 		w.same("view's head", p.seq(), v.Seq)
 		return nil
 	})
-	w.answered("view", w.there(p), err2)
+	w.sameError("view", w.there(p), err2)
 	if err == nil {
 		w.same("load", want.state, st.Value)
 		w.head(p, p.seq(), st.Head)
@@ -46,7 +46,7 @@ func (w *world) point(k int, id string, p *plain, seq uint64) {
 	only := w.kinds[k].Strategy == savepoint.SnapshotOnly
 	st, err := w.stores[k].At(context.Background(), id, savepoint.AtSeq(seq))
 	want := w.reach(p, seq, only, err)
-	w.answered(fmt.Sprintf("%s %s at seq %d", w.kinds[k].Name, id, seq), want, err)
+	w.sameError(fmt.Sprintf("%s %s at seq %d", w.kinds[k].Name, id, seq), want, err)
 	if err == nil {
 		w.same(fmt.Sprintf("%s %s at seq %d", w.kinds[k].Name, id, seq), p.at(seq).state, st.Value)
 		w.head(p, seq, st.Head)
@@ -76,7 +76,7 @@ func (w *world) atTime(k int, id string, p *plain) {
 			break
 		}
 	}
-	w.answered("at time", want, err)
+	w.sameError("at time", want, err)
 	if err == nil {
 		w.same("at time", seq, st.Seq)
 		w.same("at time", p.at(seq).state, st.Value)
@@ -92,10 +92,10 @@ func (w *world) atRevision(k int, id string, p *plain) {
 	st, err := w.stores[k].At(context.Background(), id, savepoint.AtRevision(rev))
 	i := slices.IndexFunc(p.recs, func(r plainRecord) bool { return r.rev == rev })
 	if p.base+1+uint64(i) <= p.cut {
-		w.answered("at revision", savepoint.ErrCompacted, err)
+		w.sameError("at revision", savepoint.ErrCompacted, err)
 		return
 	}
-	w.answered("at revision", nil, err)
+	w.sameError("at revision", nil, err)
 	w.same("at revision", p.recs[i].state, st.Value)
 }
 
@@ -104,7 +104,7 @@ func (w *world) events(k int, id string, p *plain) {
 	w.t.Helper()
 	if p.seq() == 0 {
 		for _, err := range w.stores[k].Events(context.Background(), id, savepoint.EventRange{}) {
-			w.answered("events", savepoint.ErrNotFound, err)
+			w.sameError("events", savepoint.ErrNotFound, err)
 		}
 		return
 	}
@@ -137,7 +137,7 @@ func (w *world) events(k int, id string, p *plain) {
 		want = want[:min(len(want), r.Limit)]
 	}
 	for rec, err := range w.stores[k].Events(context.Background(), id, r) {
-		w.answered(fmt.Sprintf("events of %s %s, %+v", w.kinds[k].Name, id, r), nil, err)
+		w.sameError(fmt.Sprintf("events of %s %s, %+v", w.kinds[k].Name, id, r), nil, err)
 		got = append(got, shown{rec.Seq, rec.Name, rec.Key, rec.To, rec.Time.UnixMicro(), rec.Revision, 0})
 	}
 	w.same(fmt.Sprintf("events of %s %s, %+v", w.kinds[k].Name, id, r), want, got)
@@ -157,7 +157,7 @@ func (w *world) list(k int) {
 		want = append(want, shown{id, p.seq(), p.newest().deleted})
 	}
 	for h, err := range w.stores[k].List(context.Background(), savepoint.ListOptions{Deleted: true}) {
-		w.answered("list", nil, err)
+		w.sameError("list", nil, err)
 		got = append(got, shown{h.ID, h.Seq, h.Deleted})
 	}
 	w.same("list", want, got)
@@ -169,7 +169,7 @@ func (w *world) verify(k int, id string, p *plain) {
 		return
 	}
 	rep, err := w.stores[k].Verify(context.Background(), id)
-	w.answered(fmt.Sprintf("verify %s %s", w.kinds[k].Name, id), nil, err)
+	w.sameError(fmt.Sprintf("verify %s %s", w.kinds[k].Name, id), nil, err)
 	if !rep.OK() {
 		w.fail("verify %s %s: %v", w.kinds[k].Name, id, rep.Divergences)
 	}
@@ -179,7 +179,7 @@ func (w *world) verify(k int, id string, p *plain) {
 // settle flushes and compares all waiting acks.
 func (w *world) settle() {
 	w.t.Helper()
-	w.answered("flush", nil, w.db.Flush(context.Background()))
+	w.sameError("flush", nil, w.db.Flush(context.Background()))
 	w.acked()
 }
 
@@ -202,7 +202,7 @@ func (w *world) again() {
 		w.settle()
 		return
 	}
-	w.answered("close", nil, w.db.Close())
+	w.sameError("close", nil, w.db.Close())
 	w.acked()
 	w.start()
 }

@@ -87,7 +87,7 @@ func (w *world) write(op string, k int, id string, what any, model func(*plain, 
 	if ack != nil && err == nil {
 		w.acks = append(w.acks, waiting{ack, seq, w.log[len(w.log)-1]})
 	} else {
-		w.answered(op, err, got)
+		w.sameError(op, err, got)
 		if err == nil {
 			w.same(op+": seq", seq, h.Seq)
 		}
@@ -197,7 +197,7 @@ func (w *world) step() {
 			opts = append(opts, savepoint.Tag("t"))
 		}
 		info, err := s.Snapshot(ctx, id, opts...)
-		w.answered("snapshot", w.there(p), err)
+		w.sameError("snapshot", w.there(p), err)
 		if err == nil {
 			w.same("snapshot", p.seq(), info.Seq)
 			if tag {
@@ -219,9 +219,9 @@ func (w *world) step() {
 	case n < 72:
 		err := s.Purge(ctx, id)
 		if p.seq() == 0 {
-			w.answered("purge", savepoint.ErrNotFound, err)
+			w.sameError("purge", savepoint.ErrNotFound, err)
 		} else {
-			w.answered("purge", nil, err)
+			w.sameError("purge", nil, err)
 			delete(w.model[k], id)
 		}
 	case n < 75:
@@ -334,7 +334,7 @@ func (w *world) across() {
 		}
 		return nil
 	}, savepoint.By("all"))
-	w.answered("db.Update", err, got)
+	w.sameError("db.Update", err, got)
 	if err == nil {
 		for at, q := range drafts {
 			if q.seq() > 0 {
@@ -349,12 +349,12 @@ func (w *world) deleteSnapshot(k int, id string, p *plain) {
 	ctx, s := context.Background(), w.stores[k]
 	if p.seq() == 0 {
 		_, err := s.DeleteSnapshot(ctx, id, 1)
-		w.answered("delete snapshot", savepoint.ErrNotFound, err)
+		w.sameError("delete snapshot", savepoint.ErrNotFound, err)
 		return
 	}
 	var all []savepoint.SnapshotInfo
 	for info, err := range s.Snapshots(ctx, id, savepoint.SnapshotRange{}) {
-		w.answered("snapshots", nil, err)
+		w.sameError("snapshots", nil, err)
 		all = append(all, info)
 	}
 	for seq := range p.tagged {
@@ -370,7 +370,7 @@ func (w *world) deleteSnapshot(k int, id string, p *plain) {
 		}
 		return
 	}
-	w.answered("delete snapshot", nil, err)
+	w.sameError("delete snapshot", nil, err)
 	w.same("delete snapshot", true, found)
 	delete(p.tagged, info.Seq)
 }
@@ -391,7 +391,7 @@ func (w *world) fork(k int, id string, p *plain, only bool) {
 	if want == nil && w.get(k, to).seq() > 0 {
 		want = savepoint.ErrConflict
 	}
-	w.answered("fork", want, err)
+	w.sameError("fork", want, err)
 	if want == nil {
 		from := p.at(seq)
 		q := &plain{base: seq, first: from.state.copied(), rev: from.rev, tagged: map[uint64]bool{}}
@@ -426,12 +426,12 @@ func (w *world) compact(k int, id string, p *plain, only bool) {
 		rep, err := s.Unarchive(ctx, id)
 		switch {
 		case p.seq() == 0:
-			w.answered("unarchive", savepoint.ErrNotFound, err)
+			w.sameError("unarchive", savepoint.ErrNotFound, err)
 		case only:
 		case p.cut <= p.base && p.base > 0:
-			w.answered("unarchive a fork", savepoint.ErrNotFound, err)
+			w.sameError("unarchive a fork", savepoint.ErrNotFound, err)
 		default:
-			w.answered("unarchive", nil, err)
+			w.sameError("unarchive", nil, err)
 			w.same("unarchive", []int{int(p.startsAfter() - p.base), int(p.base)}, []int{rep.Records, int(rep.Base)})
 			p.cut = 0
 		}
@@ -441,13 +441,13 @@ func (w *world) compact(k int, id string, p *plain, only bool) {
 	rep, err := s.Compact(ctx, id, savepoint.AtSeq(seq))
 	switch {
 	case only:
-		w.answered("compact", savepoint.ErrUnsupported, err)
+		w.sameError("compact", savepoint.ErrUnsupported, err)
 	case p.seq() == 0:
-		w.answered("compact", savepoint.ErrNotFound, err)
+		w.sameError("compact", savepoint.ErrNotFound, err)
 	case seq > p.seq():
-		w.answered("compact", savepoint.ErrNoPoint, err)
+		w.sameError("compact", savepoint.ErrNoPoint, err)
 	default:
-		w.answered("compact", nil, err)
+		w.sameError("compact", nil, err)
 		before := p.startsAfter()
 		p.cut = max(p.cut, seq)
 		w.same("compact", []uint64{p.startsAfter(), p.startsAfter() - before}, []uint64{rep.Base, uint64(rep.Records)})
@@ -462,7 +462,7 @@ func (w *world) recover(k int, id string, p *plain, only bool) {
 	switch w.rng.IntN(4) {
 	case 0:
 		rep, err := s.Recover(ctx, id, savepoint.RecoverOptions{})
-		w.answered("recover to latest", w.there(p), err)
+		w.sameError("recover to latest", w.there(p), err)
 		if err == nil {
 			w.same("recover", report.Healthy, rep.Status)
 		}
@@ -470,7 +470,7 @@ func (w *world) recover(k int, id string, p *plain, only bool) {
 	case 1:
 		if p.seq() > 0 && p.mark == 0 {
 			_, err := s.Recover(ctx, id, savepoint.RecoverOptions{To: savepoint.BeforeError()})
-			w.answered("recover without a mark", savepoint.ErrNoPoint, err)
+			w.sameError("recover without a mark", savepoint.ErrNoPoint, err)
 			return
 		}
 		if p.mark > 0 {
@@ -482,7 +482,7 @@ func (w *world) recover(k int, id string, p *plain, only bool) {
 	}
 	rep, err := s.Recover(ctx, id, savepoint.RecoverOptions{To: to, Partial: w.rng.IntN(2) == 0})
 	want := w.reach(p, seq, only, err)
-	w.answered("recover", want, err)
+	w.sameError("recover", want, err)
 	if want == nil {
 		st := p.at(seq).state
 		q := p.copied()
@@ -493,8 +493,8 @@ func (w *world) recover(k int, id string, p *plain, only bool) {
 	}
 }
 
-// answered compares an error with the model's.
-func (w *world) answered(op string, want, got error) {
+// sameError compares an error with the model's.
+func (w *world) sameError(op string, want, got error) {
 	w.t.Helper()
 	switch {
 	case want == nil && got == nil:

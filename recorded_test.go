@@ -178,14 +178,14 @@ func (l *recordedLine) applyTo(doc map[string]any) {
 		doc["actions"] = n + 1
 		doc["last_action"] = map[string]any{"player": player, "type": l.Type, "payload": l.Payload, "at": l.at().UnixMicro()}
 	}
-	foldIn(doc, set)
+	mergeIn(doc, set)
 }
 
-func foldIn(doc, set map[string]any) {
+func mergeIn(doc, set map[string]any) {
 	for name, v := range set {
 		if sub, ok := v.(map[string]any); ok {
 			if old, ok := doc[name].(map[string]any); ok {
-				foldIn(old, sub)
+				mergeIn(old, sub)
 				continue
 			}
 		}

@@ -236,7 +236,7 @@ func damagedHead(err error) bool {
 }
 
 // rebuildWithoutHead returns the furthest state that the snapshots and records of a
-// machine with a damaged head lead to, nil if there is none, with a new head made
+// machine with a damaged head lead to, nil if they lead to none, with a new head made
 // from them. Records may be missing at the end without a trace: only the damaged
 // head has their number and digest.
 func (r *recoverer) rebuildWithoutHead(ctx context.Context) (*rebuiltState, error) {

@@ -159,7 +159,7 @@ func (db *DB) recoverInBackground(k *kind) {
 	switch {
 	case err != nil:
 		if db.background.Err() == nil && !db.closed.Load() {
-			db.log.Warn("look at all machines after an unclean close", "kind", k.name, "error", err)
+			db.log.Warn("not all machines were rebuilt after an unclean close", "kind", k.name, "error", err)
 		}
 	default:
 		db.log.Info("rebuilt all machines after an unclean close", "kind", k.name, "machines", rep.Machines,

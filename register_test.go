@@ -1,4 +1,4 @@
-//lint:file-ignore U1000 reflection looks at the fields that no code uses
+//lint:file-ignore U1000 reflection reads the fields that no code uses
 
 package savepoint_test
 

@@ -132,7 +132,7 @@ func (db *DB) retainInBackground() {
 		case <-timer.C:
 		case <-db.background.Done():
 			if err := db.retention.ages.save(context.Background(), db); err != nil && db.writable() == nil {
-				db.log.Warn("retention", "error", err)
+				db.log.Warn("the ages of records cannot be stored", "error", err)
 			}
 			return
 		}
@@ -140,9 +140,9 @@ func (db *DB) retainInBackground() {
 		switch {
 		case db.background.Err() != nil:
 		case err != nil:
-			db.log.Warn("retention", "error", err)
+			db.log.Warn("a pass of retention was not finished", "error", err)
 		case rep.Compacted > 0 || len(rep.Failed) > 0:
-			db.log.Info("retention", "machines", rep.Machines, "compacted", rep.Compacted, "archived", rep.Archived,
+			db.log.Info("a pass of retention is done", "machines", rep.Machines, "compacted", rep.Compacted, "archived", rep.Archived,
 				"records", rep.Records, "bytes", rep.Bytes, "failed", len(rep.Failed), "took", rep.Took)
 		}
 		timer.Reset(db.opt.RetainEvery)
@@ -377,7 +377,7 @@ func (p *retentionPass) failed(k *kind, id string, err error) error {
 	if len(p.rep.Failed) < maxFailures {
 		p.rep.Failed = append(p.rep.Failed, err)
 	}
-	p.db.log.Warn("retention", "error", err)
+	p.db.log.Warn("the retention of a machine failed", "error", err)
 	r := &p.db.retention
 	r.mu.Lock()
 	r.stats.Failed++

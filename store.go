@@ -69,7 +69,7 @@ func (s *Store[S]) appendOne(ctx context.Context, id string, ev Event[S], op op,
 			if err != nil {
 				return err
 			}
-			if done, err := d.answerFromKey(t.name, b); done || err != nil {
+			if done, err := d.ackFromKey(t.name, b); done || err != nil {
 				return err
 			}
 		}
@@ -164,7 +164,7 @@ func (s *Store[S]) save(ctx context.Context, id string, state *S, base *mergeBas
 			return fmt.Errorf("encode the state: %w", err)
 		}
 		if o.key != "" {
-			if done, err := d.answerFromKey(replacedName, enc); done || err != nil {
+			if done, err := d.ackFromKey(replacedName, enc); done || err != nil {
 				return err
 			}
 		}

@@ -41,8 +41,8 @@ func StructMigration[Old, New any](change func(Old) (New, error)) func(Doc) (Doc
 	}
 }
 
-// droppedFields returns the path of a field that from has and to does not, empty if
-// there is none.
+// droppedFields returns the path of a field that from has and to does not have, empty
+// if to has all fields of from.
 func droppedFields(path string, from, to any) string {
 	switch from := from.(type) {
 	case map[string]any:

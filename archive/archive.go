@@ -26,7 +26,7 @@ type Archive interface {
 	// the later one replaces the earlier one. The segment is lent until Put returns.
 	Put(ctx context.Context, s *Segment) error
 	// Get returns the segment of the machine that ends with record to, where the
-	// digest of the machine's records is digest. If there is none, the error
+	// digest of the machine's records is digest. If the archive does not have it, the error
 	// matches ErrNotFound. The database owns the segment that it gets, and checks it.
 	Get(ctx context.Context, kind, id string, to uint64, digest string) (*Segment, error)
 }

@@ -12,7 +12,7 @@ import (
 type Stats struct {
 	Machines  int64  // machines in the engine, deleted ones included
 	FileBytes int64  // size of the file; 0 in memory
-	Positions uint64 // position of the newest record written since Open; 0 if there is none
+	Positions uint64 // position of the newest record written since Open; 0 if none was written
 
 	Saves      int64 // Appends, Updates and Saves that are durable
 	Loads      int64 // Loads and Views

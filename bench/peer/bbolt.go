@@ -10,7 +10,7 @@ import (
 	"github.com/liap-tui/savepoint/bench/workload"
 )
 
-// boltStore is bbolt by hand: an Update for each append, which compares the
+// boltStore is bbolt used directly: an Update for each append, which compares the
 // head, and stores the event and the new head. Settings: the file mapped for
 // 1 GiB at once, so that it need not be mapped again while it grows; the freelist
 // as a map, which is the faster type. Both syncs of bbolt are on.

@@ -103,7 +103,7 @@ func CanRead(s Store) (Reader, bool) { r, ok := inner(s).(Reader); return r, ok 
 // CanCount returns s as a Counter, if it can count its events.
 func CanCount(s Store) (Counter, bool) { c, ok := inner(s).(Counter); return c, ok }
 
-// singleStore makes each append a batch of its own: a store by hand, without
+// singleStore makes each append a batch of its own: a store used directly, without
 // grouping. Batches run one at a time.
 type singleStore struct {
 	Store

@@ -253,7 +253,7 @@ func (c cursor) prev() (k, v []byte)           { return c.c.Prev() }
 func (c cursor) first() (k, v []byte)          { return c.c.First() }
 func (c cursor) last() (k, v []byte)           { return c.c.Last() }
 
-// before returns the last key below key, nil if there is none. In a transaction
+// before returns the last key below key, nil if no key is below it. In a transaction
 // that has removed keys it may return nil although there is one.
 func (c cursor) before(key []byte) (k, v []byte) {
 	if k, _ := c.c.Seek(key); k == nil {

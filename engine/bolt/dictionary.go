@@ -87,7 +87,7 @@ func (b *dictionaries) get(tx *txn, k []byte) (*format.Dictionary, error) {
 	return d, err
 }
 
-// newest returns the newest good dictionary of a kind, nil if there is none, and the
+// newest returns the newest good dictionary of a kind, nil if the kind has none, and the
 // number of dictionaries that were made for the kind.
 func (b *dictionaries) newest(tx *txn, kind uint32) (d *format.Dictionary, generations uint32) {
 	for _, t := range []*tree{&tx.dictionaries, &tx.copies} {

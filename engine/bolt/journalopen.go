@@ -25,7 +25,7 @@ func (o *opening) readJournal() error {
 	}
 	if s.lost != nil {
 		e.report.JournalReset = true
-		e.opt.logger.Warn("the journal is damaged: it is made again, for the file was closed and it held nothing", "file", e.path, "error", s.lost)
+		e.opt.logger.Warn("the journal is damaged: it is replaced, because the file was closed and the journal was empty", "file", e.path, "error", s.lost)
 		return nil
 	}
 	if o.found.clean && !e.report.MetaDamaged { // Close has checkpointed everything

@@ -56,7 +56,7 @@ type chunk struct {
 	seq      uint64
 	piece    uint32
 	from, to int
-	next     uint64 // seq of the next stored value of the machine, 0 if there is none
+	next     uint64 // seq of the next stored value of the machine, 0 if there is no further value
 }
 
 // valueDecoder has the buffers in which a loader joins and decodes one value.

@@ -88,7 +88,7 @@ func (o *opening) openHandle() error {
 	}))
 }
 
-// readState reads what the file says about itself.
+// readState reads the stored state of the file.
 func (o *opening) readState() error {
 	e := o.e
 	if err := e.view(o.found.read); err != nil {

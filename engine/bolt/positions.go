@@ -22,7 +22,7 @@ import (
 // Bucket indexes holds the summary of each page that is large enough, under the
 // page's key and written with it. A query reads the summaries of one page after the
 // other, a few hundred for a million records, and then only the pages that may have
-// what it looks for. A summary that is missing or damaged costs a read of its page.
+// a match. A summary that is missing or damaged costs a read of its page.
 type indexWriter struct {
 	buckets *bucketWriter
 	pages   format.PageBuilder

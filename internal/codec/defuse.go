@@ -13,7 +13,7 @@ import (
 // body does not start with a byte that starts a map.
 type extensions struct {
 	armed   bool // there is a time whose body starts like a map
-	foreign int  // index of the first extension that is not a time, plus one; 0 if there is none
+	foreign int  // index of the first extension that is not a time, plus one; 0 if all are times
 }
 
 // note records an extension: its first byte c, which is b[at], its type kind and its body.

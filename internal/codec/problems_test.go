@@ -1,4 +1,4 @@
-//lint:file-ignore U1000 the fields are there to be looked at by reflection
+//lint:file-ignore U1000 reflection reads the fields
 
 package codec_test
 

@@ -55,7 +55,7 @@ func New[T any](maxItems int, maxBytes int64, run func(group []T, free func())) 
 	return q
 }
 
-// Reserve reserves a place. If there is none it waits, or with noWait returns
+// Reserve reserves a place. If the queue is full it waits, or with noWait returns
 // ErrFull at once. It returns ErrClosed after Close, and the cause of ctx when ctx
 // ends. Each reserved place must be used with Push or returned with Release.
 func (q *Queue[T]) Reserve(ctx context.Context, noWait bool) error {

@@ -59,19 +59,19 @@ func (p *promises) read(out string) (acks int) {
 	return acks
 }
 
-// broken compares a verifier's output with the promises. What was found is promised
-// from then on.
-func (p *promises) broken(answer string) string {
+// broken compares a verifier's output with the promises. The records that it found are
+// promised from then on.
+func (p *promises) broken(output string) string {
 	have := map[string]uint64{}
-	for line := range strings.Lines(answer) {
+	for line := range strings.Lines(output) {
 		var name string
 		var seq uint64
 		if n, _ := fmt.Sscanf(line, "HAVE %s %d", &name, &seq); n == 2 {
 			have[name] = seq
 		}
 	}
-	if !strings.HasSuffix("\n"+answer, "\nOK\n") {
-		return answer[strings.LastIndex("\n"+strings.TrimSuffix(answer, "\n"), "\n"):]
+	if !strings.HasSuffix("\n"+output, "\nOK\n") {
+		return output[strings.LastIndex("\n"+strings.TrimSuffix(output, "\n"), "\n"):]
 	}
 	for name, seq := range p.acked {
 		if have[name] < seq {
@@ -98,7 +98,7 @@ func (p *promises) broken(answer string) string {
 // of loss.
 func TestPromises_HasTeeth(t *testing.T) {
 	out := "BEGIN a 1 2\nACK a 2\nBEGIN a 3 5\nBEGIN b 1 1\nACK b 1\nACK b 99"
-	for answer, want := range map[string]string{
+	for output, want := range map[string]string{
 		"HAVE a 2\nHAVE b 1\nOK\n":           "",
 		"HAVE a 5\nHAVE b 1\nOK\n":           "",
 		"HAVE a 1\nHAVE b 1\nOK\n":           "LOST",
@@ -111,8 +111,8 @@ func TestPromises_HasTeeth(t *testing.T) {
 	} {
 		var p promises
 		assert.Equal(t, 3-1, p.read(out), "acknowledgements")
-		got := p.broken(answer)
-		assert.Equal(t, want == "", got == "", "%q: %q", answer, got)
+		got := p.broken(output)
+		assert.Equal(t, want == "", got == "", "%q: %q", output, got)
 		assert.Contains(t, got, want)
 	}
 }
@@ -161,7 +161,7 @@ func TestKill(t *testing.T) {
 		}
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(image, file, 0o600)) // what the verifier writes must not help the next life
-		if broken := p.broken(answer(t, image)); broken != "" {
+		if broken := p.broken(output(t, image)); broken != "" {
 			kept := filepath.Join(t.ArtifactDir(), dbName)
 			assert.NoError(t, os.WriteFile(kept, file, 0o600))
 			require.Fail(t, broken, "round %d; the file is %s", rounds, kept)

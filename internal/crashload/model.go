@@ -104,7 +104,7 @@ func (g *game) advance(m savepoint.Meta, body []byte, step []part) {
 func (g *game) phase() string { return phaseAt(g.Seq) }
 
 // differs returns the difference between g and the state of the machine after seq,
-// "" if there is none.
+// "" if they are equal.
 func (g *game) differs(machine string, seq uint64) string {
 	want := stateAt(machine, seq, nil)
 	switch {

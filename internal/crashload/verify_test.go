@@ -34,8 +34,8 @@ func add(t *testing.T, w *world, name string, lo, hi uint64) {
 	require.NoError(t, err)
 }
 
-// answer returns the verifier's output for a path.
-func answer(t *testing.T, path string) string {
+// output returns the verifier's output for a path.
+func output(t *testing.T, path string) string {
 	t.Helper()
 	var out bytes.Buffer
 	verifyAll(strings.NewReader(path+"\n"), &out)
@@ -43,7 +43,7 @@ func answer(t *testing.T, path string) string {
 }
 
 func TestVerify_WhatIsRight(t *testing.T) {
-	none := answer(t, filepath.Join(t.TempDir(), dbName))
+	none := output(t, filepath.Join(t.TempDir(), dbName))
 	assert.Equal(t, "OK\n", none, "a file that is not there")
 
 	path := written(t, func(w *world) {
@@ -58,7 +58,7 @@ func TestVerify_WhatIsRight(t *testing.T) {
 		_, err := w.stores["events"].Snapshot(ctx, "0", savepoint.Tag(tagPrefix+"1"))
 		require.NoError(t, err)
 	})
-	got := answer(t, path)
+	got := output(t, path)
 	for _, line := range []string{"HAVE hybrid/0 41\n", "HAVE events/0 42\n", "HAVE states/0 43\n", "HAVE versions/0 40\n", "HAVE events/0#tags 1\n"} {
 		assert.Contains(t, got, line)
 	}
@@ -150,7 +150,7 @@ func TestVerify_HasTeeth(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := answer(t, written(t, func(w *world) { three(t, w); c.forge(t, w) }))
+			got := output(t, written(t, func(w *world) { three(t, w); c.forge(t, w) }))
 			assert.Contains(t, got, "BAD ")
 			assert.Contains(t, got, c.want)
 		})
@@ -180,7 +180,7 @@ func TestVerify_FlippedByteOfABody(t *testing.T) {
 			forged := bytes.Clone(file)
 			forged[at+10] ^= 0x20
 			require.NoError(t, os.WriteFile(path, forged, 0o600))
-			found = strings.Contains(answer(t, path), "BAD ")
+			found = strings.Contains(output(t, path), "BAD ")
 		}
 		assert.True(t, found, "event %d", seq)
 	}
@@ -231,6 +231,6 @@ func TestVerify_MissingEvent(t *testing.T) {
 			}
 		}
 		require.NoError(t, db.Close())
-		assert.Contains(t, answer(t, path), "BAD ", "event %d is missing", missing)
+		assert.Contains(t, output(t, path), "BAD ", "event %d is missing", missing)
 	}
 }

@@ -237,7 +237,7 @@ func (b *bot) follow() []Piece {
 }
 
 // beat returns a set of n pieces that takes the turn: the weakest such for the last to play, the
-// strongest for the others; nil if there is none.
+// strongest for the others; nil if the hand has no such set.
 func (b *bot) beat(n int, wins func([]Piece) bool) []Piece {
 	var found []Piece
 	for _, set := range Sets(b.hand) {

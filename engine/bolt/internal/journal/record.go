@@ -65,7 +65,7 @@ func (r *ring) seal(b []byte, lsn uint64, at int64) {
 	binary.BigEndian.PutUint32(b[20:], crc32.Update(seed, castagnoli, b[:20]))
 }
 
-// header reads the header of a record at offset at; ok is false if there is none
+// header reads the header of a record at offset at; ok is false if no record starts there
 // whose record would fit in the rest of the segment.
 func (r *ring) header(b []byte, at int64) (p Place, ok bool) {
 	if len(b) < headerSize || binary.BigEndian.Uint32(b) != recordMagic {
