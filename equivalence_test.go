@@ -71,9 +71,9 @@ func (w *world) transcript() []string {
 	return out
 }
 
-// TestEquivalence_OneHistoryOneAnswer runs the same random history with different options, engines and interruptions, each
+// TestEquivalence_OneHistoryOneResult runs the same random history with different options, engines and interruptions, each
 // compared with the model: all results are equal.
-func TestEquivalence_OneHistoryOneAnswer(t *testing.T) {
+func TestEquivalence_OneHistoryOneResult(t *testing.T) {
 	kept := func() func(*savepoint.Options) *savepoint.DB {
 		f := newFaulty()
 		f.stays = true

@@ -319,7 +319,7 @@ func (r *logReader) addMissing(out []logEntry, from, to uint64) []logEntry {
 	return r.addGap(out, from, to, errNotThere)
 }
 
-var errNotThere = errors.New("the records are not there")
+var errNotThere = errors.New("the records are missing")
 
 // addGap appends a gap, unless it is there already. Damage next to damage becomes one
 // gap. A nil why is a gap that a recovery left.

@@ -107,7 +107,7 @@ func (c *pageCollector[T]) collect(ctx context.Context) error {
 	case q.Limit < 0:
 		return fmt.Errorf("limit is %d: use a number above zero, or 0 for %d", q.Limit, defaultQueryLimit)
 	case q.ID != "" && q.Kind == "":
-		return errors.New("an ID needs its Kind")
+		return errors.New("ID is set without Kind: set both")
 	}
 	orDefault(&q.Limit, defaultQueryLimit)
 	c.low, c.high = math.MinInt64, math.MaxInt64

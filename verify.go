@@ -100,7 +100,7 @@ func (v *verifier) snapshots(ctx context.Context) (out []record.Snapshot, err er
 	v.start = logStart{head.Number, v.head.Base}
 	out = slices.DeleteFunc(out, func(s record.Snapshot) bool { return s.Seq < v.head.Base })
 	if len(out) == 0 {
-		return nil, corrupt(k, id, "snapshot", v.head.Base, errors.New("the base of the log is not there"))
+		return nil, corrupt(k, id, "snapshot", v.head.Base, errors.New("the base of the log is missing"))
 	}
 	return out, nil
 }

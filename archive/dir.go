@@ -264,7 +264,7 @@ func readSegment(ctx context.Context, r io.Reader) (*Segment, error) {
 			}
 			_, err := lines.Token() // the checksum of the whole file comes after the end
 			if err != io.EOF {
-				return nil, fmt.Errorf("there is something after its end: %v", err)
+				return nil, fmt.Errorf("data follows its end: %v", err)
 			}
 			return s, nil
 		}

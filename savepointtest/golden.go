@@ -78,7 +78,7 @@ func Golden[S any](t testing.TB, k savepoint.Kind[S], samples ...savepoint.Event
 			continue
 		}
 		for _, p := range old.differs(now) {
-			t.Errorf("savepointtest: golden %q: %s. Old data survives it: raise Kind.Version above %s, or run the test with %s=1 if nothing was stored with that version yet", k.Name, p, old.Version, UpdateVariable)
+			t.Errorf("savepointtest: golden %q: %s. Old data can still be read: raise Kind.Version above %s, or run the test with %s=1 if nothing was stored with that version yet", k.Name, p, old.Version, UpdateVariable)
 		}
 	}
 }

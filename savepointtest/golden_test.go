@@ -175,8 +175,8 @@ func TestGolden_ChangesThatSurvive(t *testing.T) {
 	assert.Contains(t, text, "raise Kind.Version above 1.0.0")
 	assert.NotContains(t, text, "does not survive")
 	k = handKind()
-	k.Events["folded"] = played2{}
-	assert.Contains(t, errorsOf(t, golden(k)), `event "folded" is new`)
+	k.Events["passed"] = played2{}
+	assert.Contains(t, errorsOf(t, golden(k)), `event "passed" is new`)
 	k.Version = savepoint.V(1, 1, 0)
 	t.Setenv(savepointtest.UpdateVariable, "1")
 	assert.Empty(t, errorsOf(t, golden(k)))

@@ -15,7 +15,8 @@ import (
 // abilities: engine.Feeder, engine.Querier, engine.Bucketer and engine.Reporter. Open
 // returns it. Without a journal each group of steps is one transaction. With a journal
 // each group is written to the journal first, and later one transaction stores many of
-// them in the buckets.
+// them in the buckets. The rules for calls from several goroutines are those of
+// engine.Engine.
 type Engine struct {
 	// Invariants; those of the journal are at [journalWriter].
 	//

@@ -81,7 +81,7 @@ func newJournalWriter(e *Engine, file journalFile, place *journalState, j *journ
 // checkNotMoved is rule R5: it ends writing if bbolt has moved the journal.
 func (j *journalWriter) checkNotMoved(tx *txn) error {
 	if root, there := tx.journalRoot(); !there || root != j.place.root {
-		err := fmt.Errorf("%w: the journal was at page %d and is at %d: somebody changed its bucket", engine.ErrCorrupt, j.place.root, root)
+		err := fmt.Errorf("%w: the journal was at page %d and is at %d: another program changed its bucket", engine.ErrCorrupt, j.place.root, root)
 		j.e.halt(err)
 		return err
 	}

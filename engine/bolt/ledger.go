@@ -154,7 +154,7 @@ func (l *ledger) checkSizes(s *engine.Step) error {
 		}
 		n := w.Seq - w.Expect + 1
 		if positions+n < positions || l.counters.pos+positions+n < positions+n {
-			return fmt.Errorf("%w: machine %q goes on from seq %d to %d", engine.ErrTooLarge, w.Machine, w.Expect, w.Seq)
+			return fmt.Errorf("%w: machine %q: a write from seq %d to %d exceeds the largest position", engine.ErrTooLarge, w.Machine, w.Expect, w.Seq)
 		}
 		positions += n
 	}

@@ -27,7 +27,7 @@ func parseNote(b []byte, name string, limit int) ([]byte, error) {
 	case h.Type != format.TypeNote || len(payload) < 4:
 		return nil, fmt.Errorf("%w: note %q is a %s of %d bytes", engine.ErrCorrupt, name, h.Type, len(payload))
 	case payload[0] != byte(sum>>24) || payload[1] != byte(sum>>16) || payload[2] != byte(sum>>8) || payload[3] != byte(sum):
-		return nil, fmt.Errorf("%w: note %q is another one", engine.ErrCorrupt, name)
+		return nil, fmt.Errorf("%w: the value of note %q belongs to another name", engine.ErrCorrupt, name)
 	}
 	return payload[4:], nil
 }

@@ -106,7 +106,7 @@ func (o *opening) readState() error {
 func (o *opening) replay() error {
 	e := o.e
 	if e.opt.readOnly {
-		return o.serveFromMemory(fmt.Errorf("%w: %s was opened so", engine.ErrReadOnly, e.path))
+		return o.serveFromMemory(fmt.Errorf("%w: %s was opened with ReadOnly", engine.ErrReadOnly, e.path))
 	}
 	err := o.store()
 	switch {

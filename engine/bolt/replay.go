@@ -9,8 +9,8 @@ import (
 	"github.com/liap-tui/savepoint/internal/format"
 )
 
-// errJournalDiffers is matched when the journal was not written to the file as it is.
-var errJournalDiffers = fmt.Errorf("%w: what the journal holds does not follow on what the file holds", engine.ErrDamaged)
+// errJournalDiffers is matched when the journal was not written after what the buckets hold.
+var errJournalDiffers = fmt.Errorf("%w: the journal does not follow the writes in the buckets", engine.ErrDamaged)
 
 // recountedFrom returns the counters that the first entry was appended at, for a
 // file whose own counters are lost; c if there are no entries.

@@ -254,7 +254,7 @@ func (p *parser) extension(kind int8, body []byte) (any, error) {
 	case kind == timeExtensionMsgp && len(body) == 12:
 		return time.Unix(int64(binary.BigEndian.Uint64(body)), int64(int32(binary.BigEndian.Uint32(body[8:])))).UTC(), nil
 	}
-	return nil, fmt.Errorf("byte %d: an extension of type %d with %d bytes has no place in a document", p.i-len(body), kind, len(body))
+	return nil, fmt.Errorf("byte %d: a document cannot hold an extension of type %d with %d bytes", p.i-len(body), kind, len(body))
 }
 
 // enter opens a container of n values. Each of them occupies at least one byte.
@@ -286,7 +286,7 @@ func (p *parser) take(n int) ([]byte, error) {
 }
 
 func keyError(at int, key any) error {
-	return fmt.Errorf("byte %d: a map of a document has string keys only or int64 keys only, and here is a key that is %s", at, kindName(key))
+	return fmt.Errorf("byte %d: a map of a document has string keys only or int64 keys only, and this one has a key that is %s", at, kindName(key))
 }
 
 func kindName(v any) string {

@@ -580,8 +580,8 @@ func TestDocument_Errors(t *testing.T) {
 		b    []byte
 		want string
 	}{
-		"mixed keys":        {b: []byte{0x82, 1, 1, 0xa1, 'a', 1}, want: "byte 3: a map of a document has string keys only or int64 keys only, and here is a key that is of type string"},
-		"mixed the other":   {b: []byte{0x82, 0xa1, 'a', 1, 1, 1}, want: "and here is a key that is of type int64"},
+		"mixed keys":        {b: []byte{0x82, 1, 1, 0xa1, 'a', 1}, want: "byte 3: a map of a document has string keys only or int64 keys only, and this one has a key that is of type string"},
+		"mixed the other":   {b: []byte{0x82, 0xa1, 'a', 1, 1, 1}, want: "and this one has a key that is of type int64"},
 		"float keys":        {v: map[float64]int{1: 1}, want: "a key that is of type float64"},
 		"bool keys":         {v: map[bool]int{true: 1}, want: "a key that is of type bool"},
 		"struct keys":       {v: map[point]int{{}: 1}, want: "a key that is a map"},
@@ -589,7 +589,7 @@ func TestDocument_Errors(t *testing.T) {
 		"large key":         {v: map[uint64]int{math.MaxUint64: 1}, want: "a key that is an integer above the largest int64"},
 		"same key":          {b: []byte{0x82, 0xa1, 'a', 1, 0xa1, 'a', 1}, want: "the same key twice"},
 		"same integer":      {b: []byte{0x82, 1, 1, 0xcc, 1, 1}, want: "the same key twice"},
-		"unknown extension": {b: []byte{0xd4, 9, 0}, want: "an extension of type 9 with 1 bytes has no place in a document"},
+		"unknown extension": {b: []byte{0xd4, 9, 0}, want: "a document cannot hold an extension of type 9 with 1 bytes"},
 		"short time":        {b: []byte{0xd4, 0xff, 0}, want: "an extension of type -1 with 1 bytes"},
 		"two values":        {b: []byte{1, 1}, want: "1 bytes follow the value"},
 	} {

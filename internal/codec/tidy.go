@@ -177,5 +177,5 @@ func (td *tidier) document(x any) (any, error) {
 		}
 		return x, nil
 	}
-	return nil, fmt.Errorf("a %T has no place in a document", x)
+	return nil, fmt.Errorf("a document cannot hold a %T", x)
 }

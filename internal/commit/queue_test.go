@@ -92,7 +92,7 @@ func TestQueue_Bounds(t *testing.T) {
 	})
 }
 
-func TestQueue_CloseAnswersWaiters(t *testing.T) {
+func TestQueue_CloseReleasesWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := New(1, 100, func([]int, func()) {})
 		require.NoError(t, q.Reserve(t.Context(), false))
@@ -143,7 +143,7 @@ func TestQueue_Concurrent(t *testing.T) {
 	assert.Zero(t, bytes)
 }
 
-func TestQueue_PlacesAreFreeBeforeTheAnswer(t *testing.T) {
+func TestQueue_PlacesAreFreeBeforeTheResult(t *testing.T) {
 	answers := make(chan int)
 	var q *Queue[int]
 	q = New(1, 100, func(g []int, free func()) {
