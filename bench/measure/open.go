@@ -29,7 +29,7 @@ type Opening struct {
 // Open fills a store, and measures opening it after a clean close, and opening a
 // copy that equals what a killed process leaves. The files are in the page cache.
 func Open(p peer.Peer, dir string, load *workload.Load, machines, events int) (r Opened, err error) {
-	at, copyAt := filepath.Join(dir, "store"), filepath.Join(dir, "copy")
+	at, copyAt := filepath.Join(dir, "full"), filepath.Join(dir, "copy")
 	for _, d := range []string{at, copyAt} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return r, err
@@ -62,7 +62,7 @@ func Open(p peer.Peer, dir string, load *workload.Load, machines, events int) (r
 // the given number of bytes that are not in the buckets yet. The journal is made more
 // than twice that size, because a checkpoint starts when half of it is in use.
 func FullJournal(dir string, load *workload.Load, machines, events int, bytes int64) (r Opening, err error) {
-	at := filepath.Join(dir, "store")
+	at := filepath.Join(dir, "full")
 	if err := os.Mkdir(at, 0o700); err != nil {
 		return r, err
 	}

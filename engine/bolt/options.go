@@ -19,9 +19,8 @@ type Options struct {
 }
 
 // Open opens the file at path and, unless opts.ReadOnly is set, creates it if it
-// does not exist. Tools and benchmarks that have ready bytes use the Engine as it
-// is; it can also be given to savepoint.Open as Options.Engine. The caller must
-// close it. Errors match engine.ErrLocked, engine.ErrForeign, engine.ErrCorrupt,
+// does not exist. The Engine can be used directly, or passed to savepoint.Open as
+// Options.Engine, which then closes it; otherwise the caller must close it. Errors match engine.ErrLocked, engine.ErrForeign, engine.ErrCorrupt,
 // engine.ErrNewer, engine.ErrDiskFull or an error of io/fs.
 func Open(path string, opts *Options) (*Engine, error) {
 	var o Options
