@@ -115,6 +115,46 @@ func TestDamage_Head_PartialRecovery(t *testing.T) {
 	}
 }
 
+// TestDamage_Head_PartialGivesUpNoIntactRecords recovers a machine without a head whose records after the damage follow a whole
+// state: a MaxReplay that is too small for them is an error, and they are not given up.
+func TestDamage_Head_PartialGivesUpNoIntactRecords(t *testing.T) {
+	k := ledgerKind(-1)
+	path := ledgers(t, k, nil, 4, "a")
+	db, s := reopen(t, path, k, nil)
+	_, err := s.Save(t.Context(), "a", after(5))
+	require.NoError(t, err)
+	write(t, s, "a", 6, 10)
+	require.NoError(t, db.Close())
+	spoil(t, path, "events", "a", 2)
+	spoil(t, path, "machines", "a")
+	_, s = reopen(t, path, k, nil)
+	rep, err := s.Recover(t.Context(), "a", savepoint.RecoverOptions{Partial: true, MaxReplay: 4})
+	says(t, err, savepoint.ErrCorrupt, "head", "more than 4 records")
+	assert.Equal(t, report.Failed, rep.Status)
+	assert.Zero(t, rep.Restored)
+	rep, err = s.Recover(t.Context(), "a", savepoint.RecoverOptions{Partial: true, MaxReplay: 5})
+	require.NoError(t, err)
+	assert.Equal(t, []any{"replaced", uint64(5), uint64(10), uint64(0)}, []any{rep.Source, rep.From, rep.Seq, rep.LostTo})
+	st, err := s.Load(t.Context(), "a")
+	require.NoError(t, err)
+	assert.Equal(t, after(10), st.Value)
+}
+
+// TestDamage_Head_NothingIsLeft recovers a machine of which only a damaged head is left: the report names one attempt, because
+// without snapshots and records there is nothing more to try.
+func TestDamage_Head_NothingIsLeft(t *testing.T) {
+	k := ledgerKind(-1)
+	path := ledgers(t, k, nil, 1, "a")
+	remove(t, path, "events", "a", 1)
+	remove(t, path, "snapshots", "a", 0)
+	spoil(t, path, "machines", "a")
+	_, s := reopen(t, path, k, nil)
+	rep, err := s.Recover(t.Context(), "a", savepoint.RecoverOptions{Partial: true})
+	says(t, err, savepoint.ErrCorrupt, "head")
+	assert.Equal(t, report.Failed, rep.Status)
+	assert.Len(t, rep.Tried, 1)
+}
+
 // TestDamage_Head_EarlierGapsAreFoundAgain loses the head of a machine that a partial recovery had left with a gap: a recovery
 // without the head finds that gap again.
 func TestDamage_Head_EarlierGapsAreFoundAgain(t *testing.T) {

@@ -45,6 +45,8 @@ type rebuildResult struct {
 	best  *rebuiltState    // the furthest good state of all attempts; nil if no attempt had one
 	tried []report.Attempt // the attempts that failed, in order
 	start logStart         // as the first failed attempt saw it
+
+	replacedErr error // why the attempt from a replaced record failed; nil if there was none
 }
 
 // logStart identifies the log of a machine as it was when it was read.
@@ -130,11 +132,13 @@ func (db *DB) tryInOrder(ctx context.Context, t rebuildTarget) (res rebuildResul
 	}
 	found, err := a.newestReplaced(ctx)
 	if err != nil {
+		res.replacedErr = err
 		return res, first
 	}
 	state, err := a.fromReplaced(ctx, found)
 	if err != nil {
 		res.failed(a, err)
+		res.replacedErr = err
 		return res, first
 	}
 	res.state, res.best = state, state

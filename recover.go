@@ -238,16 +238,20 @@ func damagedHead(err error) bool {
 // rebuildWithoutHead returns the furthest state that the snapshots and records of a
 // machine with a damaged head lead to, nil if they lead to none, with a new head made
 // from them. Records may be missing at the end without a trace: only the damaged
-// head has their number and digest.
+// head has their number and digest. An attempt that ends without damage, for example
+// at MaxReplay, is an error, because the records after it are intact.
 func (r *recoverer) rebuildWithoutHead(ctx context.Context) (*rebuiltState, error) {
 	key := keyOf(r.kind.name, r.id)
 	top, err := r.db.newestItem(ctx, key)
-	if err != nil {
+	if err != nil || top == 0 {
 		return nil, err
 	}
 	res, err := r.db.tryInOrder(ctx, rebuildTarget{kind: r.kind, id: r.id, to: top, limit: r.opt.MaxReplay, assumedSeq: top})
 	if err != nil && !rebuildable(err) {
 		return nil, err
+	}
+	if res.replacedErr != nil && !rebuildable(res.replacedErr) {
+		return nil, res.replacedErr
 	}
 	r.rep.Tried = append(r.rep.Tried, res.tried...)
 	best := res.best
