@@ -115,6 +115,28 @@ func TestDamage_Head_PartialRecovery(t *testing.T) {
 	}
 }
 
+// TestDamage_Head_PartialRecoveryPrunes recovers a machine without a head whose kind keeps two snapshots: the snapshot that the
+// recovery stores prunes the oldest one.
+func TestDamage_Head_PartialRecoveryPrunes(t *testing.T) {
+	k := ledgerKind(3)
+	k.Snapshot.Keep = 2
+	path := ledgers(t, k, nil, 7, "a")
+	spoil(t, path, "machines", "a")
+	_, s := reopen(t, path, k, nil)
+	rep, err := s.Recover(t.Context(), "a", savepoint.RecoverOptions{Partial: true})
+	require.NoError(t, err)
+	assert.EqualValues(t, 8, rep.Restored)
+	var seqs []uint64
+	for info, err := range s.Snapshots(t.Context(), "a", savepoint.SnapshotRange{}) {
+		require.NoError(t, err)
+		seqs = append(seqs, info.Seq)
+	}
+	assert.Equal(t, []uint64{0, 6, 8}, seqs)
+	st, err := s.Load(t.Context(), "a")
+	require.NoError(t, err)
+	assert.Equal(t, after(7), st.Value)
+}
+
 // TestDamage_Head_PartialGivesUpNoIntactRecords recovers a machine without a head whose records after the damage follow a whole
 // state: a MaxReplay that is too small for them is an error, and they are not given up.
 func TestDamage_Head_PartialGivesUpNoIntactRecords(t *testing.T) {

@@ -328,3 +328,17 @@ func TestDamage_RecoverAll_InTheBackground(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEmpty(t, b)
 }
+
+// TestDamage_Recover_RefusedWrite recovers to the longest good prefix where the write is refused: the report names no record as
+// restored or given up.
+func TestDamage_Recover_RefusedWrite(t *testing.T) {
+	k := ledgerKind(-1)
+	path := ledgers(t, k, nil, 7, "a")
+	spoil(t, path, "events", "a", 5)
+	_, s := reopen(t, path, k, &savepoint.Options{MaxState: 1})
+	rep, err := s.Recover(t.Context(), "a", savepoint.RecoverOptions{Partial: true})
+	require.ErrorIs(t, err, savepoint.ErrTooLarge)
+	assert.Equal(t, savepoint.RecoverFailed, rep.Status)
+	assert.Equal(t, []uint64{4, 0, 0, 0}, []uint64{rep.Seq, rep.Restored, rep.LostFrom, rep.LostTo})
+	assert.Equal(t, []uint64{1, 2, 3, 4, 6, 7}, history(t, s, "a", savepoint.EventRange{}).seqs)
+}

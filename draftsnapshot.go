@@ -2,6 +2,7 @@ package savepoint
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/liap-tui/savepoint/engine"
@@ -38,7 +39,7 @@ func (d *draft) loadSnapshotIndex(ctx context.Context) error {
 			x.all = append(x.all, e)
 			return nil
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, engine.ErrDamaged) { // a recovery replaces a damaged head
 			return err
 		}
 	}

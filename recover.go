@@ -100,6 +100,7 @@ func (r *recoverer) run(ctx context.Context) error {
 	ack, err := r.restore(ctx, m, found)
 	if err != nil {
 		m.forget()
+		r.rep.Restored, r.rep.LostFrom, r.rep.LostTo = 0, 0, 0 // nothing was appended or given up
 		return err
 	}
 	pushed = true
