@@ -338,7 +338,7 @@ func TestDamage_Recover_RefusedWrite(t *testing.T) {
 	_, s := reopen(t, path, k, &savepoint.Options{MaxState: 1})
 	rep, err := s.Recover(t.Context(), "a", savepoint.RecoverOptions{Partial: true})
 	require.ErrorIs(t, err, savepoint.ErrTooLarge)
-	assert.Equal(t, savepoint.RecoverFailed, rep.Status)
+	assert.Equal(t, report.Failed, rep.Status)
 	assert.Equal(t, []uint64{4, 0, 0, 0}, []uint64{rep.Seq, rep.Restored, rep.LostFrom, rep.LostTo})
 	assert.Equal(t, []uint64{1, 2, 3, 4, 6, 7}, history(t, s, "a", savepoint.EventRange{}).seqs)
 }

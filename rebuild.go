@@ -110,7 +110,7 @@ func (db *DB) storedHead(ctx context.Context, k *kind, id string, to uint64, eac
 
 // tryInOrder makes one attempt after another until one reaches the target: from
 // each snapshot, newest first, then from the newest replaced record. The error is
-// that of the first attempt.
+// that of the first attempt, or the cause of ctx if that has ended.
 func (db *DB) tryInOrder(ctx context.Context, t rebuildTarget) (res rebuildResult, err error) {
 	a := newAttempt(db, t)
 	defer a.free()
@@ -131,18 +131,18 @@ func (db *DB) tryInOrder(ctx context.Context, t rebuildTarget) (res rebuildResul
 		}
 	}
 	found, err := a.newestReplaced(ctx)
-	if err != nil {
-		res.replacedErr = err
-		return res, first
-	}
-	state, err := a.fromReplaced(ctx, found)
-	if err != nil {
+	if err == nil {
+		if res.state, err = a.fromReplaced(ctx, found); err == nil {
+			res.best = res.state
+			return res, nil
+		}
 		res.failed(a, err)
-		res.replacedErr = err
-		return res, first
 	}
-	res.state, res.best = state, state
-	return res, nil
+	res.replacedErr = err
+	if ctx.Err() != nil { // the attempt was cut short, so it is not known whether the state can be rebuilt
+		return res, context.Cause(ctx)
+	}
+	return res, first
 }
 
 // fromSnapshotOf makes an attempt from the newest snapshot at or before snapTo. Where this

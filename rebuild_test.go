@@ -2,6 +2,7 @@ package savepoint_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -61,4 +62,53 @@ func TestRebuild_StartsAgainWhenTheMachineChanged(t *testing.T) {
 		assert.Empty(t, db.Quarantined(), name)
 		well(t, s, "a", 10)
 	}
+}
+
+// cutShort wraps an engine: record 2 of each machine is damaged, and a load of records that is newest first calls cancel.
+type cutShort struct {
+	engine.Engine
+	cancel context.CancelFunc
+}
+
+func (c *cutShort) Load(ctx context.Context, machine string, want engine.LoadRange, fn func(engine.Item) error) (engine.Head, error) {
+	if want.Events && want.Newest {
+		c.cancel()
+	}
+	return c.Engine.Load(ctx, machine, want, func(it engine.Item) error {
+		if it.Part == engine.PartEvent && it.Seq == 2 {
+			it.Bytes, it.Err = nil, &engine.Damage{Machine: machine, Part: "event", Seq: 2, Why: errors.New("test")}
+		}
+		return fn(it)
+	})
+}
+
+// TestRebuild_CutShortIsNoDamage ends the caller's context while a rebuild past a damaged record looks for a whole state: the
+// error is the context's, the machine is not put into quarantine, and a partial recovery gives up nothing.
+func TestRebuild_CutShortIsNoDamage(t *testing.T) {
+	e := &cutShort{Engine: memory.New(), cancel: func() {}}
+	db := open(t, "cut short", &savepoint.Options{Engine: e, Cache: savepoint.CacheOptions{Off: true}})
+	s, err := savepoint.Register(db, ledgerKind(-1))
+	require.NoError(t, err)
+	write(t, s, "a", 1, 1)
+	_, err = s.Update(t.Context(), "a", func(m *savepoint.Machine[ledger]) error {
+		if err := m.Append(entry(2)); err != nil {
+			return err
+		}
+		return m.Save(after(3))
+	})
+	require.NoError(t, err)
+	for name, use := range map[string]func(context.Context) error{
+		"Load": func(ctx context.Context) error { _, err := s.Load(ctx, "a"); return err },
+		"Recover": func(ctx context.Context) error {
+			rep, err := s.Recover(ctx, "a", savepoint.RecoverOptions{Partial: true})
+			assert.Equal(t, report.Failed, rep.Status)
+			return err
+		},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		e.cancel = cancel
+		require.ErrorIs(t, use(ctx), context.Canceled, name)
+		assert.Empty(t, db.Quarantined(), name)
+	}
+	well(t, s, "a", 3)
 }

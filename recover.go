@@ -142,7 +142,7 @@ func (r *recoverer) search(ctx context.Context) (*rebuiltState, error) {
 		}
 		best = furthest(best, prefix)
 	}
-	if !r.opt.Partial {
+	if !r.opt.Partial || ctx.Err() != nil { // an attempt that was cut short proves no loss
 		return nil, first
 	}
 	if best == nil && damagedHead(first) {
