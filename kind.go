@@ -378,7 +378,7 @@ func (k *kind) phaseOf(value any) (p string, err error) {
 	return k.phase(value), nil
 }
 
-// wantsSnapshot returns the result of SnapshotWhen, which the kind must have.
+// wantsSnapshot returns what SnapshotWhen returned; the kind must have one.
 func (k *kind) wantsSnapshot(value any) (b bool, err error) {
 	defer guard("SnapshotWhen", &err)
 	return k.snapshot(value), nil

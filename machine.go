@@ -36,7 +36,7 @@ type machine struct {
 
 	pattern  *anomaly.Machine // nil until the anomaly detection sees a write
 	counts   machineCounts
-	reported machineSize // the size that the cache was last given
+	reported machineSize // the size that was last reported to the cache
 
 	slot slot // guarded by the cache's lock
 	gone bool // evicted: after a wait for the lock, the machine has to be looked up again

@@ -281,7 +281,7 @@ func (r *kindRegister) lowerVersion(ctx context.Context, k *kind, to Version) er
 }
 
 // nextNumber returns the number of a new kind. The counter is stored before it is used,
-// so that no number is given twice.
+// so that no number is used twice.
 func (r *kindRegister) nextNumber(ctx context.Context) (uint32, error) {
 	var n uint32
 	b, err := r.eng.Note(ctx, noteKinds)

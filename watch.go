@@ -83,7 +83,7 @@ func (w *watcher[S]) read(ctx context.Context, yield func(Record[S], error) bool
 		case w.number != 0 && reader.number != w.number && (err == nil || errors.Is(err, ErrNotFound)):
 			return false, fmt.Errorf("%w: it was purged", ErrNotFound)
 		case reader.number != 0 && reader.damage == nil && w.after < reader.head.Base:
-			return false, fmt.Errorf("%w: the log starts at %d", ErrCompacted, reader.head.Base)
+			return false, fmt.Errorf("%w: the log starts after record %d", ErrCompacted, reader.head.Base)
 		}
 		for i := range entries {
 			seen = true
@@ -115,7 +115,7 @@ type subscription struct {
 	waiters int
 }
 
-// subscribe returns the subscription to a machine. It must be given back with
+// subscribe returns the subscription to a machine. The caller ends it with
 // unsubscribe, whether it was signalled or not.
 func (n *notifier) subscribe(machine string) *subscription {
 	n.mu.Lock()
