@@ -351,6 +351,12 @@ func Correlation(id string) WriteOption {
 	return optionFunc(func(o *writeOptions) { o.correlation = id })
 }
 
+// Because sets the SnapshotInfo.Reason of a [Store.Snapshot], or the Meta.Error of
+// the record that a [Store.Save] adds. Other writes ignore it.
+func Because(reason string) WriteOption {
+	return optionFunc(func(o *writeOptions) { o.reason = reason })
+}
+
 // NoWait refuses the write with ErrBusy where it would wait for a place in the queue.
 func NoWait() WriteOption {
 	return optionFunc(func(o *writeOptions) { o.noWait = true })

@@ -3,9 +3,53 @@ package savepoint
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/liap-tui/savepoint/internal/record"
 )
+
+// SnapshotPolicy says when a write stores a snapshot together with its records,
+// and how many snapshots a machine keeps. In each field 0 means the default; a
+// negative number means "never", or "no limit".
+type SnapshotPolicy struct {
+	// Events stores a snapshot when this many records follow the newest one.
+	// Default 100.
+	Events int
+	// Every stores a snapshot with the first write that comes this long after the
+	// newest one was stored, by Options.Now. Default 5 minutes. Under SnapshotOnly
+	// it is also how long a write of Go may wait in memory.
+	Every time.Duration
+	// OnPhase stores a snapshot with each change of phase.
+	OnPhase bool
+	// OnError stores a snapshot with each error mark; see [Store.Mark].
+	OnError bool
+	// NoClose switches off the snapshots that Close stores of machines that have
+	// records after their newest snapshot.
+	NoClose bool
+	// Keep is how many snapshots are kept. Three sorts do not count and are never
+	// pruned: those with tags, the base of the log, and the last one of each schema
+	// version before the newest. Default 10.
+	Keep int
+	// MaxAge prunes the snapshots that were stored longer ago than this, by
+	// Options.Now, but never the newest. Default: no limit. Where events are kept, no
+	// state is lost with a snapshot. Under SnapshotOnly the states are lost, so
+	// prefer Keep there: a clock that jumps ahead makes all snapshots old.
+	MaxAge time.Duration
+}
+
+var defaultSnapshotPolicy = SnapshotPolicy{Events: 100, Every: 5 * time.Minute, Keep: 10, MaxAge: -1}
+
+// or returns p with its zero fields set from d.
+func (p SnapshotPolicy) or(d SnapshotPolicy) SnapshotPolicy {
+	orDefault(&p.Events, d.Events)
+	orDefault(&p.Every, d.Every)
+	orDefault(&p.OnPhase, d.OnPhase)
+	orDefault(&p.OnError, d.OnError)
+	orDefault(&p.NoClose, d.NoClose)
+	orDefault(&p.Keep, d.Keep)
+	orDefault(&p.MaxAge, d.MaxAge)
+	return p
+}
 
 // snapshotIndex is what pruning needs to know of a machine's snapshots, queued
 // ones included, ordered by seq. An index is never changed in place: the methods
