@@ -62,7 +62,7 @@ func Open(p peer.Peer, dir string, load *workload.Load, machines, events int) (r
 // the given number of bytes that are not in the buckets yet. The journal is made more
 // than twice that size, because a checkpoint starts when half of it is in use.
 func FullJournal(dir string, load *workload.Load, machines, events int, bytes int64) (r Opening, err error) {
-	at := filepath.Join(dir, "full")
+	at := filepath.Join(dir, "journal")
 	if err := os.Mkdir(at, 0o700); err != nil {
 		return r, err
 	}
