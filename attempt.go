@@ -187,7 +187,7 @@ func (a *attempt) newestReplaced(ctx context.Context) (found replacedRecord, err
 		case found.bytes == nil && env.Name == replacedName:
 			found.seq, found.pos, found.bytes = it.Seq, it.Pos, append([]byte(nil), it.Bytes...)
 		case found.bytes != nil && env.Key != "" && len(found.keys) < maxKeys:
-			found.keys = append(found.keys, keyedBy(it.Seq, &env))
+			found.keys = append(found.keys, keyOfRecord(it.Seq, &env))
 		}
 		return ctx.Err()
 	})
@@ -429,13 +429,8 @@ func (a *attempt) updateHead(seq uint64, e *record.Envelope, b []byte) {
 		h.Mark = e.Mark
 	}
 	if e.Key != "" {
-		a.out.keys = appendKey(a.out.keys, keyedBy(seq, e))
+		a.out.keys = appendKey(a.out.keys, keyOfRecord(seq, e))
 	}
-}
-
-// keyedBy returns the idempotency key of record seq.
-func keyedBy(seq uint64, e *record.Envelope) knownKey {
-	return knownKey{Key: record.Key{Name: e.Key, Sum: e.KeySum, Seq: seq, Version: e.Version, Phase: e.To, Time: e.Time}}
 }
 
 // result returns the rebuilt state, after a check that the attempt reached the

@@ -11,7 +11,7 @@ import (
 
 	"github.com/liap-tui/savepoint/engine"
 	"github.com/liap-tui/savepoint/engine/memory"
-	"github.com/liap-tui/savepoint/internal/commit"
+	"github.com/liap-tui/savepoint/internal/queue"
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
@@ -25,7 +25,7 @@ type DB struct {
 	log  *slog.Logger
 	eng  engine.Engine
 
-	queue     *commit.Queue[*step] // from the callers' half of a write to the committer's
+	queue     *queue.Queue[*step] // from the callers' half of a write to the committer's
 	committer committer
 	storing   sync.Mutex    // held while the engine runs a Commit or a SetNote: it takes one at a time
 	across    chan struct{} // holds a value while a DB.Update makes its step
@@ -93,7 +93,7 @@ func Open(path string, opts *Options) (*DB, error) {
 	db.anomalies = newAnomalies(&db.opt)
 	db.retention.init()
 	db.committer.env = db.commitEnv()
-	db.queue = commit.New(db.opt.Queue, db.opt.QueueBytes, db.committer.commitGroup)
+	db.queue = queue.New(db.opt.Queue, db.opt.QueueBytes, db.committer.commitGroup)
 	return db, nil
 }
 

@@ -1,8 +1,6 @@
 package savepoint
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"sync"
 
@@ -31,12 +29,6 @@ type draft struct {
 	made  draftRecords
 	state draftState
 	snaps draftSnapshots
-}
-
-// draftKey is what a draft knows about the write's idempotency key.
-type draftKey struct {
-	sum     uint64 // of the write's content; 0 for a callback
-	earlier *Ack   // of the write that was done before under the key; or nil
 }
 
 // draftRecords are the records that a draft has made.
@@ -133,74 +125,6 @@ func (d *draft) errorf(what string, err error) error {
 // empty reports whether the draft changes nothing.
 func (d *draft) empty() bool {
 	return d.seq == d.m.seq && len(d.snaps.made) == 0 && len(d.snaps.drop) == 0
-}
-
-// checkPreconditions checks the write's IfSeq.
-func (d *draft) checkPreconditions() error {
-	if !d.opt.hasIfSeq {
-		return nil
-	}
-	have := d.m.seq
-	if d.opt.ifSeq == have || d.opt.ifSeq == 0 && !d.m.exists() {
-		return nil
-	}
-	return &ConflictError{Kind: d.m.kind.name, ID: d.m.id, Want: d.opt.ifSeq, Have: have}
-}
-
-// findKey looks up the write's key among those that the machine remembers. found
-// means that the write was done before; ack is then its Ack.
-func (d *draft) findKey(sum uint64) (ack *Ack, found bool, err error) {
-	if d.opt.key == "" {
-		return nil, false, nil
-	}
-	for i := len(d.m.keys) - 1; i >= 0; i-- {
-		k := &d.m.keys[i]
-		if k.Name != d.opt.key {
-			continue
-		}
-		if k.Sum != sum {
-			return nil, true, fmt.Errorf("%w: %.60q was used for another write, record %d of %s %q", ErrKeyReused, k.Name, k.Seq, d.m.kind.name, d.m.id)
-		}
-		if k.ack != nil {
-			return k.ack, true, nil
-		}
-		h := publicHead(d.m.kind, d.m.id, k.Seq, &record.Head{Version: k.Version, Phase: k.Phase,
-			Created: d.m.h.Created, Updated: k.Time})
-		if k.Seq == d.m.seq {
-			h = d.m.head()
-		}
-		return resolvedAck(h), true, nil
-	}
-	return nil, false, nil
-}
-
-// ackFromKey looks up the write's key together with the write's content. If the
-// write was done before, it keeps the earlier Ack and returns true.
-func (d *draft) ackFromKey(name string, payload []byte) (bool, error) {
-	sum, err := keySum(name, payload)
-	if err != nil {
-		return false, err
-	}
-	d.key.sum = sum
-	ack, found, err := d.findKey(sum)
-	if err == nil && found {
-		d.key.earlier = ack
-	}
-	return found, err
-}
-
-// keySum is a hash of a write's event name and content, whatever the order in
-// which maps were encoded. It is stored with the key. It is never 0, which is the
-// sum of a callback.
-func keySum(name string, payload []byte) (uint64, error) {
-	doc, err := codec.Document(payload)
-	if err != nil {
-		return 0, fmt.Errorf("%w: event %q as a document: %w", ErrBadEvent, name, err)
-	}
-	h := sha256.New()
-	codec.SumDocument(h, name)
-	codec.SumDocument(h, doc)
-	return max(1, binary.BigEndian.Uint64(h.Sum(nil))), nil
 }
 
 // append checks, encodes and applies one event.
@@ -432,10 +356,4 @@ func (d *draft) appendScratch(fn func(dst []byte) []byte) []byte {
 	from := len(s.bytes)
 	s.bytes = fn(s.bytes)
 	return s.bytes[from:len(s.bytes):len(s.bytes)]
-}
-
-// knownKey returns the write's key as the machine remembers it.
-func (d *draft) knownKey(ack *Ack) knownKey {
-	return knownKey{Key: record.Key{Name: d.opt.key, Sum: d.key.sum, Seq: d.seq,
-		Version: d.h.Version, Phase: d.h.Phase, Time: d.h.Updated}, ack: ack}
 }

@@ -58,44 +58,6 @@ func (d *draft) loadSnapshotIndex(ctx context.Context) error {
 	return nil
 }
 
-// snapshotDue reports whether the policy wants a snapshot with this write, and why.
-func (d *draft) snapshotDue() (reason string, due bool) {
-	k, p := d.m.kind, &d.m.kind.policy
-	switch {
-	case k.strategy == SnapshotOnly:
-		return "every write", true
-	case d.snaps.revised:
-		return "revision", true
-	case !k.strategy.byPolicy() || d.seq == d.m.seq:
-		return "", false
-	case p.Events > 0 && d.seq-d.h.Snapshot >= uint64(p.Events):
-		return "events", true
-	case p.Every > 0 && d.now-d.lastSnapshot() >= p.Every.Microseconds():
-		return "interval", true
-	case p.OnPhase && d.m.seq > 0 && d.h.Phase != d.m.h.Phase:
-		return "phase", true
-	case p.OnError && d.h.Mark != d.m.h.Mark:
-		return "error", true
-	}
-	if k.snapshot != nil {
-		when, err := k.wantsSnapshot(d.value())
-		if err != nil {
-			d.db.log.Warn("SnapshotWhen panicked", "kind", k.name, "id", d.m.id, "error", err)
-		}
-		return "asked", when
-	}
-	return "", false
-}
-
-// flushDue reports whether a write of Go under SnapshotOnly has to store the state
-// at once.
-func (d *draft) flushDue() bool {
-	p := &d.m.kind.policy
-	since := d.seq - d.m.queued
-	return p.Events > 0 && since >= uint64(p.Events) ||
-		p.Every > 0 && d.m.queued > 0 && d.now-d.lastSnapshot() >= p.Every.Microseconds()
-}
-
 // lastSnapshot is the time of the newest snapshot in microseconds since 1970. The
 // first write counts as one, because it stores the base.
 func (d *draft) lastSnapshot() int64 {
@@ -142,7 +104,7 @@ func (d *draft) stateSnapshot(version uint64, enc []byte, reason string, tags []
 	d.addSnapshot(&record.Snapshot{Kind: k.name, ID: d.m.id, Seq: d.seq, Version: version, Phase: d.h.Phase, Time: d.now,
 		Created: d.h.Created, Updated: d.h.Updated, Deleted: d.h.Deleted, Digest: d.h.Digest, Bytes: d.h.Bytes,
 		Pinned:   k.strategy.keepsEvents() && d.seq == d.h.Base, // the log was compacted up to here
-		Revision: d.h.Revision, RevisionName: d.h.RevisionName, Mark: d.h.Mark, Reason: reason, Tags: tags, Keys: d.keysAfter(), State: enc})
+		Revision: d.h.Revision, RevisionName: d.h.RevisionName, Mark: d.h.Mark, Reason: reason, Tags: tags, Keys: keysAfter(d), State: enc})
 }
 
 // addSnapshot adds an encoded snapshot to the write and to the machine's index, if
@@ -162,19 +124,6 @@ func (d *draft) addBase() {
 	m := d.m
 	d.addSnapshot(&record.Snapshot{Kind: m.kind.name, ID: m.id, Version: m.kind.packed, Phase: m.h.Phase, Time: d.now,
 		Created: d.now, Updated: d.now, Pinned: true, Reason: "base", State: m.encoded.state})
-}
-
-// keysAfter returns the keys that the machine remembers after the write.
-func (d *draft) keysAfter() []record.Key {
-	keys := d.m.keys
-	if d.opt.key != "" && d.seq > d.m.seq {
-		keys = appendKey(slices.Clone(keys), d.knownKey(nil))
-	}
-	out := make([]record.Key, len(keys))
-	for i := range keys {
-		out[i] = keys[i].Key
-	}
-	return out
 }
 
 // prune removes the snapshots that the policy does not keep.

@@ -69,7 +69,7 @@ var testRules = []rule{
 var (
 	rootMay = []string{
 		root + "/anomaly", root + "/archive", root + "/report", root + "/engine", root + "/engine/*",
-		root + "/internal/commit", root + "/internal/record", root + "/internal/codec", root + "/internal/histogram", root + "/internal/parallel",
+		root + "/internal/queue", root + "/internal/record", root + "/internal/codec", root + "/internal/histogram", root + "/internal/parallel",
 	}
 	rootTestsMay = list(rootMay, root, root+"/document", root+"/examples/*", root+"/internal/crashload", root+"/internal/format")
 

@@ -50,27 +50,6 @@ type queueState struct {
 	saver   *time.Timer // queues a step for unsaved when it fires
 }
 
-// knownKey is an idempotency key that the machine remembers.
-type knownKey struct {
-	record.Key
-	ack *Ack // of the write with the key; nil if the key was loaded
-}
-
-// maxKeys is how many idempotency keys a machine remembers.
-const maxKeys = 256
-
-// appendKey appends a key to those that a machine remembers, and drops the oldest
-// where they are more than maxKeys.
-func appendKey(keys []knownKey, k knownKey) []knownKey {
-	if k.Name != "" && len(keys) > 0 && keys[len(keys)-1].Name == k.Name {
-		keys = keys[:len(keys)-1] // each record of a write carries the write's key
-	}
-	if len(keys) >= maxKeys {
-		keys = append(keys[:0:0], keys[len(keys)-maxKeys+1:]...)
-	}
-	return append(keys, k)
-}
-
 func newMachine(k *kind, id string) *machine {
 	return &machine{kind: k, id: id, key: keyOf(k.name, id), lock: make(chan struct{}, 1)}
 }

@@ -12,6 +12,12 @@ import (
 	"github.com/liap-tui/savepoint/internal/record"
 )
 
+// Doc is a state or an event as a document: nil, bool, int64, float64, string,
+// []byte, time.Time, []any, map[string]any and map[int64]any. Migrations get and
+// return it; the kind of package document has it as its state. When a Doc is
+// stored, other numbers and maps are converted to these types.
+type Doc map[string]any
+
 // Migration is one change between two versions of a kind: of its state, or of one
 // of its events. All migrations with the same From and To belong together.
 //

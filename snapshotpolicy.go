@@ -51,6 +51,44 @@ func (p SnapshotPolicy) or(d SnapshotPolicy) SnapshotPolicy {
 	return p
 }
 
+// snapshotDue reports whether the policy wants a snapshot with the draft's write, and why.
+func snapshotDue(d *draft) (reason string, due bool) {
+	k, p := d.m.kind, &d.m.kind.policy
+	switch {
+	case k.strategy == SnapshotOnly:
+		return "every write", true
+	case d.snaps.revised:
+		return "revision", true
+	case !k.strategy.byPolicy() || d.seq == d.m.seq:
+		return "", false
+	case p.Events > 0 && d.seq-d.h.Snapshot >= uint64(p.Events):
+		return "events", true
+	case p.Every > 0 && d.now-d.lastSnapshot() >= p.Every.Microseconds():
+		return "interval", true
+	case p.OnPhase && d.m.seq > 0 && d.h.Phase != d.m.h.Phase:
+		return "phase", true
+	case p.OnError && d.h.Mark != d.m.h.Mark:
+		return "error", true
+	}
+	if k.snapshot != nil {
+		when, err := k.wantsSnapshot(d.value())
+		if err != nil {
+			d.db.log.Warn("SnapshotWhen panicked", "kind", k.name, "id", d.m.id, "error", err)
+		}
+		return "asked", when
+	}
+	return "", false
+}
+
+// flushDue reports whether the draft, a Go under SnapshotOnly, has to store the state at
+// once.
+func flushDue(d *draft) bool {
+	p := &d.m.kind.policy
+	since := d.seq - d.m.queued
+	return p.Events > 0 && since >= uint64(p.Events) ||
+		p.Every > 0 && d.m.queued > 0 && d.now-d.lastSnapshot() >= p.Every.Microseconds()
+}
+
 // snapshotIndex is what pruning needs to know of a machine's snapshots, queued
 // ones included, ordered by seq. An index is never changed in place: the methods
 // return a new one, and a draft that is rolled back puts the old one back.

@@ -69,11 +69,11 @@ func (s *Store[S]) appendOne(ctx context.Context, id string, ev Event[S], op op,
 			if err != nil {
 				return err
 			}
-			if done, err := d.ackFromKey(t.name, b); done || err != nil {
+			if done, err := ackFromKey(d, t.name, b); done || err != nil {
 				return err
 			}
 		}
-		if err := d.checkPreconditions(); err != nil {
+		if err := d.opt.check(d.m); err != nil {
 			return err
 		}
 		return d.append(ev)
@@ -164,12 +164,12 @@ func (s *Store[S]) save(ctx context.Context, id string, state *S, base *mergeBas
 			return fmt.Errorf("encode the state: %w", err)
 		}
 		if o.key != "" {
-			if done, err := d.ackFromKey(replacedName, enc); done || err != nil {
+			if done, err := ackFromKey(d, replacedName, enc); done || err != nil {
 				return err
 			}
 		}
 		var c *ConflictError
-		if err = d.checkPreconditions(); errors.As(err, &c) {
+		if err = d.opt.check(d.m); errors.As(err, &c) {
 			enc, err = base.resolve(d, c, enc)
 		}
 		if err != nil || enc == nil {

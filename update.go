@@ -283,7 +283,7 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 	for _, d := range tx.drafts {
 		if d.m.kind == s.kind && d.m.id == id {
 			d.opt = &o
-			return &Machine[S]{id: id, draft: d, tx: tx}, d.checkPreconditions()
+			return &Machine[S]{id: id, draft: d, tx: tx}, d.opt.check(d.m)
 		}
 	}
 	if len(tx.drafts) > 0 && !s.db.eng.Limits().AtomicAcross {
@@ -294,7 +294,7 @@ func (s *Store[S]) in(tx *Tx, id string, opts []WriteOption) (*Machine[S], error
 		return nil, err
 	}
 	d := newDraft(s.db, m, &o)
-	if err := d.checkPreconditions(); err != nil {
+	if err := d.opt.check(d.m); err != nil {
 		s.db.release(m)
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/liap-tui/savepoint/engine"
-	"github.com/liap-tui/savepoint/internal/commit"
+	"github.com/liap-tui/savepoint/internal/queue"
 )
 
 // The first half of every write runs in the caller's goroutine: reserve a place in
@@ -87,9 +87,9 @@ func (db *DB) reserve(ctx context.Context, noWait, own bool) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, commit.ErrClosed):
+	case errors.Is(err, queue.ErrClosed):
 		return ErrClosed
-	case errors.Is(err, commit.ErrFull):
+	case errors.Is(err, queue.ErrFull):
 		n, bytes := db.queue.Len()
 		return fmt.Errorf("%w: %d writes with %d bytes are queued", ErrBusy, n, bytes)
 	}
@@ -112,11 +112,11 @@ func (db *DB) writable() error {
 func (d *draft) fill(op op, fn func(*draft) error) error {
 	if op != opAppend && op != opGo && op != opSave { // fn of those compares the key with the content, then the conditions
 		var err error
-		if d.key.earlier, _, err = d.findKey(0); err != nil {
+		if d.key.earlier, _, err = d.m.findKey(d.opt.key, 0); err != nil {
 			return err
 		}
 		if d.key.earlier == nil {
-			if err := d.checkPreconditions(); err != nil {
+			if err := d.opt.check(d.m); err != nil {
 				return err
 			}
 		}
@@ -146,7 +146,7 @@ func (d *draft) queue(ctx context.Context, op op, start time.Time) (*Ack, error)
 		return m.ackForReader(), nil
 	}
 	ack := newAck(op, start)
-	if goes && m.kind.strategy == SnapshotOnly && d.first == nil && !d.flushDue() && !db.closed.Load() {
+	if goes && m.kind.strategy == SnapshotOnly && d.first == nil && !flushDue(d) && !db.closed.Load() {
 		d.publish(ack)
 		db.anomalies.watchWrite(m, d.made.events)
 		ack.head = m.head()
@@ -185,7 +185,7 @@ func (d *draft) complete(ctx context.Context) (engine.Write, error) {
 		m.snaps = &snapshotIndex{}
 		d.addBase()
 	}
-	if reason, due := d.snapshotDue(); due && !d.snaps.current && (d.seq > m.seq || len(m.unsaved) > 0) {
+	if reason, due := snapshotDue(d); due && !d.snaps.current && (d.seq > m.seq || len(m.unsaved) > 0) {
 		if err := d.snapshot(reason, nil); err != nil {
 			return engine.Write{}, err
 		}
@@ -247,7 +247,7 @@ func (d *draft) publish(ack *Ack) {
 		m.encoded.reset(d.state.encoded, d.seq-uint64(len(rest)))
 	}
 	if d.opt.key != "" && d.seq > m.seq {
-		m.keys = appendKey(m.keys, d.knownKey(ack))
+		m.keys = appendKey(m.keys, newKey(d, ack))
 	}
 	m.seq, m.h = d.seq, d.h
 	for _, b := range rest {
@@ -312,6 +312,14 @@ type conditions struct {
 	hasIfSeq, noWait bool
 }
 
+// check returns the error of a condition that does not hold for m.
+func (c *conditions) check(m *machine) error {
+	if !c.hasIfSeq || c.ifSeq == m.seq || c.ifSeq == 0 && !m.exists() {
+		return nil
+	}
+	return &ConflictError{Kind: m.kind.name, ID: m.id, Want: c.ifSeq, Have: m.seq}
+}
+
 type optionFunc func(*writeOptions)
 
 func (f optionFunc) set(o *writeOptions) { f(o) }
@@ -325,14 +333,6 @@ func By(actor string) WriteOption {
 // writes included. 0 means that the machine must not exist.
 func IfSeq(seq uint64) WriteOption {
 	return optionFunc(func(o *writeOptions) { o.ifSeq, o.hasIfSeq = seq, true })
-}
-
-// Key makes the write idempotent. A second write to the machine with the same key and
-// the same content stores nothing and returns the result of the first; with other
-// content it is refused with ErrKeyReused. Callbacks of Update all count as the same
-// content. A machine remembers its last 256 keys.
-func Key(key string) WriteOption {
-	return optionFunc(func(o *writeOptions) { o.key = key })
 }
 
 // Tag adds tags to the records, or to a snapshot. A snapshot with tags is never

@@ -6,7 +6,7 @@ import (
 
 	"github.com/liap-tui/savepoint"
 	"github.com/liap-tui/savepoint/bench/workload"
-	"github.com/liap-tui/savepoint/internal/commit"
+	"github.com/liap-tui/savepoint/internal/queue"
 )
 
 // groupStore groups the appends of many goroutines with savepoint's own committer
@@ -14,7 +14,7 @@ import (
 // and it shows how fast a store is with savepoint's group commit.
 type groupStore struct {
 	Store
-	queue *commit.Queue[*call]
+	queue *queue.Queue[*call]
 	batch []*Append
 	calls sync.Pool
 }
@@ -35,7 +35,7 @@ func grouped(open func(string, *workload.Load) (Store, error)) func(string, *wor
 		}
 		g := &groupStore{Store: s}
 		g.calls.New = func() any { return &call{of: g, done: make(chan struct{}, 1)} }
-		g.queue = commit.New(4096, 64<<20, func(group []*call, _ func()) { g.run(group) })
+		g.queue = queue.New(4096, 64<<20, func(group []*call, _ func()) { g.run(group) })
 		return g, nil
 	}
 }

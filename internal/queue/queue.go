@@ -1,10 +1,10 @@
-// Package commit combines the writes of many goroutines into groups.
+// Package queue combines the writes of many goroutines into groups.
 //
 // A Queue holds a bounded number of items and bytes. A caller reserves a place
 // first, so that pushing never waits and can be done under a lock. One goroutine
 // takes everything that is queued as one group, runs it, and takes the next group
 // as soon as that is done. There is no timer.
-package commit
+package queue
 
 import (
 	"context"
