@@ -56,7 +56,7 @@ func (e *Engine) measureFile(ctx context.Context, u *engine.Usage) (names []stri
 			continue
 		}
 		if err != nil {
-			return nil, damagedPages(err)
+			return nil, pageError(err)
 		}
 		return names, measureJournal(entries, checkpointed, u)
 	}
@@ -143,7 +143,7 @@ func (e *Engine) measureBucket(ctx context.Context, b *engine.Bucket) error {
 			return nil
 		})
 		if err != nil {
-			return damagedPages(err)
+			return pageError(err)
 		}
 	}
 	b.Entries, b.KeyBytes, b.ValueBytes, b.Pages = u.Entries, u.KeyBytes, u.ValueBytes, u.Pages
@@ -165,12 +165,4 @@ func (e *Engine) measurePart(tx *txn, t *tree, from []byte, u *pagecheck.Usage) 
 		u.ValueBytes += int64(len(v))
 	}
 	return nil, nil
-}
-
-// damagedPages makes damage of pages an ErrCorrupt.
-func damagedPages(err error) error {
-	if errors.Is(err, pagecheck.ErrDamaged) {
-		return fmt.Errorf("%w: %w", engine.ErrCorrupt, err)
-	}
-	return err
 }
