@@ -2,6 +2,7 @@ package savepoint
 
 import (
 	"encoding/base64"
+	"reflect"
 	"testing"
 	"time"
 
@@ -25,4 +26,30 @@ func TestCursor_TextIsStable(t *testing.T) {
 		require.ErrorIs(t, have.parse(base64.RawURLEncoding.EncodeToString(b[:i]), q.sum()), ErrBadCursor, "%d bytes", i)
 	}
 	require.ErrorIs(t, have.parse(base64.RawURLEncoding.EncodeToString(append(b, 0)), q.sum()), ErrBadCursor)
+}
+
+// TestCursor_BelongsToItsQuery holds that a cursor of one query is refused by another
+// one, whichever field of Query differs: only Limit may change from page to page.
+func TestCursor_BelongsToItsQuery(t *testing.T) {
+	free := map[string]bool{"Limit": true, "Cursor": true}
+	var q Query
+	fields := reflect.TypeFor[Query]()
+	for i := range fields.NumField() {
+		other := q
+		switch f := reflect.ValueOf(&other).Elem().Field(i); v := f.Addr().Interface().(type) {
+		case *string:
+			*v = "x"
+		case *bool:
+			*v = true
+		case *int:
+			*v = 1
+		case *time.Time:
+			*v = time.Unix(1, 0)
+		case *Origin:
+			*v = OriginTimeout
+		default:
+			t.Fatalf("the test does not know the type of %s", fields.Field(i).Name)
+		}
+		require.Equal(t, free[fields.Field(i).Name], q.sum() == other.sum(), fields.Field(i).Name)
+	}
 }

@@ -11,7 +11,7 @@ import (
 const (
 	journalSegments = 8 // unless segments would be too small or too large
 	minSegment      = journal.Align
-	maxSegment      = 64 << 20
+	maxSegment      = journal.MaxSegment / 4 // 64 MiB
 	maxJournal      = 1 << 30 // a value of bbolt is shorter than 2 GiB
 )
 

@@ -17,10 +17,15 @@ const HeadSize = 64
 // formatRing is the only format so far.
 const formatRing = 1
 
-// Limits of the geometry: they bound the memory that a damaged head can ask for.
+// MaxSegment is the largest segment of a ring, in bytes. ReadHead refuses a larger one,
+// so a program that makes larger ones would make files that older builds refuse.
+const MaxSegment = 1 << 28
+
+// More limits of the geometry: all of them bound the memory that a damaged head can
+// ask for.
 const (
-	maxSegment = 1 << 28
-	maxRing    = 1 << 36
+	maxPage = 1 << 28
+	maxRing = 1 << 36
 )
 
 const headMagic = "svpring\n"
@@ -47,7 +52,7 @@ func (r Range) validate() error {
 	if r.Offset < 0 || r.Length < HeadSize || r.Length > maxRing || r.Offset > 1<<62 {
 		return fmt.Errorf("journal: range of %d bytes at %d", r.Length, r.Offset)
 	}
-	if r.Page < 0 || r.Page%Align != 0 || r.Page > maxSegment {
+	if r.Page < 0 || r.Page%Align != 0 || r.Page > maxPage {
 		return fmt.Errorf("journal: page size %d is not a multiple of %d", r.Page, Align)
 	}
 	return nil
@@ -87,7 +92,7 @@ func (h *Head) validate(r Range) error {
 	switch {
 	case h.Length != r.Length:
 		return fmt.Errorf("head of a value of %d bytes in a range of %d bytes", h.Length, r.Length)
-	case h.Segment < Align || h.Segment > maxSegment || h.Segment%Align != 0:
+	case h.Segment < Align || h.Segment > MaxSegment || h.Segment%Align != 0:
 		return fmt.Errorf("segment of %d bytes", h.Segment)
 	case h.Start < HeadSize || h.Start > h.Length:
 		return fmt.Errorf("record area at %d of %d", h.Start, h.Length)
