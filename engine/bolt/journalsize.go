@@ -12,7 +12,7 @@ const (
 	journalSegments = 8 // unless segments would be too small or too large
 	minSegment      = journal.Align
 	maxSegment      = journal.MaxSegment / 4 // 64 MiB
-	maxJournal      = 1 << 30 // a value of bbolt is shorter than 2 GiB
+	maxJournal      = 1 << 30                // a value of bbolt is shorter than 2 GiB
 )
 
 // How a journal without an explicit size grows: from firstJournal up to lastJournal,
