@@ -1,6 +1,7 @@
 package savepoint_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -303,5 +304,35 @@ func TestDraft_IllegalPhaseAndWrongSeq(t *testing.T) {
 		says(t, err, savepoint.ErrConflict, `"new"`, "is at seq 0", "not at 1")
 		assert.Equal(t, before, load(t, s, "g"))
 		assert.EqualValues(t, 7, db.Stats().Conflicts)
+	})
+}
+
+// TestStore_NoWait_FullQueue fills a queue of one place while the engine holds a commit: a write with NoWait is refused with
+// ErrBusy, stores nothing and leaves the machine as it was; a write without it waits until its context ends. Both succeed once
+// the queue has a place.
+func TestStore_NoWait_FullQueue(t *testing.T) {
+	bubble(t, func(t *testing.T, ctx context.Context) {
+		f := newFaulty()
+		db, s := openFaulty(t, f, savepoint.Options{Queue: 1}, tallyKind("tally", savepoint.Hybrid, noPolicy))
+		gate := make(chan struct{})
+		f.set(func() { f.gate = gate })
+		first := s.Go(ctx, "a", added{N: 2})
+		_, err := s.Append(ctx, "b", added{N: 2}, savepoint.NoWait())
+		require.ErrorIs(t, err, savepoint.ErrBusy)
+		err = db.Update(ctx, func(*savepoint.Tx) error { t.Error("the callback runs"); return nil }, savepoint.NoWait())
+		require.ErrorIs(t, err, savepoint.ErrBusy)
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		_, err = s.Append(over, "b", added{N: 2})
+		require.ErrorIs(t, err, context.Canceled)
+		f.set(func() { f.gate = nil })
+		close(gate)
+		require.NoError(t, first.Err())
+		_, err = s.Load(ctx, "b")
+		require.ErrorIs(t, err, savepoint.ErrNotFound)
+		h, err := s.Append(ctx, "b", added{N: 2}, savepoint.NoWait())
+		require.NoError(t, err)
+		require.EqualValues(t, 1, h.Seq)
+		require.NoError(t, db.Close())
 	})
 }

@@ -356,11 +356,13 @@ func TestMachine_With_NamesTheActorOfEachEvent(t *testing.T) {
 		}
 		assert.Equal(t, []string{"ann user [all] k", "system/clock system [tick] k", "bob user [] k"}, got)
 		assert.Equal(t, "third by bob", load(t, s, "g").Value.Note)
-		_, err = s.Update(ctx, "g", func(m *savepoint.Machine[table]) error {
-			_ = m.With(savepoint.Key("another"))
-			return nil
-		})
-		require.ErrorIs(t, err, savepoint.ErrUnsupported)
+		for name, condition := range map[string]savepoint.WriteOption{"Key": savepoint.Key("another"), "IfSeq": savepoint.IfSeq(3), "NoWait": savepoint.NoWait()} {
+			_, err = s.Update(ctx, "g", func(m *savepoint.Machine[table]) error {
+				_ = m.With(condition)
+				return nil
+			})
+			require.ErrorIs(t, err, savepoint.ErrUnsupported, name)
+		}
 	})
 }
 
